@@ -1,0 +1,77 @@
+"""Call, import and publish OpenFaaS functions as if they were local.
+
+Public names are resolved on first use (PEP 562), so that ``import away`` costs next to nothing and
+pulls in neither an HTTP client nor a parser. Inside a published function's container, where the
+environment has ``AWAY_RUNTIME=1``, ``builder`` and ``FaasConnection`` are stand-ins: a module that
+publishes functions can be imported there without publishing anything again.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "FaasConnection",
+    "RemoteFunction",
+    "__version__",
+    "builder",
+    "config",
+    "configure",
+    "exceptions",
+    "gateway",
+    "hooks",
+    "protocol",
+    "secret",
+]
+
+if TYPE_CHECKING:
+    from away import builder as builder
+    from away import config as config
+    from away import exceptions as exceptions
+    from away import gateway as gateway
+    from away import hooks as hooks
+    from away import protocol as protocol
+    from away.config import configure as configure
+    from away.connection import FaasConnection as FaasConnection
+    from away.functions import RemoteFunction as RemoteFunction
+    from away.secrets import secret as secret
+
+# public name → (module, attribute; "" for the module itself)
+_HOMES = {
+    "FaasConnection": ("away.connection", "FaasConnection"),
+    "RemoteFunction": ("away.functions", "RemoteFunction"),
+    "builder": ("away.builder", ""),
+    "config": ("away.config", ""),
+    "configure": ("away.config", "configure"),
+    "exceptions": ("away.exceptions", ""),
+    "gateway": ("away.gateway", ""),
+    "hooks": ("away.hooks", ""),
+    "protocol": ("away.protocol", ""),
+    "secret": ("away.secrets", "secret"),
+}
+_STAND_INS = {
+    "FaasConnection": ("away.runtime.standins", "FaasConnection"),
+    "builder": ("away.runtime.standins", "builder"),
+    "configure": ("away.runtime.standins", "configure"),
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'away' has no attribute {name!r}")
+    if os.environ.get("AWAY_RUNTIME") == "1":
+        home = _STAND_INS.get(name, home)
+    import importlib
+
+    module = importlib.import_module(home[0])
+    value: object = getattr(module, home[1]) if home[1] else module
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -114,7 +114,7 @@ def kind_of(function: Any) -> Kind:
     while isinstance(function, functools.partial):
         function = function.func
     if not (inspect.isroutine(function) or isinstance(function, type)):
-        called = getattr(type(function), "__call__", None)
+        called = getattr(type(function), "__call__", None)  # noqa: B004 - its kind is asked
         if inspect.isfunction(called):
             function = called
     if inspect.iscoroutinefunction(function):
@@ -324,8 +324,6 @@ def _read_parameter(data: Any) -> Parameter | None:
     default: Any = None
     if "default" in data:
         default = data["default"] if _is_plain(data["default"]) else Opaque("…")
-        if isinstance(default, str):
-            default = printable(default) if printable(default) != default else default
     elif has_default:
         default = Opaque(printable(str(data["default_text"])))
     return Parameter(name, kind, has_default, default, printable(annotation))
@@ -429,7 +427,14 @@ def signature(description: Description) -> inspect.Signature:
     parameters = description.parameters
     if parameters is None:
         parameters = (Parameter("args", _VAR_POSITIONAL), Parameter("kwargs", _VAR_KEYWORD))
-    kinds = list(type(inspect.Parameter.POSITIONAL_ONLY))
+    known = inspect.Parameter
+    kinds = (
+        known.POSITIONAL_ONLY,
+        known.POSITIONAL_OR_KEYWORD,
+        known.VAR_POSITIONAL,
+        known.KEYWORD_ONLY,
+        known.VAR_KEYWORD,
+    )
     empty = inspect.Parameter.empty
     return inspect.Signature(
         [

@@ -1,0 +1,29 @@
+"""What every test shares: how hypothesis runs here, and folders that are the tests' own."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# A loaded machine is slow, not wrong: no deadline an example, and no complaint about slow draws.
+settings.register_profile(
+    "away", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
+settings.load_profile("away")
+
+
+@pytest.fixture(autouse=True)
+def own_environment(tmp_path_factory, monkeypatch):
+    """Keep the tests away from the user's own configuration, announcements and variables."""
+    for name in [*os.environ]:
+        if name.startswith(("AWAY_", "OPENFAAS_")) and not name.startswith("AWAY_TEST_"):
+            monkeypatch.delenv(name)
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(home / ".state"))
+    monkeypatch.setenv("AWAY_RUNTIME_DIR", str(home / "run"))
+    monkeypatch.delenv("CI", raising=False)

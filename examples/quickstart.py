@@ -57,10 +57,10 @@ def import_one(faas: FaasConnection) -> None:
     print("import: the gateway's functions are a module")
     away.configure("laptop", url=faas.url, user=faas.user, password=faas.password)
 
-    import away.remote.laptop
+    import away.remote.laptop as laptop
     from away.remote.laptop import scale
 
-    print(f"  dir(away.remote.laptop) → {[n for n in dir(away.remote.laptop) if n[0] != '_']}")
+    print(f"  dir(laptop) → {[n for n in dir(laptop) if n[0] != '_']}")
     print(f"  scale([0.5], by=10) → {scale([0.5], by=10)}")
     try:
         from away.remote.laptop import scael  # noqa: F401

@@ -1,0 +1,1 @@
+"""Timings, as ratios against named peers in one run: ``python -m tests.benchmarks``."""

@@ -50,6 +50,7 @@ __all__ = [
     "PublishFailed",
     "RemoteError",
     "UnknownGateway",
+    "UnsafeWarning",
 ]
 
 
@@ -175,6 +176,10 @@ class RemoteError(AwayError):
     type_name: str = ""
     message: str = ""
     remote_traceback: str = ""
+
+
+class UnsafeWarning(UserWarning):
+    """A function was published with ``safe_args=False``: whoever reaches it can run code in it."""
 
 
 # The names that the project of 2023 used, kept for code that catches them.

@@ -1,0 +1,411 @@
+"""The decorators: explicit control over which function is called, and what is published.
+
+``faas_function`` makes a stub of a function that exists, ``publish`` deploys a local one and leaves
+a proxy in its place, ``mirror_in_faas`` deploys it and leaves it where it is. All of them give the
+same :class:`~away.functions.RemoteFunction` that the import hook gives.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar, Unpack, overload
+
+from away import names, signatures
+from away.connection import FaasConnection
+from away.exceptions import AwayError, ConfigError, UnsafeWarning
+from away.functions import RemoteFunction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from away.publish import Published
+
+__all__ = [
+    "Declared",
+    "async_from_faas_str",
+    "async_from_name",
+    "async_from_name_with_protocol",
+    "declared",
+    "faas_function",
+    "faas_function_with_protocol",
+    "mirror_in_faas",
+    "publish",
+    "sync_from_faas_str",
+    "sync_from_name",
+    "sync_from_name_with_protocol",
+]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class StubOptions(TypedDict, total=False):
+    """What a stub can be told; :func:`faas_function` says what each means."""
+
+    name: str
+    pack_args: Callable[[Iterable[Any]], str] | None
+    unpack_args: Callable[[str], Any] | None
+    implicit_exception_handling: bool
+    namespace: str
+    safe_args: bool
+    timeout: float | None
+    idempotent: bool
+    verbose: bool
+
+
+class PublishOptions(TypedDict, total=False):
+    """What publishing can be told; :func:`away.publish.publish` says what each means."""
+
+    name: str | None
+    namespace: str
+    safe_args: bool
+    overwrite: bool
+    base_image: str | None
+    registry: str | None
+    registry_prefix: str | None
+    requirements: Iterable[str]
+    module_imports: Iterable[str]
+    secrets: Iterable[str]
+    env: Mapping[str, str] | None
+    labels: Mapping[str, str] | None
+    annotations: Mapping[str, str] | None
+    limits: Mapping[str, str] | None
+    requests: Mapping[str, str] | None
+    constraints: Iterable[str]
+    read_only_root: bool
+    timeout: float | None
+    max_inflight: int | None
+    check: bool
+    verbose: bool
+    implicit_exception_handling: bool
+    idempotent: bool
+
+
+def _check_options(decorator: str, options: Mapping[str, Any], known: type) -> None:
+    """Refuse an option that does not exist as Python refuses a keyword, with the nearest name."""
+    for each in options:
+        if each not in known.__annotations__:
+            nearest = names.nearest(each, known.__annotations__, most=1)
+            hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+            raise TypeError(f"{decorator}() got an unexpected keyword argument {each!r}{hint}")
+
+
+# ---------------------------------------------------------------- stubs of functions that exist
+
+
+@overload
+def faas_function(faas: Callable[P, R], /) -> RemoteFunction[P, R]: ...
+@overload
+def faas_function(
+    faas: FaasConnection | None = None, **options: Unpack[StubOptions]
+) -> Callable[[Callable[P, R]], RemoteFunction[P, R]]: ...
+def faas_function(faas: Any = None, **options: Unpack[StubOptions]) -> Any:
+    """Turn a stub into the function of that name behind a gateway; the stub's body never runs.
+
+    Args:
+        faas: The gateway; ``default`` of the configuration if it is left out.
+        pack_args: Makes the request's text from the positional arguments, defaults filled in.
+        unpack_args: Makes the call's value from the answer's text.
+        implicit_exception_handling: False to return ``(value, status)`` and raise for no status.
+        namespace: The OpenFaaS namespace; the connection's if it is left out.
+        name: The function's name at the gateway, where it is not the stub's.
+        safe_args: False to send and read pickles, for a function published so.
+        timeout: Seconds for a whole call with its retries.
+        idempotent: True if a call may be sent again when it is not known whether it ran.
+        verbose: Taken for the sake of code written for the project of 2023; says nothing more.
+        **options: All of the above but the gateway are keywords.
+
+    Returns:
+        A decorator; what it leaves is called like the stub, a coroutine function if that is one.
+
+    Raises:
+        ConfigError: ``pack_args`` stands beside keyword-only or ``**`` parameters.
+        NameRefused: No gateway could call a function by that name.
+
+    Example:
+        >>> from away import FaasConnection, builder
+        >>> @builder.faas_function(FaasConnection(password="…"))
+        ... def fibonacci(n: int) -> int: ...
+        >>> fibonacci
+        <remote function fibonacci on http://localhost:8080>
+    """
+    _check_options("faas_function", options, StubOptions)
+    return _decorator(faas, lambda stub, gateway: _stub(stub, gateway, **options))
+
+
+@overload
+def faas_function_with_protocol(faas: Callable[P, R], /) -> RemoteFunction[P, R]: ...
+@overload
+def faas_function_with_protocol(
+    faas: FaasConnection | None = None, **options: Unpack[StubOptions]
+) -> Callable[[Callable[P, R]], RemoteFunction[P, R]]: ...
+def faas_function_with_protocol(faas: Any = None, **options: Unpack[StubOptions]) -> Any:
+    """Turn a stub into a function that the project of 2023 published, or Away did.
+
+    The arguments travel as that project's positional list; a function of Away's asks for the
+    protocol instead and gets it. Parameters as for :func:`faas_function`, without the packers.
+    """
+    return _decorator(faas, lambda stub, gateway: _stub(stub, gateway, dialect="list", **options))
+
+
+def _decorator(faas: Any, make: Callable[[Any, FaasConnection], Any]) -> Any:
+    """Serve ``@decorator``, ``@decorator()`` and ``@decorator(faas)`` alike."""
+    if faas is None or isinstance(faas, FaasConnection):
+        return lambda function: make(function, _gateway(faas))
+    if callable(faas):
+        return make(faas, _gateway(None))
+    raise ConfigError(
+        f"the decorator takes a FaasConnection and was given a {type(faas).__name__};"
+        " pass FaasConnection(…) or FaasConnection.named('…')"
+    )
+
+
+def _gateway(faas: FaasConnection | None) -> FaasConnection:
+    return FaasConnection.named("default") if faas is None else faas
+
+
+def _stub(
+    stub: Callable[P, R],
+    faas: FaasConnection,
+    *,
+    name: str | None = None,
+    pack_args: Callable[[Iterable[Any]], str] | None = None,
+    unpack_args: Callable[[str], Any] | None = None,
+    namespace: str = "",
+    dialect: str = "auto",
+    implicit_exception_handling: bool = True,
+    safe_args: bool = True,
+    timeout: float | None = None,
+    idempotent: bool = False,
+    verbose: bool = False,  # noqa: ARG001 - taken for the sake of code written for the original
+) -> RemoteFunction[P, R]:
+    python_name = getattr(stub, "__name__", type(stub).__name__)
+    description = signatures.describe(stub)
+    return RemoteFunction[P, R](
+        faas,
+        name or python_name,
+        namespace=namespace or faas.namespace,
+        kind=description.kind,
+        description=description,
+        python_name=python_name,
+        dialect=dialect,
+        pack=pack_args,
+        unpack=unpack_args,
+        safe_args=safe_args,
+        implicit_exception_handling=implicit_exception_handling,
+        timeout=timeout,
+        idempotent=idempotent,
+        local=stub,
+    )
+
+
+def sync_from_name(
+    function_name: str, faas: FaasConnection | None = None, **options: Unpack[StubOptions]
+) -> RemoteFunction[..., Any]:
+    """Make a function from its name at the gateway; it takes any arguments.
+
+    Args:
+        function_name: The name, as ``away list`` shows it or in Python's spelling.
+        faas: The gateway; ``default`` of the configuration if it is left out.
+        **options: Those of :func:`faas_function`, without ``name``.
+
+    Returns:
+        A function that blocks until the answer is there.
+    """
+    return _by_name(function_name, faas, "sync", "auto", options)
+
+
+def async_from_name(
+    function_name: str, faas: FaasConnection | None = None, **options: Unpack[StubOptions]
+) -> RemoteFunction[..., Any]:
+    """Make a coroutine function from its name at the gateway; see :func:`sync_from_name`."""
+    return _by_name(function_name, faas, "async", "auto", options)
+
+
+def sync_from_name_with_protocol(
+    function_name: str, faas: FaasConnection | None = None, **options: Unpack[StubOptions]
+) -> RemoteFunction[..., Any]:
+    """Make a function that sends the positional list; see :func:`faas_function_with_protocol`."""
+    return _by_name(function_name, faas, "sync", "list", options)
+
+
+def async_from_name_with_protocol(
+    function_name: str, faas: FaasConnection | None = None, **options: Unpack[StubOptions]
+) -> RemoteFunction[..., Any]:
+    """Make a coroutine function that sends the positional list."""
+    return _by_name(function_name, faas, "async", "list", options)
+
+
+# The original's other names for the same two.
+sync_from_faas_str = sync_from_name
+async_from_faas_str = async_from_name
+
+
+def _by_name(
+    function_name: str,
+    faas: FaasConnection | None,
+    kind: signatures.Kind,
+    dialect: str,
+    options: Mapping[str, Any],
+) -> RemoteFunction[..., Any]:
+    _check_options(f"{kind}_from_name", options, StubOptions)
+    gateway = _gateway(faas)
+    given = dict(options)
+    given.pop("verbose", None)
+    renamed = {
+        "namespace": given.pop("namespace", "") or gateway.namespace,
+        "pack": given.pop("pack_args", None),
+        "unpack": given.pop("unpack_args", None),
+    }
+    return RemoteFunction(
+        gateway, given.pop("name", function_name), kind=kind, dialect=dialect, **renamed, **given
+    )
+
+
+# ---------------------------------------------------------------- publishing
+
+
+class Declared:
+    """A function decorated with ``publish`` while ``AWAY_PUBLISH=never`` kept it from happening."""
+
+    def __init__(
+        self, function: Callable[..., Any], faas: FaasConnection, options: dict[str, Any]
+    ) -> None:
+        self.function = function
+        self.faas = faas
+        self.options = options
+
+    def publish_now(self, **options: Any) -> Published:
+        """Publish it, as the decorator would have done."""
+        from away import publish as publishing
+
+        return publishing.publish(self.function, self.faas, **{**self.options, **options})
+
+
+# What `away publish FILE` publishes, in the order of the file.
+declared: list[Declared] = []
+
+
+@overload
+def publish(faas: Callable[P, R], /) -> RemoteFunction[P, R]: ...
+@overload
+def publish(
+    faas: FaasConnection | None = None, **options: Unpack[PublishOptions]
+) -> Callable[[Callable[P, R]], RemoteFunction[P, R]]: ...
+def publish(faas: Any = None, **options: Unpack[PublishOptions]) -> Any:
+    """Publish the decorated function and leave a proxy of the same kind in its place.
+
+    The function is captured with the values that it uses as they are now, packed into an image,
+    deployed, and awaited until it answers. What is deployed already is left as it is. With
+    ``AWAY_PUBLISH=never`` in the environment nothing is deployed: the proxy alone is made, with a
+    warning where the deployed function is another.
+
+    Args:
+        faas: The gateway; ``default`` of the configuration if it is left out.
+        name: The name to deploy under; needed for lambdas, methods and names beyond ASCII.
+        safe_args: False to let arguments and results travel as pickles. Whoever can reach the
+            function can then run code in it.
+        overwrite: True to replace a function of that name which something else published.
+        **options: Those of :func:`away.publish.publish`.
+
+    Returns:
+        A decorator; what it leaves runs the function at the gateway.
+
+    Raises:
+        CaptureRefused: The function, or a value that it uses, cannot be packed.
+        NameRefused: The name cannot be deployed, or stands for another function.
+        PublishFailed: A step failed; the message says which, and what runs now.
+
+    Example::
+
+        @builder.publish(faas)
+        def sum_two_numbers(a, b):
+            return a + b
+    """
+    _check_options("publish", options, PublishOptions)
+    return _decorator(faas, lambda function, gateway: _publish(function, gateway, dict(options)))
+
+
+def mirror_in_faas(
+    function: Callable[P, R], faas: FaasConnection | None = None, **options: Unpack[PublishOptions]
+) -> RemoteFunction[P, R]:
+    """Publish a function and return its proxy; the local function stays local.
+
+    Args:
+        function: The function to publish.
+        faas: The gateway; ``default`` of the configuration if it is left out.
+        **options: Those of :func:`publish`.
+
+    Returns:
+        A proxy that runs the function at the gateway.
+
+    Raises:
+        AwayError: As :func:`publish` does.
+    """
+    _check_options("mirror_in_faas", options, PublishOptions)
+    return _publish(function, _gateway(faas), dict(options))
+
+
+# Options of the proxy that publishing leaves; the others are the deployment's.
+_PROXY_OPTIONS = ("implicit_exception_handling", "idempotent")
+
+
+def _publish(
+    function: Callable[P, R], faas: FaasConnection, options: dict[str, Any]
+) -> RemoteFunction[P, R]:
+    if isinstance(function, RemoteFunction):
+        raise ConfigError(
+            f"{function!r} is remote already; publish the local function that it was made from",
+            function=function.function_name,
+        )
+    mode = os.environ.get("AWAY_PUBLISH", "auto")
+    if mode not in ("auto", "never"):
+        raise ConfigError(f"AWAY_PUBLISH is {mode!r} and can be 'auto' or 'never'")
+    of_proxy = {key: options.pop(key) for key in _PROXY_OPTIONS if key in options}
+    if options.get("safe_args", True) is False:
+        of_proxy["safe_args"] = False
+        warnings.warn(
+            f"`{_python_name(function)}` is published with safe_args=False: whoever can reach it on"
+            f" {faas.url} can run code in it, and its answers can run code here",
+            UnsafeWarning,
+            stacklevel=4,
+        )
+    publication = Declared(function, faas, options)
+    if mode == "never":
+        declared.append(publication)
+        _warn_if_another_is_deployed(publication)
+        name = options.get("name") or names.function_name(_python_name(function))
+        description = signatures.describe(function)
+    else:
+        published = publication.publish_now()
+        name, description = published.name, published.description
+    return RemoteFunction[P, R](
+        faas,
+        name,
+        namespace=options.get("namespace") or faas.namespace,
+        kind=description.kind,
+        description=description,
+        python_name=_python_name(function),
+        dialect="protocol",
+        local=function,
+        **of_proxy,
+    )
+
+
+def _python_name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def _warn_if_another_is_deployed(publication: Declared) -> None:
+    """Warn where calls would reach something else than this source; never fail for it."""
+    from away import publish as publishing
+
+    try:
+        differs = publishing.difference(
+            publication.function, publication.faas, **publication.options
+        )
+    except AwayError as error:
+        differs = f"what is deployed could not be compared: {error}"
+    if differs:
+        warnings.warn(differs, RuntimeWarning, stacklevel=5)

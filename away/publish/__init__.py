@@ -1,0 +1,207 @@
+"""Publishing: a local function becomes an image, is pushed, deployed, and awaited.
+
+:func:`publish` does it for a caller that waits; :func:`publish_conversation` is the same for any
+driver. No Docker is needed: the image is made here and pushed by the registry's HTTP API.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypedDict, cast
+
+from away.publish.deployment import Options, Standing, standing_of
+from away.publish.progress import Progress, Step, shown
+from away.publish.steps import Published, Publisher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Unpack
+
+    from away.capture import Captured
+    from away.connection import FaasConnection
+    from away.connection.conversations import Conversation
+
+__all__ = [
+    "Options",
+    "Published",
+    "Standing",
+    "Step",
+    "compare",
+    "publish",
+    "publish_async",
+    "publish_conversation",
+]
+
+
+class Keywords(TypedDict, total=False):
+    """The keywords of a publish, for type checkers; :class:`Options` says what they mean."""
+
+    name: str | None
+    namespace: str
+    safe_args: bool
+    overwrite: bool
+    base_image: str | None
+    registry: str | None
+    registry_prefix: str | None
+    requirements: Iterable[str]
+    secrets: Iterable[str]
+    env: Mapping[str, str] | None
+    labels: Mapping[str, str] | None
+    annotations: Mapping[str, str] | None
+    limits: Mapping[str, str] | None
+    requests: Mapping[str, str] | None
+    constraints: Iterable[str]
+    read_only_root: bool
+    timeout: float | None
+    max_inflight: int | None
+    check: bool
+
+
+def publish(
+    function: Callable[..., Any],
+    connection: FaasConnection,
+    *,
+    verbose: bool | None = None,
+    **options: Unpack[Keywords],
+) -> Published:
+    """Publish a function on a gateway, and return when it answers there.
+
+    Args:
+        function: The function.
+        connection: The gateway.
+        verbose: False for silence; the connection's own setting if it is left out.
+        **options: As :class:`Options` lists them.
+
+    Returns:
+        What came of it: created, updated or unchanged.
+
+    Raises:
+        CaptureRefused: The function, or a value that it uses, cannot be packed.
+        NameRefused: It cannot be deployed under that name, or something else has the name.
+        PublishFailed: A step failed; the message says which, and what runs now.
+
+    Example::
+
+        publish(sum_two_numbers, FaasConnection.local(), env={"MODE": "fast"})
+    """
+    loud = connection.verbose if verbose is None else verbose
+    display = shown(name_of(function, options.get("name")), connection.url, verbose=loud)
+    with display as progress:
+        conversation = start(function, connection, cast("dict[str, Any]", options), progress)
+        published = connection.run(conversation)
+    display.verdict(sentence(published, connection))
+    return published
+
+
+async def publish_async(
+    function: Callable[..., Any],
+    connection: FaasConnection,
+    *,
+    verbose: bool | None = None,
+    **options: Unpack[Keywords],
+) -> Published:
+    """Publish a function without blocking the event loop; as :func:`publish` otherwise."""
+    loud = connection.verbose if verbose is None else verbose
+    display = shown(name_of(function, options.get("name")), connection.url, verbose=loud)
+    with display as progress:
+        conversation = start(function, connection, cast("dict[str, Any]", options), progress)
+        published: Published = await connection.aio.run(conversation)
+    display.verdict(sentence(published, connection))
+    return published
+
+
+def start(
+    function: Callable[..., Any],
+    connection: FaasConnection,
+    given: Mapping[str, Any],
+    progress: Progress,
+) -> Conversation[Published]:
+    """Capture a function and begin the conversation that publishes it."""
+    options = read_options(given)
+    with progress.step("capture"):
+        captured = captured_of(function, options)
+    return publish_conversation(captured, connection, options, progress=progress)
+
+
+def publish_conversation(
+    captured: Captured,
+    connection: FaasConnection,
+    options: Options | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Conversation[Published]:
+    """Return the conversation that publishes a captured function, for any driver to pump."""
+    publisher = Publisher(captured, connection, options or Options(), progress or Progress())
+    return publisher.conversation()
+
+
+def compare(
+    function: Callable[..., Any] | Captured, connection: FaasConnection, **options: Any
+) -> Standing:
+    """Tell how what is deployed under a function's name stands to the function as it is here.
+
+    Args:
+        function: The function, or what was captured of it.
+        connection: The gateway.
+        **options: Those of :func:`publish`.
+
+    Returns:
+        ``ABSENT``, ``UNCHANGED``, ``CHANGED``, ``OTHER`` or ``FOREIGN``.
+    """
+    from away.capture import Captured
+
+    chosen = read_options(options)
+    captured = function if isinstance(function, Captured) else captured_of(function, chosen)
+    publisher = Publisher(captured, connection, chosen, Progress())
+    return standing_of(publisher.plan, connection.run(publisher.deployed()))
+
+
+# ---------------------------------------------------------------- details
+
+
+def read_options(given: Mapping[str, Any]) -> Options:
+    """Make options of keywords; an unknown one is the TypeError of any call.
+
+    A decorator's keywords may say None where they mean the default.
+    """
+    unknown = [key for key in given if key not in Options._fields]
+    if unknown:
+        from away.names import nearest
+
+        near = nearest(unknown[0], Options._fields, 1)
+        hint = f". Did you mean: '{near[0]}'?" if near else ""
+        raise TypeError(f"publish() got an unexpected keyword argument '{unknown[0]}'{hint}")
+    stated = {key: value for key, value in given.items() if value is not None}
+    for key in ("requirements", "secrets", "constraints"):
+        if key in stated:
+            stated[key] = texts(key, stated[key])
+    return Options(**stated)
+
+
+def texts(what: str, value: Iterable[str] | str) -> tuple[str, ...]:
+    """Take one text or several; a text is an iterable too, and never meant as one here."""
+    found = (value,) if isinstance(value, str) else tuple(value)
+    for each in found:
+        if not isinstance(each, str):
+            raise TypeError(f"{what} takes texts, not {type(each).__name__}")
+    return found
+
+
+def captured_of(function: Callable[..., Any], options: Options) -> Captured:
+    """Capture a function as the options say."""
+    from away import capture
+
+    return capture.capture(function, safe_args=options.safe_args, name=options.name)
+
+
+def name_of(function: Callable[..., Any], name: str | None) -> str:
+    """Return what to call a function while its name is not decided on yet."""
+    return str(name or getattr(function, "__name__", type(function).__name__))
+
+
+def sentence(published: Published, connection: FaasConnection) -> str:
+    """Say what came of a publish."""
+    where = f"{published.name} on {connection.url}"
+    if published.action == "unchanged":
+        return f"{where} is unchanged: nothing to do"
+    seconds = sum(step.seconds for step in published.steps)
+    return f"{published.action} {where} in {seconds:.2f} s"

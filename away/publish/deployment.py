@@ -1,0 +1,421 @@
+"""What is asked of the gateway: a plan of the deployment, and whether what runs is that already.
+
+Pure: a captured function and options come in, a plan goes out; nothing here sends, reads a file or
+knows the time.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+from away.exceptions import NameRefused, PublishFailed
+from away.names import function_name, printable
+from away.signatures import from_annotations, join_annotation, split_annotation, to_annotations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from away.capture import Captured
+    from away.connection import FunctionInfo
+
+__all__ = [
+    "Options",
+    "Plan",
+    "Standing",
+    "check_options",
+    "check_sizes",
+    "inside_environment",
+    "is_loopback",
+    "kept_request",
+    "make_plan",
+    "name_for",
+    "recipe_of",
+    "restoring",
+    "standing_of",
+    "taken",
+]
+
+REQUEST_KEY = "away.request"
+DEFAULT_PREFIX = "away"
+# faasd's limits, measured; one piece more and the deployment is refused or, for the environment,
+# accepted with a 200 and never able to start (the kernel's limits for a process).
+MAX_ANNOTATION_BYTES = 4071
+MAX_LABEL_BYTES = 4096
+MAX_VARIABLE_BYTES = 131_071
+MAX_ENVIRONMENT_BYTES = 1_900_000
+
+
+class Options(NamedTuple):
+    """What the user asks of a publish, beside the function and the gateway.
+
+    Attributes:
+        name: The name to deploy under; needed for lambdas, methods and names beyond ASCII.
+        namespace: The OpenFaaS namespace; the connection's if it is left out.
+        safe_args: False to let arguments and results travel as pickles. Whoever can reach the
+            function can then run code in it.
+        overwrite: True to replace a function of that name which something else published.
+        base_image: The image to stand on, ``[HOST/]NAME[:TAG]``; in the registry that is pushed to
+            if it names no host. It has to have Python of this minor version.
+        registry: The registry to push to, ``HOST[:PORT]``; the gateway's own if it is left out.
+        registry_prefix: What images' names begin with there; ``away`` if it is left out.
+        requirements: Distributions to pack beside those found, ``NAME==VERSION``.
+        secrets: Names of secrets that the function may read with ``away.secret``.
+        env: Environment variables, text to text.
+        labels: Labels of the deployment.
+        annotations: Annotations beside those that Away writes.
+        limits: ``{"memory": "128Mi", "cpu": "500m"}``, as far as the provider honours them.
+        requests: The same, of what is reserved.
+        constraints: Where it may run, in the provider's words.
+        read_only_root: True for a root file system that cannot be written.
+        timeout: Seconds for the whole publish; the connection's if it is left out.
+        max_inflight: How many calls the function takes at once; any number if it is left out.
+        check: False to skip loading the payload in a clean interpreter first.
+    """
+
+    name: str | None = None
+    namespace: str = ""
+    safe_args: bool = True
+    overwrite: bool = False
+    base_image: str | None = None
+    registry: str | None = None
+    registry_prefix: str | None = None
+    requirements: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    env: Mapping[str, str] = {}
+    labels: Mapping[str, str] = {}
+    annotations: Mapping[str, str] = {}
+    limits: Mapping[str, str] = {}
+    requests: Mapping[str, str] = {}
+    constraints: tuple[str, ...] = ()
+    read_only_root: bool = False
+    timeout: float | None = None
+    max_inflight: int | None = None
+    check: bool = True
+
+
+class Plan(NamedTuple):
+    """A deployment decided on: all of it but the digest of an image that is not made yet.
+
+    Attributes:
+        name: The function's name at the gateway.
+        namespace: Its namespace, or an empty text for the gateway's default.
+        entry: ``module:qualname`` of what is published.
+        digest: The identity of the payload, which the function answers with.
+        repository: The image's name at the registry, without host and tag.
+        tag: The identity of all that goes into the image, in short.
+        request: The deploy request, its image without a digest, its annotations those of the user.
+        annotations: The annotations that Away writes.
+    """
+
+    name: str
+    namespace: str
+    entry: str
+    digest: str
+    repository: str
+    tag: str
+    request: dict[str, Any]
+    annotations: dict[str, str]
+
+    def deploy_request(self, digest: str) -> dict[str, Any]:
+        """Return what is sent to the gateway, for the image of that digest.
+
+        The request itself goes along in an annotation, from which it can be sent again.
+        """
+        request = {**self.request, "image": f"{self.request['image']}@{digest}"}
+        return with_own_annotations(request, self.annotations)
+
+
+def with_own_annotations(request: dict[str, Any], written: Mapping[str, str]) -> dict[str, Any]:
+    """Return a kept request as it is sent: with Away's annotations, itself among them."""
+    kept = split_annotation(REQUEST_KEY, canonical_text(request))
+    theirs = request.get("annotations", {})
+    return {**request, "annotations": {**theirs, **written, **kept}}
+
+
+class Standing(enum.Enum):
+    """How what runs under a name stands to what is to be published."""
+
+    ABSENT = "absent"
+    UNCHANGED = "unchanged"
+    CHANGED = "changed"
+    OTHER = "another function"
+    FOREIGN = "not published by Away"
+
+
+# ---------------------------------------------------------------- names
+
+
+def name_for(entry: str, name: str | None) -> str:
+    """Decide under which name a function is deployed.
+
+    Args:
+        entry: ``module:qualname``.
+        name: The name that the user gave, if any.
+
+    Raises:
+        NameRefused: It is no name for a deployment, or one has to be given.
+    """
+    if name:
+        return function_name(name)
+    parts = entry.rpartition(":")[2].split(".")
+    own, scope = parts[-1], parts[-2] if len(parts) > 1 else "<locals>"
+    if not own.isidentifier():
+        raise NameRefused(
+            f"a function without a name of its own ({printable(own)}) cannot be deployed under"
+            " one; pass name=",
+            hint="pass name=",
+        )
+    if scope != "<locals>":
+        raise NameRefused(
+            f"the method {printable(scope)}.{printable(own)} cannot be deployed under its name"
+            " alone; pass name=",
+            hint="pass name=",
+        )
+    return function_name(own)
+
+
+def taken(plan: Plan, info: FunctionInfo, standing: Standing, gateway: str) -> NameRefused:
+    """Make the error for a name that stands for something else."""
+    if standing is Standing.FOREIGN:
+        owner = "a function that Away did not publish"
+    else:
+        description = from_annotations(info.annotations)
+        owner = description.entry if description else "another function"
+    return NameRefused(
+        f"the name {plan.name} on {gateway} belongs to {owner}, and {printable(plan.entry)} would"
+        " replace it; pass another name=, or overwrite=True",
+        gateway=gateway,
+        function=plan.name,
+        hint="pass another name=, or overwrite=True",
+    )
+
+
+# ---------------------------------------------------------------- the plan
+
+
+def recipe_of(captured: Captured, identities: Iterable[str], pins: Iterable[str], base: str) -> str:
+    """Return the identity of all that decides an image, known before any of it is made."""
+    parts = [captured.identity, sorted(identities), sorted(pins), base]
+    return hashlib.sha256(canonical_text(parts).encode()).hexdigest()
+
+
+def make_plan(
+    captured: Captured,
+    options: Options,
+    *,
+    host: str,
+    recipe: str,
+    environment: Mapping[str, str] | None = None,
+) -> Plan:
+    """Decide on a deployment.
+
+    Args:
+        captured: The function.
+        options: What the user asks for.
+        host: The registry's host, as the gateway will pull from it.
+        recipe: From :func:`recipe_of`.
+        environment: Variables that the function's references need.
+
+    Raises:
+        NameRefused: There is no name to deploy under.
+    """
+    name = name_for(captured.entry, options.name)
+    prefix = (
+        DEFAULT_PREFIX if options.registry_prefix is None else options.registry_prefix.strip("/")
+    )
+    repository = f"{prefix}/{name}" if prefix else name
+    tag = recipe[:12]
+    variables = dict(environment or {})
+    if options.max_inflight is not None:
+        variables["AWAY_MAX_INFLIGHT"] = str(options.max_inflight)
+    variables |= options.env
+    request: dict[str, Any] = {
+        "service": name,
+        "image": f"{host}/{repository}:{tag}",
+        "namespace": options.namespace,
+        "envVars": dict(sorted(variables.items())),
+        "secrets": sorted(set(options.secrets)),
+        "labels": dict(options.labels),
+        "annotations": dict(options.annotations),
+        "constraints": list(options.constraints),
+        "limits": dict(options.limits),
+        "requests": dict(options.requests),
+        "readOnlyRootFilesystem": options.read_only_root,
+    }
+    # As faas-cli writes it: what is empty is left out, labels never.
+    kept = {key: value for key, value in request.items() if value or key == "labels"}
+    described = to_annotations(captured.description._replace(digest=captured.identity))
+    python = json.dumps(captured_python(captured))
+    annotations = {**described, "away.python": python}
+    return Plan(
+        name,
+        options.namespace,
+        captured.entry,
+        captured.identity,
+        repository,
+        tag,
+        kept,
+        annotations,
+    )
+
+
+def captured_python(captured: Captured) -> str:
+    """Return the minor version of Python that the payload is for, from its header."""
+    header = json.loads(captured.payload.partition(b"\n")[0])
+    return str(header.get("python", ""))
+
+
+def canonical_text(value: Any) -> str:
+    """Write JSON in ASCII and in one form, so that it can be compared and cut anywhere."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+# ---------------------------------------------------------------- comparison
+
+
+def standing_of(plan: Plan, info: FunctionInfo | None) -> Standing:
+    """Compare a plan with what the gateway says of the function of its name.
+
+    The image is compared by its tag, which names all that goes into it: its digest is not known
+    before it is made.
+    """
+    if info is None:
+        return Standing.ABSENT
+    description = from_annotations(info.annotations)
+    if description is None:
+        return Standing.FOREIGN
+    if description.entry != printable(plan.entry):
+        return Standing.OTHER
+    request = kept_request(info.annotations)
+    if request is None or description.digest != plan.digest:
+        return Standing.CHANGED
+    image = str(request.get("image", "")).partition("@")[0]
+    same_request = {**request, "image": image} == plan.request
+    # A provider may add annotations of its own, so more than those are allowed.
+    described = all(info.annotations.get(key) == text for key, text in plan.annotations.items())
+    return Standing.UNCHANGED if same_request and described else Standing.CHANGED
+
+
+def restoring(info: FunctionInfo) -> dict[str, Any] | None:
+    """Return the request that deploys again what ran, or None where it was not kept."""
+    request = kept_request(info.annotations)
+    if request is None or request.get("service") != info.name:
+        return None
+    written = {
+        key: text
+        for key, text in info.annotations.items()
+        if (key == "built-with" or key.startswith("away."))
+        and key != REQUEST_KEY
+        and not key.startswith(f"{REQUEST_KEY}.")
+    }
+    return with_own_annotations(request, written)
+
+
+def kept_request(annotations: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return the deploy request that a function's annotations keep, if they do."""
+    text = join_annotation(annotations, REQUEST_KEY)
+    if text is None or not text.isascii():
+        return None
+    try:
+        request = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return request if isinstance(request, dict) else None
+
+
+# ---------------------------------------------------------------- checks before any harm
+
+
+def check_options(options: Options) -> None:
+    """Refuse options that no gateway could take, or that would hide what Away writes.
+
+    Raises:
+        PublishFailed: One of them is such.
+    """
+    for what, mapping in (
+        ("env", options.env),
+        ("labels", options.labels),
+        ("annotations", options.annotations),
+        ("limits", options.limits),
+        ("requests", options.requests),
+    ):
+        for key, value in mapping.items():
+            if not isinstance(key, str) or not isinstance(value, str):
+                raise refused(f"{what}[{key!r}] is not a text; OpenFaaS takes texts alone: str(…)")
+    for key in options.env:
+        if not key or "=" in key or "\0" in key or "\0" in options.env[key]:
+            raise refused(f"env has {key!r}, which cannot be the name of a variable, or its value")
+    for key in options.annotations:
+        if key == "built-with" or key.startswith("away."):
+            raise refused(f"the annotation {key!r} is written by Away itself; take another key")
+    if options.max_inflight is not None and options.max_inflight < 1:
+        raise refused(f"max_inflight={options.max_inflight} lets no call in; take 1 or more")
+
+
+def check_sizes(request: Mapping[str, Any]) -> None:
+    """Refuse a deploy request that a provider would refuse, or take and never start.
+
+    Raises:
+        PublishFailed: A label, an annotation or a variable is too large.
+    """
+    for what, limit in (("labels", MAX_LABEL_BYTES), ("annotations", MAX_ANNOTATION_BYTES)):
+        for key, value in request.get(what, {}).items():
+            size = len(f"{key}{value}".encode())
+            if size > limit:
+                raise refused(
+                    f"{what}[{printable(key[:80])!r}] has {size} bytes with its key and {limit} can"
+                    " be deployed; shorten it"
+                )
+    total = 0
+    for key, value in request.get("envVars", {}).items():
+        size = len(f"{key}={value}".encode())
+        total += size + 1
+        if size > MAX_VARIABLE_BYTES:
+            raise refused(
+                f"env[{printable(key[:80])!r}] has {size} bytes and a process can be given"
+                f" {MAX_VARIABLE_BYTES} in one variable; pass it as a secret, or in the call"
+            )
+    if total > MAX_ENVIRONMENT_BYTES:
+        raise refused(
+            f"env has {total} bytes in all and a process can be given {MAX_ENVIRONMENT_BYTES};"
+            " pass less"
+        )
+
+
+def refused(message: str) -> PublishFailed:
+    """Make the error of a check; nothing was changed when it is raised."""
+    return PublishFailed(message, step="checks")
+
+
+# ---------------------------------------------------------------- references to other functions
+
+
+def inside_environment(
+    captured: Captured, gateway: str, inside_url: str | None, known: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the variables by which a function inside finds the gateways that it calls.
+
+    Args:
+        captured: The function, with its references and the gateways that its modules import from.
+        gateway: The URL of the gateway that it is published to.
+        inside_url: That gateway's URL as its functions see it, if it differs.
+        known: The URLs of configured gateways by name.
+    """
+    if not (captured.references or captured.gateways):
+        return {}
+    inside = inside_url or gateway
+    found = {"AWAY_INSIDE_URL": inside, "AWAY_OUTSIDE_URL": gateway}
+    for name in captured.gateways:
+        url = known.get(name, gateway)
+        found[f"AWAY_GATEWAY_{name.upper()}_URL"] = inside if url == gateway else url
+    return found
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether a URL means the machine that reads it."""
+    host = (urlsplit(url).hostname or "").rstrip(".").lower()
+    return host in ("localhost", "::1") or host.endswith(".localhost") or host.startswith("127.")

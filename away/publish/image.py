@@ -1,0 +1,362 @@
+"""Layers, configuration and manifest of an image, as bytes that are the same wherever they are made.
+
+Pure: files and a base image come in as values, an image comes out. It knows neither a registry nor
+a function nor a clock. The formats are those of the OCI image specification and, where the base
+image is one, of Docker's "image manifest version 2, schema 2"; the two are never mixed in one
+manifest, which engines take badly.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from away.exceptions import PublishFailed
+from away.names import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+__all__ = [
+    "DOCKER_INDEX",
+    "DOCKER_MANIFEST",
+    "MANIFEST_TYPES",
+    "OCI_INDEX",
+    "OCI_MANIFEST",
+    "BaseImage",
+    "Image",
+    "Layer",
+    "assemble",
+    "choose_platform",
+    "digest_of",
+    "make_layer",
+    "make_layer_file",
+    "read_base",
+    "tar",
+]
+
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+MANIFEST_TYPES = (OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX)
+
+# An image has no date of its own: with one, the same function would be another image every time.
+EPOCH = "1970-01-01T00:00:00Z"
+# tar cannot say "no time"; zip-based tools dislike dates before 1980, so not the epoch here.
+FILE_TIME = 315532800
+# Below this a plain tar is sent: its bytes do not depend on the zlib that this Python was built
+# with, and the network does not notice the difference.
+PLAIN_LIMIT_BYTES = 1_000_000
+FOLDER_MODE, FILE_MODE = 0o755, 0o644
+CHUNK_BYTES = 1 << 20
+
+
+class Layer(NamedTuple):
+    """One layer: ``data`` is its bytes, or the file that holds them."""
+
+    digest: str
+    size: int
+    diff_id: str
+    media_type: str
+    data: bytes | Path
+    comment: str
+
+
+class BaseImage(NamedTuple):
+    """An image to stand on: where it was found, its manifest and its configuration."""
+
+    repository: str
+    digest: str
+    manifest: dict[str, Any]
+    config: dict[str, Any]
+    docker: bool
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of its configuration."""
+        labels = (self.config.get("config") or {}).get("Labels") or {}
+        return {str(name): str(value) for name, value in labels.items()}
+
+    @property
+    def architecture(self) -> str:
+        """The processor it is for, by Go's names: ``amd64``, ``arm64``."""
+        return str(self.config.get("architecture", ""))
+
+    @property
+    def layers(self) -> list[dict[str, Any]]:
+        """The descriptors of its layers, the lowest first."""
+        return list(self.manifest.get("layers") or [])
+
+    def variable(self, name: str) -> str:
+        """Return a variable of its environment, or an empty text."""
+        for each in (self.config.get("config") or {}).get("Env") or []:
+            if str(each).startswith(f"{name}="):
+                return str(each)[len(name) + 1 :]
+        return ""
+
+
+class Image(NamedTuple):
+    """An image ready to be pushed: exact bytes, since a manifest's digest is its name."""
+
+    manifest: bytes
+    media_type: str
+    digest: str
+    config: bytes
+    config_digest: str
+    layers: tuple[Layer, ...]
+
+
+def digest_of(data: bytes) -> str:
+    """Return the digest by which registries name these bytes."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def tar(files: Iterable[tuple[str, bytes]], folders: Iterable[str] = ()) -> bytes:
+    """Write files into an archive whose bytes depend on their names and contents alone.
+
+    Args:
+        files: Paths relative to the root, ``opt/away/…``, each with its bytes.
+        folders: Folders to make even where they hold no file.
+
+    Returns:
+        A PAX archive (POSIX.1-2001): sorted, owned by root, modes 0755 and 0644, one fixed time.
+    """
+    buffer = io.BytesIO()
+    write_tar(buffer, sorted(files), folders)
+    return buffer.getvalue()
+
+
+def write_tar(target: Any, files: Iterable[tuple[str, bytes]], folders: Iterable[str] = ()) -> None:
+    """Write such an archive into a file; ``files`` come sorted and are held one at a time."""
+    made: set[str] = set()
+    with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for folder in sorted(folders):
+            add_folders(archive, f"{folder}/", made)
+        for path, data in files:
+            add_folders(archive, path, made)
+            entry = tarfile.TarInfo(path)
+            entry.size, entry.mode, entry.mtime = len(data), FILE_MODE, FILE_TIME
+            archive.addfile(entry, io.BytesIO(data))
+
+
+def add_folders(archive: tarfile.TarFile, path: str, made: set[str]) -> None:
+    """Add the folders above a path: an engine would make missing ones with a mode of its own."""
+    parts = path.split("/")[:-1]
+    for depth in range(1, len(parts) + 1):
+        folder = "/".join(parts[:depth])
+        if folder not in made:
+            made.add(folder)
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode, entry.mtime = tarfile.DIRTYPE, FOLDER_MODE, FILE_TIME
+            archive.addfile(entry)
+
+
+def make_layer(
+    files: Iterable[tuple[str, bytes]],
+    *,
+    docker: bool = False,
+    comment: str = "",
+    folders: Iterable[str] = (),
+) -> Layer:
+    """Make a layer in memory: a plain tar while it is small, gzip otherwise and always for Docker.
+
+    Docker's manifest knows no plain layer; in an OCI manifest every engine must take one.
+    """
+    plain = tar(files, folders)
+    diff_id = digest_of(plain)
+    if not docker and len(plain) < PLAIN_LIMIT_BYTES:
+        return Layer(diff_id, len(plain), diff_id, OCI_LAYER, plain, comment)
+    data = compressed(plain, level=6)
+    return Layer(digest_of(data), len(data), diff_id, gzip_type(docker), data, comment)
+
+
+def gzip_type(docker: bool) -> str:
+    """Return the media type of a layer that is gzip."""
+    return DOCKER_LAYER if docker else f"{OCI_LAYER}+gzip"
+
+
+def compressed(data: bytes, level: int) -> bytes:
+    """Compress without name or time: `gzip.compress` writes another header on each Python."""
+    buffer = io.BytesIO()
+    with gzip.GzipFile("", "wb", level, buffer, mtime=0) as file:
+        file.write(data)
+    return buffer.getvalue()
+
+
+class HashingWriter:
+    """A file to write to that hashes and counts what passes."""
+
+    def __init__(self, target: Any) -> None:
+        self.target = target
+        self.hash = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: bytes) -> int:
+        """Take some bytes and pass them on."""
+        self.hash.update(data)
+        self.size += len(data)
+        self.target.write(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing is held back here."""
+
+    def tell(self) -> int:
+        """Return how many bytes passed, which tarfile wants to know."""
+        return self.size
+
+    @property
+    def digest(self) -> str:
+        """The digest of what passed."""
+        return f"sha256:{self.hash.hexdigest()}"
+
+
+def make_layer_file(
+    target: Path, files: Iterable[tuple[str, bytes]], *, docker: bool = False, comment: str = ""
+) -> Layer:
+    """Make a layer of sorted files in a file, for what is too large to be held in memory.
+
+    Level 1 of gzip: what is in wheels is compressed code and gains little from more.
+    """
+    with target.open("wb") as raw:
+        packed = HashingWriter(raw)
+        with gzip.GzipFile("", "wb", 1, cast("Any", packed), mtime=0) as zipped:
+            plain = HashingWriter(zipped)
+            write_tar(plain, files)
+    return Layer(packed.digest, packed.size, plain.digest, gzip_type(docker), target, comment)
+
+
+def choose_platform(index: Mapping[str, Any], architecture: str, where: str) -> str:
+    """Return the digest of the manifest for a processor from an index of several.
+
+    Raises:
+        PublishFailed: The index has none for it.
+    """
+    offered = []
+    for entry in index.get("manifests") or []:
+        platform = entry.get("platform") or {}
+        if (platform.get("os"), platform.get("architecture")) == ("linux", architecture):
+            return str(entry["digest"])
+        offered.append(f"{platform.get('os')}/{platform.get('architecture')}")
+    raise PublishFailed(
+        f"the base image {where} has no linux/{architecture}, which the gateway runs on: it has"
+        f" {printable(', '.join(offered)) or 'nothing'}; pass another base_image=",
+        step="base image",
+    )
+
+
+def read_base(
+    repository: str, digest: str, media_type: str, manifest: bytes, config: bytes
+) -> BaseImage:
+    """Read a base image's manifest and configuration.
+
+    Raises:
+        PublishFailed: They are not what they say they are, or cannot be built on.
+    """
+    try:
+        parsed, settings = json.loads(manifest), json.loads(config)
+        layers, diff_ids = parsed["layers"], settings["rootfs"]["diff_ids"]
+        known_as = parsed.get("mediaType") or media_type
+        whole = len(layers) == len(diff_ids) and not any(layer.get("urls") for layer in layers)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise unreadable(repository, "is not a manifest with its configuration") from error
+    if not whole:
+        raise unreadable(repository, "has layers that are not in the registry")
+    docker = known_as == DOCKER_MANIFEST or parsed["config"].get("mediaType") == DOCKER_CONFIG
+    return BaseImage(repository, digest, parsed, settings, docker)
+
+
+def unreadable(repository: str, why: str) -> PublishFailed:
+    """Make the error for a base image that nothing can be built on."""
+    return PublishFailed(
+        f"the base image {printable(repository)} {why}; pass another base_image=", step="base image"
+    )
+
+
+def assemble(
+    base: BaseImage,
+    layers: Iterable[Layer],
+    *,
+    command: list[str],
+    environment: Mapping[str, str],
+    working_folder: str,
+    labels: Mapping[str, str],
+) -> Image:
+    """Put layers on a base image.
+
+    User, environment, labels and whatever else the base says are kept; command and entry point are
+    replaced, since together they would be one command line.
+    """
+    stacked = tuple(layers)
+    config = canonical(
+        stacked_config(base.config, stacked, command, environment, working_folder, labels)
+    )
+    config_type = DOCKER_CONFIG if base.docker else OCI_CONFIG
+    manifest = canonical(
+        {
+            "schemaVersion": 2,
+            "mediaType": DOCKER_MANIFEST if base.docker else OCI_MANIFEST,
+            "config": {
+                "mediaType": config_type,
+                "size": len(config),
+                "digest": digest_of(config),
+            },
+            "layers": [*map(descriptor_of, base.layers), *map(layer_descriptor, stacked)],
+        }
+    )
+    media_type = DOCKER_MANIFEST if base.docker else OCI_MANIFEST
+    return Image(manifest, media_type, digest_of(manifest), config, digest_of(config), stacked)
+
+
+def stacked_config(
+    base: dict[str, Any],
+    layers: tuple[Layer, ...],
+    command: list[str],
+    environment: Mapping[str, str],
+    working_folder: str,
+    labels: Mapping[str, str],
+) -> dict[str, Any]:
+    """Return the base's configuration with the layers and the command of the new image."""
+    run = dict(base.get("config") or {})
+    kept = [each for each in run.get("Env") or [] if each.split("=")[0] not in environment]
+    run["Env"] = [*kept, *(f"{name}={value}" for name, value in sorted(environment.items()))]
+    run["Labels"] = {**(run.get("Labels") or {}), **labels}
+    run["ExposedPorts"] = {**(run.get("ExposedPorts") or {}), "8080/tcp": {}}
+    run["Cmd"], run["WorkingDir"] = command, working_folder
+    run.pop("Entrypoint", None)
+    history = [{"created": EPOCH, "created_by": f"away: {each.comment}"} for each in layers]
+    return {
+        **base,
+        "created": EPOCH,
+        "config": run,
+        "rootfs": {
+            "type": "layers",
+            "diff_ids": [*base["rootfs"]["diff_ids"], *(each.diff_id for each in layers)],
+        },
+        "history": [*(base.get("history") or []), *history],
+    }
+
+
+def descriptor_of(layer: dict[str, Any]) -> dict[str, Any]:
+    """Return what a manifest says of a base's layer, without what others added to it."""
+    return {key: layer[key] for key in ("mediaType", "size", "digest")}
+
+
+def layer_descriptor(layer: Layer) -> dict[str, Any]:
+    """Return what a manifest says of one of our layers."""
+    return {"mediaType": layer.media_type, "size": layer.size, "digest": layer.digest}
+
+
+def canonical(value: Any) -> bytes:
+    """Write JSON in the one form that everyone who writes this value gets."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

@@ -11,10 +11,13 @@ import os
 import secrets
 import sqlite3
 from dataclasses import asdict
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from away.gateway.blobs import Blobs
 from away.gateway.deploy_request import NAMESPACE, Deployment
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["SecretFiles", "Store", "StoreUnusable"]
 

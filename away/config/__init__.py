@@ -1,0 +1,213 @@
+"""Which gateways there are, where each value came from, and what opens them.
+
+Sources, later beats earlier:
+
+1. the user's ``away/config.toml``, in the platform's folder for configuration: ``[gateways.NAME]``;
+2. the nearest project's ``pyproject.toml``, ``[tool.away.gateways.NAME]``, then its ``away.toml``,
+   ``[gateways.NAME]`` (:mod:`away.config.toml_sources` says what nearest means);
+3. the environment: ``AWAY_GATEWAY_<NAME>_<KEY>``, and OPENFAAS_URL for the gateway ``default``;
+4. :func:`configure`, in the running program.
+
+Before all of them stands what ``faas-cli login`` stored: it names no gateway, and gives credentials
+to a URL that no other source gives some. ``default`` without a URL is the running embedded gateway,
+else http://127.0.0.1:8080; ``local`` is always the running embedded gateway.
+
+The keys are url, user, password, password_file, password_env, token, token_file, token_env,
+timeout, connect_timeout, ca_bundle, registry, base_image, namespace and inside_url.
+:mod:`away.config.precedence` says which credentials go with which URL.
+
+This room must not know how a gateway is spoken to.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from away.config.files import forget_files
+from away.config.precedence import overlay, refuse_two_secrets
+from away.config.reading import GatewayConfig, Reading
+from away.config.secret import Secret, known_secrets
+from away.config.settings import USER, Setting, Source, check, check_name
+from away.config.urls import normal_url, parse_url
+from away.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+__all__ = [
+    "GatewayConfig",
+    "Secret",
+    "configure",
+    "configured",
+    "credentials_for",
+    "forget",
+    "invalidate",
+    "known_secrets",
+    "names",
+    "normal_url",
+    "resolve",
+]
+
+# What configure() was told, by name and key.
+_told: dict[str, dict[str, Setting]] = {}
+_told_lock = threading.Lock()
+
+
+def resolve(
+    name: str,
+    *,
+    environ: Mapping[str, str] | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+) -> GatewayConfig:
+    """Return a gateway's configuration.
+
+    Args:
+        name: Its name; ``local`` is the running embedded gateway.
+        environ: The environment, if not this process's.
+        cwd: The working folder, if not this process's.
+
+    Raises:
+        UnknownGateway: No source configures it; the message names the nearest known one.
+        ConfigError: What a source says cannot be used; the message names the source and its line.
+    """
+    return _read(environ, cwd).resolve(name)
+
+
+def configured(
+    *,
+    environ: Mapping[str, str] | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+) -> list[GatewayConfig]:
+    """Return all gateways by name, ``default`` and a running ``local`` among them.
+
+    A secret that cannot be read is none, and its origin says why: one missing file does not hide
+    the other gateways.
+
+    Raises:
+        ConfigError: What a source says cannot be used otherwise.
+    """
+    reading = _read(environ, cwd)
+    return [reading.resolve(name, strict=False) for name in reading.names()]
+
+
+def names(
+    *,
+    environ: Mapping[str, str] | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+) -> list[str]:
+    """Return the names of all gateways, sorted, without a look at their values."""
+    return _read(environ, cwd).names()
+
+
+def credentials_for(
+    url: str,
+    *,
+    user: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+) -> tuple[str, Secret] | None:
+    """Return the user and password that some source holds for exactly a URL, or None.
+
+    The running embedded gateway is asked first, since it cannot be mistaken about its own password;
+    then the named gateways, the latest source's first; then the log-ins of faas-cli.
+
+    Args:
+        url: The gateway's URL; localhost is 127.0.0.1.
+        user: Only this user's.
+        environ: The environment, if not this process's.
+        cwd: The working folder, if not this process's.
+
+    Raises:
+        ConfigError: The URL is none, or a file of configuration cannot be read.
+    """
+    found = _read(environ, cwd).look_up(parse_url(url), user)
+    return (found.user, found.secret) if found and found.field == "password" else None
+
+
+def configure(
+    name: str,
+    *,
+    url: str | None = None,
+    user: str | None = None,
+    password: str | Secret | None = None,
+    password_file: str | os.PathLike[str] | None = None,
+    token: str | Secret | None = None,
+    token_file: str | os.PathLike[str] | None = None,
+    timeout: float | None = None,
+    connect_timeout: float | None = None,
+    ca_bundle: str | os.PathLike[str] | None = None,
+    registry: str | None = None,
+    base_image: str | None = None,
+    namespace: str | None = None,
+    inside_url: str | None = None,
+) -> None:
+    """Configure a gateway in this process, stronger than any other source.
+
+    A further call adds to earlier ones; one that names another server drops their credentials.
+
+    Args:
+        name: The gateway's name, an identifier in lower case.
+        url: Where it is, with http:// or https://.
+        user: Whom the password belongs to; ``admin`` if nothing says otherwise.
+        password: The password itself.
+        password_file: A file that holds it.
+        token: A bearer token, instead of a password.
+        token_file: A file that holds it.
+        timeout: Seconds that a whole call may take.
+        connect_timeout: Seconds that connecting may take.
+        ca_bundle: A file of certificates to trust for https.
+        registry: Where published images go, such as ``ghcr.io/me``.
+        base_image: What published images stand on.
+        namespace: Where its functions are.
+        inside_url: The gateway's URL as its functions reach it.
+
+    Raises:
+        ConfigError: The name or a value is not one that a gateway can have.
+    """
+    where = f"configure({name!r})"
+    check_name(name, where)
+    values = {
+        "url": url,
+        "user": user,
+        "password": password,
+        "password_file": password_file,
+        "token": token,
+        "token_file": token_file,
+        "timeout": timeout,
+        "connect_timeout": connect_timeout,
+        "ca_bundle": ca_bundle,
+        "registry": registry,
+        "base_image": base_image,
+        "namespace": namespace,
+        "inside_url": inside_url,
+    }
+    given: dict[str, Setting] = {}
+    for key, value in values.items():
+        if value is not None:
+            setting = Setting(value, where, USER, Path().absolute())
+            given[key] = setting._replace(value=check(key, setting, name))
+    if not given:
+        raise ConfigError(f"{where} sets nothing; give url=, or forget({name!r})")
+    refuse_two_secrets(name, given)
+    with _told_lock:
+        _told[name] = overlay(name, _told.get(name, {}), given)
+
+
+def forget(name: str) -> None:
+    """Forget what :func:`configure` was told of a gateway."""
+    with _told_lock:
+        _told.pop(name, None)
+
+
+def invalidate() -> None:
+    """Read every file of configuration anew the next time, even if it looks unchanged."""
+    forget_files()
+
+
+def _read(environ: Mapping[str, str] | None, cwd: str | os.PathLike[str] | None) -> Reading:
+    with _told_lock:
+        told = dict(_told)
+    return Reading(Source(told, {name: f"configure({name!r})" for name in told}), environ, cwd)

@@ -1,0 +1,289 @@
+"""One reading of all sources: the gateways as they stand at one moment, each with its origins."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from away.config.environment import PREFIX, environment_source
+from away.config.faas_cli import logged_in
+from away.config.precedence import check_ca_bundle, gather, login, url_of
+from away.config.secret import Login, Secret
+from away.config.settings import (
+    DEFAULTS,
+    RESERVED,
+    SUPPLIED,
+    Setting,
+    Source,
+    check,
+    is_name,
+    suggestion,
+)
+from away.config.toml_sources import project_sources, user_file, user_source
+from away.config.urls import GatewayURL, is_loopback, parse_url
+from away.exceptions import ConfigError, UnknownGateway
+from away.names import nearest, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from away.gateway.announcement import Announcement
+
+__all__ = ["GatewayConfig", "Reading"]
+
+# Where OpenFaaS's own gateway listens, and where faas-cli looks for it when told nothing.
+_OPENFAAS = "http://127.0.0.1:8080"
+_EMBEDDED = "the running embedded gateway"
+
+
+class GatewayConfig(NamedTuple):
+    """All that is known of one gateway; ``origins`` says for each field where it came from."""
+
+    name: str
+    url: str
+    user: str
+    password: Secret | None
+    token: Secret | None
+    timeout: float
+    connect_timeout: float
+    ca_bundle: Path | None
+    registry: str | None
+    base_image: str | None
+    namespace: str
+    inside_url: str | None
+    origins: Mapping[str, str]
+
+
+class Reading:
+    """The sources, read once.
+
+    Args:
+        told: What the program itself configured, the strongest source.
+        environ: The environment, if not this process's.
+        cwd: The working folder, if not this process's.
+
+    Raises:
+        ConfigError: A file that cannot be read, or that says what Away does not know.
+    """
+
+    def __init__(
+        self,
+        told: Source,
+        environ: Mapping[str, str] | None,
+        cwd: str | os.PathLike[str] | None,
+    ) -> None:
+        self._environ = os.environ if environ is None else environ
+        self._cwd = _folder(cwd)
+        self._sources = [
+            *user_source(self._environ),
+            *project_sources(self._cwd),
+            environment_source(self._environ, self._cwd),
+            told,
+        ]
+
+    def names(self) -> list[str]:
+        """Return the names of all gateways, sorted."""
+        found = {"default", *self._where()}
+        if _announced():
+            found.add("local")
+        return sorted(found)
+
+    def resolve(self, name: str, *, strict: bool = True) -> GatewayConfig:
+        """Return one gateway's configuration.
+
+        Args:
+            name: The gateway.
+            strict: Raise for a secret or CA bundle that cannot be read; else its origin says so.
+
+        Raises:
+            UnknownGateway: No source configures it.
+            ConfigError: What a source says of it cannot be used.
+        """
+        settings = self._gather(name)
+        if not settings:
+            raise self._unknown(name)
+        if "url" not in settings:
+            where = next(iter(settings.values())).where
+            raise ConfigError(f"gateway {name!r} has no url; give one beside what is set ({where})")
+        origins = {key: where for key in GatewayConfig._fields if (where := _origin(key, settings))}
+        found = bundle = None
+        try:
+            if found := self._login(name, settings):
+                origins[found.field] = found.where
+                origins["user"] = found.where if found.user else origins["user"]
+        except ConfigError as error:
+            if strict:
+                raise
+            origins["password"] = str(error)
+        try:
+            bundle = check_ca_bundle(name, settings, found, self._environ)
+        except ConfigError as error:
+            if strict:
+                raise
+            origins["ca_bundle"] = str(error)
+        return _gateway(name, settings, found, bundle, origins)
+
+    def look_up(self, url: GatewayURL, user: str | None) -> Login | None:
+        """Return what opens exactly a URL, for a user if one is given; ``user`` of it is set.
+
+        The running embedded gateway comes first, since it cannot be mistaken about its password;
+        then the gateways of the other sources, the latest source first; then faas-cli's log-ins.
+
+        Raises:
+            ConfigError: What should open it cannot be read.
+        """
+        for login_ in (self._embedded_login(url), self._named_login(url, user)):
+            if login_ is not None and user in (None, login_.user):
+                return login_
+        stored = logged_in(url, self._environ, self._cwd)
+        if stored is None or user not in (None, stored.user):
+            return None
+        return stored
+
+    def _login(self, name: str, settings: Mapping[str, Setting]) -> Login | None:
+        """Return what a gateway is sent: its own secret, else what opens its URL."""
+        own = login(name, settings, self._environ)
+        if own is not None:
+            return own
+        user = settings.get("user")
+        return self.look_up(
+            url_of(name, settings), None if user is None else str(check("user", user, name))
+        )
+
+    def _embedded_login(self, url: GatewayURL) -> Login | None:
+        running = _announced() if is_loopback(url) else None
+        if running is None or parse_url(running.url).place != url.place:
+            return None
+        return Login("password", Secret(running.password), _EMBEDDED, SUPPLIED, running.user, True)
+
+    def _named_login(self, url: GatewayURL, user: str | None) -> Login | None:
+        seen: set[str] = set()
+        for name in (name for source in reversed(self._sources) for name in source.gateways):
+            if name in seen:
+                continue
+            seen.add(name)
+            try:
+                settings = self._gather(name)
+                matches = "url" in settings and url_of(name, settings).place == url.place
+                whose = str(_value("user", name, settings))
+            except ConfigError:
+                # What is wrong with a gateway is said when that gateway is used.
+                continue
+            if matches and user in (None, whose):
+                found = login(name, settings, self._environ)
+                if found is not None:
+                    return found._replace(user=whose, looked_up=True)
+        return None
+
+    def _gather(self, name: str) -> dict[str, Setting]:
+        if name == "local" and not any(name in source.gateways for source in self._sources):
+            running = _announced()
+            return self._embedded(running) if running else {}
+        settings = gather(name, self._sources)
+        if name != "default" or "url" in settings:
+            return settings
+        return gather(name, [self._supplied(), *self._sources])
+
+    def _supplied(self) -> Source:
+        """Return what ``default`` is where no source says its URL."""
+        inside = self._environ.get("AWAY_INSIDE_URL") if _in_runtime(self._environ) else None
+        if inside:
+            settings = {"url": self._setting(inside, "environment AWAY_INSIDE_URL")}
+        elif running := _announced():
+            settings = self._embedded(running)
+        else:
+            settings = {"url": self._setting(_OPENFAAS, "default")}
+        return Source({"default": settings}, {})
+
+    def _embedded(self, running: Announcement) -> dict[str, Setting]:
+        return {
+            "url": self._setting(running.url, _EMBEDDED),
+            "user": self._setting(running.user, _EMBEDDED),
+            "password": self._setting(Secret(running.password), _EMBEDDED),
+        }
+
+    def _setting(self, value: object, where: str) -> Setting:
+        return Setting(value, where, SUPPLIED, self._cwd)
+
+    def _where(self) -> dict[str, str]:
+        return {name: where for source in self._sources for name, where in source.where.items()}
+
+    def _unknown(self, name: str) -> UnknownGateway:
+        shown, where = repr(printable(name[:60])), self._where()
+        near = [] if name in RESERVED else nearest(name, self.names())
+        if name == "local":
+            text = (
+                "no embedded gateway is running, so there is no gateway 'local'; start one with"
+                " 'away up'"
+            )
+        elif near:
+            place = f" ({where[near[0]]})" if near[0] in where else ""
+            text = f"no gateway is called {shown}; the nearest known is {near[0]!r}{place}"
+        elif is_name(name) and name not in RESERVED:
+            file = user_file(self._environ) or "away.toml"
+            text = (
+                f"no gateway is called {shown}; {suggestion(name, self.names())}; set"
+                f" {PREFIX}{name.upper()}_URL, or url under [gateways.{name}] in {file}"
+            )
+        else:
+            kept = " other than 'local' and 'aio'" if name in RESERVED else ""
+            text = f"{shown} cannot be a gateway's name, which is an identifier in lower case{kept}"
+        return UnknownGateway(text, name=name, nearest=tuple(near))
+
+
+def _gateway(
+    name: str,
+    settings: Mapping[str, Setting],
+    found: Login | None,
+    bundle: Path | None,
+    origins: Mapping[str, str],
+) -> GatewayConfig:
+    def value(key: str) -> object:
+        return _value(key, name, settings)
+
+    return GatewayConfig(
+        name=name,
+        url=str(value("url")),
+        user=(found.user if found else "") or str(value("user")),
+        password=found.secret if found and found.field == "password" else None,
+        token=found.secret if found and found.field == "token" else None,
+        timeout=cast("float", value("timeout")),
+        connect_timeout=cast("float", value("connect_timeout")),
+        ca_bundle=bundle,
+        registry=cast("str | None", value("registry")),
+        base_image=cast("str | None", value("base_image")),
+        namespace=str(value("namespace")),
+        inside_url=cast("str | None", value("inside_url")),
+        origins=origins,
+    )
+
+
+def _value(key: str, name: str, settings: Mapping[str, Setting]) -> object:
+    setting = settings.get(key)
+    return DEFAULTS.get(key) if setting is None else check(key, setting, name)
+
+
+def _origin(key: str, settings: Mapping[str, Setting]) -> str:
+    if key in settings:
+        return settings[key].where
+    return "default" if key in DEFAULTS else ""
+
+
+def _in_runtime(environ: Mapping[str, str]) -> bool:
+    return environ.get("AWAY_RUNTIME") == "1"
+
+
+def _announced() -> Announcement | None:
+    # Late for its weight: most programs name a gateway that is not the embedded one.
+    from away.gateway.announcement import announced
+
+    return announced()
+
+
+def _folder(cwd: str | os.PathLike[str] | None) -> Path:
+    try:
+        return Path(cwd or "").absolute()
+    except FileNotFoundError:
+        # The working folder was removed: nothing of a project is around it.
+        return Path(os.sep)

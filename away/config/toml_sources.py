@@ -1,0 +1,145 @@
+"""Gateways in TOML: the user's own file, and the files of the project around the working folder.
+
+The user's file is ``away/config.toml`` in the platform's folder for configuration. The project's
+are ``pyproject.toml``, where ``[tool.away]`` counts, and ``away.toml``, in the nearest folder.
+*Nearest* is the first folder, from the working folder upwards, in which one of the two has
+something for Away: a pyproject.toml without ``[tool.away]`` is passed by, an away.toml never is, so
+that an empty one keeps out what stands further up. Of two in the same folder away.toml is the later
+source. Only that folder counts: nothing is collected on the way.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from away.config.files import TomlFile, home, read_toml
+from away.config.secret import Secret
+from away.config.settings import KEYS, PROJECT, USER, Setting, Source, check_name, suggestion
+from away.exceptions import ConfigError
+from away.names import printable
+
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["from_toml", "project_sources", "user_file", "user_source"]
+
+USER_FILE = "config.toml"
+_PYPROJECT = "pyproject.toml"
+# Tables that Away knows; what further rooms want to have set gets a table of its own here.
+_TABLES = ("gateways",)
+
+
+def user_file(environ: Mapping[str, str]) -> Path | None:
+    """Return where the user's own file would be, or None where the user has no folder."""
+    # The XDG base directory rules, for an environment that need not be this process's.
+    chosen = environ.get("XDG_CONFIG_HOME", "")
+    if Path(chosen).is_absolute():
+        return Path(chosen, "away", USER_FILE)
+    import platformdirs
+
+    folder = platformdirs.user_config_path("away", appauthor=False)
+    if "HOME" not in environ and home(environ) is None:
+        return None
+    # Relative where there is no HOME, and then a cloned repository could hold it.
+    return folder / USER_FILE if folder.is_absolute() else None
+
+
+def user_source(environ: Mapping[str, str]) -> list[Source]:
+    """Return what the user's own file configures."""
+    path = user_file(environ)
+    file = read_toml(path) if path else None
+    return [from_toml(file, (), USER)] if file else []
+
+
+def project_sources(cwd: Path) -> list[Source]:
+    """Return what the nearest project's files configure, the earlier source first."""
+    for folder in (cwd, *cwd.parents):
+        found = []
+        if pyproject := _read_pyproject(folder / _PYPROJECT):
+            found.append(from_toml(pyproject, ("tool", "away"), PROJECT))
+        away = folder / "away.toml"
+        if not _is_a_strangers(away) and (file := read_toml(away)):
+            found.append(from_toml(file, (), PROJECT))
+        if found:
+            return found
+    return []
+
+
+def from_toml(file: TomlFile, above: tuple[str, ...], trust: str) -> Source:
+    """Read the gateways of one file.
+
+    Args:
+        file: The file.
+        above: The path of the table that holds ``gateways``.
+        trust: Whose word the file is.
+
+    Raises:
+        ConfigError: A table or key that Away does not know, or a name no gateway can have.
+    """
+    tables = _table(file, above)
+    for name in tables:
+        if name not in _TABLES:
+            table = ".".join((*above, printable(name)))
+            raise ConfigError(
+                f"Away knows no table {table!r}; {suggestion(name, _TABLES)}"
+                f" ({file.where(*above, name)})"
+            )
+    path = (*above, "gateways")
+    names = _table(file, path)
+    for name in names:
+        check_name(name, file.where(*path, name))
+    return Source(
+        {name: _settings(file, (*path, name), trust) for name in names},
+        {name: file.where(*path, name) for name in names},
+    )
+
+
+def _settings(file: TomlFile, path: tuple[str, ...], trust: str) -> dict[str, Setting]:
+    table = _table(file, path)
+    settings = {}
+    for key, value in table.items():
+        where = file.where(*path, key)
+        if key not in KEYS:
+            raise ConfigError(
+                f"unknown key {printable(key)!r} of gateway {path[-1]!r};"
+                f" {suggestion(key, KEYS)} ({where})"
+            )
+        if key in ("password", "token") and isinstance(value, str) and value:
+            value = Secret(value)
+        settings[key] = Setting(value, where, trust, file.path.parent)
+    return settings
+
+
+def _table(file: TomlFile, path: tuple[str, ...]) -> Mapping[str, Any]:
+    table: Mapping[str, Any] = file.tables
+    for depth, name in enumerate(path, 1):
+        table = table.get(name, {})
+        if not isinstance(table, Mapping):
+            shown = ".".join(path[:depth])
+            raise ConfigError(
+                f"{shown} is a table: write [{shown}] with its keys below"
+                f" ({file.where(*path[:depth])})"
+            )
+    return table
+
+
+def _read_pyproject(path: Path) -> TomlFile | None:
+    """Read a pyproject.toml that has something for Away; most have not, and are not even parsed."""
+    file = None if _is_a_strangers(path) else read_toml(path, mention=b"away")
+    tool = file.tables.get("tool") if file else None
+    return file if isinstance(tool, dict) and "away" in tool else None
+
+
+def _is_a_strangers(path: Path) -> bool:
+    """Tell whether somebody else put a file where everybody may, as in ``/tmp``."""
+    if not hasattr(os, "getuid"):
+        return False
+    try:
+        folder, file = path.parent.stat(), path.lstat()
+    except OSError:
+        return False
+    return bool(folder.st_mode & stat.S_IWOTH) and file.st_uid not in (0, os.getuid())

@@ -1,0 +1,589 @@
+"""The command ``away``: each command is a few lines over the Python API.
+
+What belongs to a person at a terminal is decided here: which words an error has, with which code the
+command ends, how arguments are read. What is printed how is :mod:`away.terminal`'s. Rooms that are
+slow to import are imported by the command that needs them, so that ``away --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
+
+import click
+
+from away.declarations import FileFailed, Usage, publications, read_target
+from away.exceptions import (
+    AnswerLost,
+    AuthenticationRefused,
+    AwayError,
+    CallTimedOut,
+    CannotTravel,
+    CaptureRefused,
+    ConfigError,
+    FunctionNotFound,
+    GatewayUnreachable,
+    NameRefused,
+)
+from away.terminal import complain, is_terminal, json_text, line, raw, records, safe, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from away.connection import FaasConnection
+    from away.connection.catalogue import FunctionInfo
+    from away.functions import RemoteFunction
+
+__all__ = ["app", "exit_code", "main", "run"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+EXIT_CODES = """\b
+Exit codes:
+  0    done
+  1    the function or the gateway said no
+  2    wrong usage, configuration or argument; nothing was sent
+  3    the gateway cannot be reached
+  4    the gateway refused the credentials
+  5    no such function or secret
+  6    out of time, or the answer was lost: the function may have run
+  130  interrupted
+"""
+CALL_EXAMPLES = """\b
+Examples:
+  away call fibonacci 10
+  away call greet '"Ada"' punctuation='"!"'
+  echo hello | away call shasum
+"""
+INTERRUPTED = 130
+# What a shell says of a program that writes into a pipe which nobody reads any more (SIGPIPE).
+PIPE_CLOSED = 141
+
+# The first that fits decides.
+_CODES: tuple[tuple[tuple[type[BaseException], ...], int], ...] = (
+    ((GatewayUnreachable,), 3),
+    ((AuthenticationRefused,), 4),
+    ((FunctionNotFound,), 5),
+    ((CallTimedOut, AnswerLost), 6),
+    ((ConfigError, NameRefused, CannotTravel, CaptureRefused), 2),
+)
+
+
+class RemoteFailure(Exception):
+    """An exception that the remote function raised, in words for a person."""
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command and end the process with its exit code."""
+    sys.exit(run(argv))
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command, say in one line what went wrong, and return the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal of another encoding shows an escape for what it lacks, never a traceback.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        ended: Any = app.main(args=argv, prog_name="away", standalone_mode=False)
+        sys.stdout.flush()
+        return ended if isinstance(ended, int) else 0
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Else the interpreter complains as it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except click.ClickException as error:
+        where = (
+            error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "away"
+        )
+        complain(f"{error.format_message().rstrip('.')}; see {where} --help")
+        return 2
+    except Exception as error:  # whatever a user's file or function raised
+        if os.environ.get("AWAY_DEBUG"):
+            import traceback
+
+            sys.stderr.write(safe("".join(traceback.format_exception(error))))
+        complain(_in_words(error))
+        return exit_code(error)
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the exit code for an error; the help lists them."""
+    if isinstance(error, Usage):
+        return 2
+    return next((code for kinds, code in _CODES if isinstance(error, kinds)), 1)
+
+
+def _in_words(error: BaseException) -> str:
+    if isinstance(error, AwayError | Usage | FileFailed | RemoteFailure):
+        return str(error)
+    return f"{type(error).__name__}: {error} (AWAY_DEBUG=1 shows where)"
+
+
+# ---------------------------------------------------------------- options that commands share
+
+
+def _gateway_option(command: Callable[P, R]) -> Callable[P, R]:
+    return click.option(
+        "--gateway",
+        "-g",
+        metavar="NAME|URL",
+        default="default",
+        show_default=True,
+        help="The gateway: a configured name, or its URL.",
+    )(command)
+
+
+def _json_option(command: Callable[P, R]) -> Callable[P, R]:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(command)
+
+
+def _connect(gateway: str) -> FaasConnection:
+    from away.connection import FaasConnection
+
+    if re.search(r"[:/.]", gateway):
+        return FaasConnection(gateway)
+    return FaasConnection.named(gateway)
+
+
+@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="away", message="%(prog)s %(version)s")
+def app() -> None:
+    """Call, publish and manage OpenFaaS functions.
+
+    A gateway is configured by AWAY_GATEWAY_NAME_URL and its kin, by a TOML file, or is the embedded
+    one that `away up` starts. Set AWAY_DEBUG=1 to see the traceback of an error.
+    """
+
+
+# ---------------------------------------------------------------- gateways
+
+
+@app.command()
+@_json_option
+def gateways(as_json: bool) -> None:
+    """Print the configured gateways, and where each value came from."""
+    from away.config import configured
+
+    found = configured()
+    if as_json:
+        records([_gateway_record(each) for each in found])
+        return
+    if not found and is_terminal():
+        line("no gateway is configured; start one with away up, or set AWAY_GATEWAY_NAME_URL")
+        return
+    rows = [
+        [each.name, field, _shown(getattr(each, field, None)), origin]
+        for each in found
+        for field, origin in each.origins.items()
+    ]
+    table(["gateway", "value", "is", "from"], rows)
+
+
+def _gateway_record(gateway: Any) -> dict[str, Any]:
+    values = {field: _shown(getattr(gateway, field, None)) for field in gateway.origins}
+    return {"name": gateway.name, "url": gateway.url, **values, "origins": dict(gateway.origins)}
+
+
+def _shown(value: object) -> str:
+    """Return a setting as text; the text of a Secret is dots."""
+    return "" if value is None else str(value)
+
+
+# ---------------------------------------------------------------- functions
+
+
+@app.command(name="list")
+@_gateway_option
+@_json_option
+def list_functions(gateway: str, as_json: bool) -> None:
+    """Print the functions of a gateway."""
+    found = sorted(_connect(gateway).functions(), key=lambda info: info.name)
+    if as_json:
+        records([_record(info) for info in found])
+        return
+    rows = [
+        [
+            info.name,
+            _signature(info),
+            f"{info.available_replicas}/{info.replicas}",
+            str(info.invocation_count),
+        ]
+        for info in found
+    ]
+    table(["function", "signature", "ready", "calls"], rows)
+
+
+@app.command()
+@click.argument("name")
+@_gateway_option
+@_json_option
+def describe(name: str, gateway: str, as_json: bool) -> None:
+    """Print what is known of a function."""
+    info = _function(_connect(gateway), name)
+    record = _record(info)
+    if as_json:
+        line(json_text(record))
+        return
+    line(_signature(info) or info.name)
+    if record["doc"]:
+        line("    " + str(record["doc"]).replace("\n", "\n    "))
+    for field, value in record.items():
+        if field not in ("signature", "doc") and value not in ("", None, {}, []):
+            line(f"{field}: {value if isinstance(value, str) else json_text(value)}")
+
+
+def _record(info: FunctionInfo) -> dict[str, Any]:
+    description = info.description
+    return {
+        "name": info.name,
+        "namespace": info.namespace,
+        "image": info.image,
+        "kind": description.kind if description else None,
+        "signature": _signature(info) or None,
+        "doc": description.doc if description else "",
+        "entry": description.entry if description else None,
+        "digest": description.digest if description else None,
+        "safe": description.safe if description else None,
+        "replicas": info.replicas,
+        "available_replicas": info.available_replicas,
+        "invocation_count": info.invocation_count,
+        "created_at": info.created_at,
+        "secrets": list(info.secrets),
+        "labels": dict(info.labels),
+        "annotations": {
+            key: value
+            for key, value in info.annotations.items()
+            if not key.startswith("away.") and key != "built-with"
+        },
+    }
+
+
+def _signature(info: FunctionInfo) -> str:
+    """Return how a function is called, as Python writes it; nothing if Away does not know."""
+    description = info.description
+    if description is None or description.parameters is None:
+        return ""
+    from away.names import python_name
+    from away.signatures import signature
+
+    before = "async " if description.kind.startswith("async") else ""
+    return f"{before}{python_name(info.name)}{signature(description)}"
+
+
+def _function(connection: FaasConnection, name: str) -> FunctionInfo:
+    """Return a function by either of its names, without asking for the whole list."""
+    from away.names import candidates
+
+    *others, last = candidates(name)
+    for spelling in others:
+        try:
+            return connection.function(spelling)
+        except FunctionNotFound:
+            continue
+    return connection.function(last)
+
+
+@app.command(epilog=CALL_EXAMPLES, context_settings={"ignore_unknown_options": True})
+@click.argument("name")
+@click.argument("arguments", nargs=-1)
+@_gateway_option
+@_json_option
+@click.option("--timeout", type=float, metavar="SECONDS", help="For the whole call.")
+def call(
+    name: str, arguments: tuple[str, ...], gateway: str, as_json: bool, timeout: float | None
+) -> None:
+    """Call a function and print what it returns.
+
+    ARGUMENTS are JSON values by position, and NAME=JSON by keyword. A single - takes all of
+    standard input as one text, and so does input that is piped in when no arguments are given.
+    """
+    args, kwargs = _arguments(arguments)
+    function = _callable(_connect(gateway), name)
+    if timeout is not None:
+        function = function.options(timeout=timeout)
+    try:
+        result = function(*args, **kwargs)
+        _print_result(result, as_json)
+    except AwayError:
+        raise
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # the remote function's own: only then does it carry a note
+        if getattr(error, "__notes__", None):
+            raise RemoteFailure(f"{name} raised {type(error).__name__}: {error}") from error
+        if isinstance(error, TypeError):
+            raise Usage(str(error)) from error
+        raise
+
+
+def _callable(connection: FaasConnection, name: str) -> RemoteFunction[..., Any]:
+    """Return a proxy that is called without await, whatever kind the function is of."""
+    from away.functions import RemoteFunction, from_info
+
+    try:
+        function = from_info(connection, _function(connection, name))
+    except AuthenticationRefused:
+        # Calling needs no log-in where the gateway wants none for it.
+        return RemoteFunction(connection, name)
+    function.kind = "generator" if "generator" in function.kind else "sync"
+    return function
+
+
+def _arguments(given: tuple[str, ...]) -> tuple[list[Any], dict[str, Any]]:
+    """Read a call's arguments from the command line and standard input."""
+    if given == ("-",) or (not given and _is_piped()):
+        data = sys.stdin.buffer.read()
+        try:
+            text: str | bytes = data.decode()
+        except UnicodeDecodeError:
+            text = data
+        return ([text] if given or text else []), {}
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    for each in given:
+        keyword, separator, value = each.partition("=")
+        if not (separator and keyword.isidentifier()):
+            if kwargs:
+                raise Usage(f"the argument {each!r} stands after a keyword; put it before them")
+            args.append(_json_value(each))
+        elif keyword in kwargs:
+            raise Usage(f"the keyword {keyword!r} is given twice")
+        else:
+            kwargs[keyword] = _json_value(value)
+    return args, kwargs
+
+
+def _json_value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        quoted = json.dumps(text, ensure_ascii=False)
+        raise Usage(f"the argument {text!r} is not JSON; a text is written '{quoted}'") from None
+
+
+def _is_piped() -> bool:
+    """Tell whether input was given: a pipe or a file, not a terminal and not /dev/null."""
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (AttributeError, OSError, ValueError):
+        return False  # closed
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
+
+
+def _print_result(result: Any, as_json: bool) -> None:
+    if hasattr(result, "__next__"):
+        items = list(result)
+        if as_json:
+            line(json_text(items))
+            return
+        for item in items:
+            _print_result(item, as_json)
+    elif isinstance(result, str | bytes) and not as_json:
+        raw(result)
+    else:
+        line(json_text(result))
+
+
+@app.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@_gateway_option
+def remove(names: tuple[str, ...], gateway: str) -> None:
+    """Remove functions from a gateway."""
+    connection = _connect(gateway)
+    for name in names:
+        found = _function(connection, name).name
+        connection.remove(found)
+        line(f"removed {found} from {connection.url}")
+
+
+@app.command()
+@click.argument("name")
+@_gateway_option
+@_json_option
+@click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines.")
+@click.option("--since", metavar="TIME", help="Only lines since, such as 10m, 2h or a date (UTC).")
+@click.option("--follow", "-f", is_flag=True, help="Go on printing lines as they come.")
+def logs(
+    name: str, gateway: str, as_json: bool, tail: int | None, since: str | None, follow: bool
+) -> None:
+    """Print a function's log: one line a line, as JSON objects with --json."""
+    connection = _connect(gateway)
+    found = _function(connection, name).name
+    for each in connection.logs(found, tail=tail, since=_moment(since), follow=follow):
+        if as_json:
+            record = {"timestamp": _text(each.timestamp), "instance": each.instance}
+            line(json_text({**record, "name": each.name, "text": each.text}))
+        else:
+            line(f"{_text(each.timestamp)} {each.text.rstrip()}")
+
+
+def _text(moment: Any) -> str:
+    return moment.isoformat() if hasattr(moment, "isoformat") else str(moment)
+
+
+def _moment(since: str | None) -> Any:
+    """Read a time: so long ago (10m), or a date with or without a time (UTC)."""
+    import datetime as dt
+
+    if since is None:
+        return None
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    ago = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", since)
+    if ago:
+        seconds = float(ago[1]) * units[ago[2]]
+        return dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds)
+    try:
+        moment = dt.datetime.fromisoformat(since)
+    except ValueError:
+        raise Usage(f"--since {since!r} is neither such as 10m or 2h nor a date") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+
+
+# ---------------------------------------------------------------- publishing
+
+
+@app.command()
+@click.argument("target", metavar="FILE[:FUNCTION]")
+@click.option(
+    "--gateway",
+    "-g",
+    metavar="NAME|URL",
+    default=None,
+    help="For a FUNCTION that no decorator publishes: the gateway to publish it on.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace a function that something else published.")
+@click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+@_json_option
+def publish(target: str, gateway: str | None, overwrite: bool, quiet: bool, as_json: bool) -> None:
+    """Publish the functions of a Python file.
+
+    FILE is imported without publishing anything; then every function in it that is decorated with
+    builder.publish is published once. With :FUNCTION only that one is, decorated or not.
+    """
+    path, function = read_target(target)
+    at = None if gateway is None else _connect(gateway)
+    options: dict[str, Any] = {"verbose": not (quiet or as_json)}
+    if overwrite:
+        options["overwrite"] = True
+    published = [publish_now(**options) for publish_now in publications(path, function, at)]
+    rows = [{"name": each.name, "action": each.action, "digest": each.digest} for each in published]
+    if as_json:
+        records(rows)
+    else:
+        for row in rows:
+            line(f"{row['action']} {row['name']}")
+
+
+# ---------------------------------------------------------------- secrets
+
+
+@app.group()
+def secrets() -> None:
+    """List and change a gateway's secrets, whose values no gateway gives out."""
+
+
+@secrets.command(name="list")
+@_gateway_option
+@_json_option
+def list_secrets(gateway: str, as_json: bool) -> None:
+    """Print the names of the secrets."""
+    found = sorted(_connect(gateway).secrets())
+    if as_json:
+        records([{"name": each} for each in found])
+    else:
+        table(["secret"], [[each] for each in found])
+
+
+def _value_options(command: Callable[P, R]) -> Callable[P, R]:
+    """Add the ways to give a value. None is an argument: every process list would show it."""
+    file = click.Path(exists=True, dir_okay=False, path_type=Path)
+    for option in (
+        click.option("--from-file", type=file, help="Read the value from a file."),
+        click.option("--keep-newline", is_flag=True, help="Keep the newline that ends the value."),
+    ):
+        command = option(command)
+    return command
+
+
+@secrets.command(name="create")
+@click.argument("name")
+@_value_options
+@_gateway_option
+def create_secret(name: str, from_file: Path | None, keep_newline: bool, gateway: str) -> None:
+    """Create a secret; its value comes from standard input or a file."""
+    connection = _connect(gateway)
+    connection.create_secret(name, _value(name, from_file, keep_newline))
+    line(f"created the secret {name} on {connection.url}")
+
+
+@secrets.command(name="update")
+@click.argument("name")
+@_value_options
+@_gateway_option
+def update_secret(name: str, from_file: Path | None, keep_newline: bool, gateway: str) -> None:
+    """Replace a secret's value by one from standard input or a file."""
+    connection = _connect(gateway)
+    connection.update_secret(name, _value(name, from_file, keep_newline))
+    line(f"updated the secret {name} on {connection.url}")
+
+
+@secrets.command(name="remove")
+@click.argument("name")
+@_gateway_option
+def remove_secret(name: str, gateway: str) -> None:
+    """Remove a secret."""
+    connection = _connect(gateway)
+    connection.remove_secret(name)
+    line(f"removed the secret {name} from {connection.url}")
+
+
+def _value(name: str, from_file: Path | None, keep_newline: bool) -> str:
+    if from_file is not None:
+        data = from_file.read_bytes()
+    elif sys.stdin.isatty():
+        data = str(click.prompt(f"value of {name}", hide_input=True, err=True)).encode()
+    else:
+        data = sys.stdin.buffer.read()
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise Usage(f"the value of the secret {name!r} is not UTF-8 text") from None
+    if not keep_newline:
+        text = text.removesuffix("\n").removesuffix("\r")
+    if not text:
+        raise Usage(f"the value of the secret {name!r} is empty; pipe it in or name --from-file")
+    return text
+
+
+# ---------------------------------------------------------------- the embedded gateway
+
+
+@app.command()
+@click.option("--port", type=click.IntRange(1, 65535), help="Default: 8080, or a free one.")
+@click.option("--state", type=click.Path(file_okay=False, path_type=Path), help="Its folder.")
+@click.option(
+    "--password-file",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    help="Read the password from a file instead of making one.",
+)
+@click.option(
+    "--allow-host", "allow_hosts", multiple=True, metavar="NAME", help="Another name for it."
+)
+def up(
+    port: int | None, state: Path | None, password_file: Path | None, allow_hosts: tuple[str, ...]
+) -> None:
+    """Run the embedded gateway until it is interrupted.
+
+    It listens on this machine only. While it runs, away.remote.local and FaasConnection.local()
+    find it.
+    """
+    raise NotImplementedError

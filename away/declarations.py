@@ -1,0 +1,159 @@
+"""What a Python file declares for publishing: ``away publish FILE[:FUNCTION]``.
+
+The file is imported with ``AWAY_PUBLISH=never``, so that its decorators deploy nothing; what they
+would have published is then published once, by the command.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from away.exceptions import AwayError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+    from away.connection import FaasConnection
+
+__all__ = ["FileFailed", "Usage", "publications", "read_target"]
+
+
+class Usage(Exception):
+    """A command that was not written as it must be; the text says how it is."""
+
+
+class FileFailed(Exception):
+    """A user's file raised as it was imported; the text says where and what."""
+
+
+def read_target(target: str) -> tuple[Path, str]:
+    """Read ``FILE[:FUNCTION]``.
+
+    Returns:
+        The file's full path, and the function's name or an empty string.
+
+    Raises:
+        Usage: There is no such file.
+    """
+    file, separator, function = target.rpartition(":")
+    if not (separator and function.isidentifier()):
+        file, function = target, ""
+    path = Path(file)
+    if not path.is_file():
+        raise Usage(f"there is no file {file!r}")
+    return path.resolve(), function
+
+
+def publications(path: Path, function: str, at: FaasConnection | None) -> list[Callable[..., Any]]:
+    """Import a file and list what publishes each function that it declares, or the one named.
+
+    Args:
+        path: The file.
+        function: The one to publish, or an empty string for all that are decorated.
+        at: The gateway for a function without a decorator; ``default`` if it is None.
+
+    Returns:
+        Callables that take the options of :func:`away.publish.publish` and publish one function.
+
+    Raises:
+        Usage: There is nothing to publish, or no function of that name.
+        FileFailed: The file raised.
+    """
+    os.environ["AWAY_PUBLISH"] = "never"
+    from away.builder import declared
+
+    before = len(declared)
+    with warnings.catch_warnings():
+        # That the deployed function differs is what the command is about to change.
+        warnings.simplefilter("ignore")
+        module = _import_file(path)
+    chosen = [
+        each
+        for each in declared[before:]
+        if not function or getattr(each.function, "__name__", "") == function
+    ]
+    if chosen and at is not None:
+        raise Usage("--gateway is for a function without a decorator, which names its gateway")
+    if chosen:
+        return [each.publish_now for each in chosen]
+    if not function:
+        raise Usage(
+            f"{path.name} decorates no function with builder.publish; name one FILE:FUNCTION"
+        )
+    local = getattr(module, function, None)
+    if not callable(local):
+        raise Usage(f"{path.name} has no function {function!r}{_nearest_in(module, function)}")
+    return [_publisher(local, at)]
+
+
+def _publisher(local: Callable[..., Any], at: FaasConnection | None) -> Callable[..., Any]:
+    def publish_now(**options: Any) -> Any:
+        from away.connection import FaasConnection
+        from away.publish import publish
+
+        return publish(local, at or FaasConnection.named("default"), **options)
+
+    return publish_now
+
+
+def _nearest_in(module: ModuleType, name: str) -> str:
+    from away.names import nearest
+
+    functions = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
+    found = nearest(name, functions, most=1)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Import a file under the name that its functions are published by.
+
+    A script's functions belong to its stem, as when it publishes itself; a file within a package is
+    imported as a part of it, so that its relative imports work.
+    """
+    root, parts = path.parent, [path.stem]
+    while (root / "__init__.py").is_file():
+        parts.insert(0, root.name)
+        root = root.parent
+    # As running it would: its folder first, and not the folder that the command stands in.
+    sys.path.insert(0, str(root))
+    try:
+        if len(parts) > 1:
+            return importlib.import_module(".".join(parts))
+        return _load(parts[0], path)
+    except SystemExit as error:
+        raise Usage(
+            f"{path.name} ended the program as it was imported; put what runs under"
+            " if __name__ == '__main__'"
+        ) from error
+    except (AwayError, Usage):
+        raise
+    except Exception as error:  # the user's own code
+        raise FileFailed(f"{_where(error, path)}: {type(error).__name__}: {error}") from error
+
+
+def _load(name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise Usage(f"{path.name} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _where(error: BaseException, path: Path) -> str:
+    """Return FILE:LINE of the user's file where an error came through."""
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [each.lineno for each in frames if each.filename == str(path)]
+    if not lines and isinstance(error, SyntaxError) and error.filename == str(path):
+        lines = [error.lineno]
+    return f"{path.name}:{lines[-1]}" if lines else path.name

@@ -100,13 +100,20 @@ class shown:  # noqa: N801 - used as a context manager, by its verb
 
     def spin(self, name: str) -> None:
         """On a terminal, show the step that is under way."""
-        if not self.stream.isatty():
+        if not self.is_terminal():
             return
         from rich.console import Console
         from rich.text import Text
 
         self.status = Console(file=self.stream).status(Text(name))
         self.status.start()
+
+    def is_terminal(self) -> bool:
+        """Tell whether a person looks at the stream; a closed one is nobody's."""
+        try:
+            return self.stream.isatty()
+        except ValueError:
+            return False
 
     def stop(self) -> None:
         """End what moves on the terminal."""

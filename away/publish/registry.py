@@ -95,11 +95,18 @@ def parse_image(text: str) -> ImageName:
     )
     if not sound:
         raise PublishFailed(
-            f"{printable(text[:200])!r} is no image name; write [HOST[:PORT]/]NAME[:TAG], in lower"
+            f"{without_login(text)!r} is no image name; write [HOST[:PORT]/]NAME[:TAG], in lower"
             " case",
             step="names",
         )
     return ImageName(host, repository, tag, digest)
+
+
+def without_login(text: str) -> str:
+    """Return a name to show: what stands before an ``@`` may be somebody's password."""
+    login, at, rest = text.partition("@")
+    shown = text if not at or rest.startswith("sha256:") and ":" not in login else f"…@{rest}"
+    return printable(shown[:200])
 
 
 def registry_url(host: str) -> str:
@@ -110,7 +117,7 @@ def registry_url(host: str) -> str:
     """
     if not _HOST.match(host):
         raise PublishFailed(
-            f"registry={printable(host[:200])!r} is no registry; write HOST or HOST:PORT without a"
+            f"registry={without_login(host)!r} is no registry; write HOST or HOST:PORT without a"
             " scheme",
             step="names",
         )

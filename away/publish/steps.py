@@ -439,7 +439,7 @@ class Publisher:
                 last = f"{reply.status} {printable(reply.text[:300].strip())}"
                 if answered_digest(reply) == self.plan.digest:
                     return
-                if refuses(reply, self.plan.digest):
+                if refuses(reply, self.plan.digest, alone=before is None):
                     break
                 yield Wait(min(pause, max(self.deadline.remaining(), 0)))
                 pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE)
@@ -603,7 +603,13 @@ def answered_digest(reply: Reply) -> str:
     return str(reply.headers.get(DIGEST_HEADER) or "")
 
 
-def refuses(reply: Reply, digest: str) -> bool:
-    """Tell whether the new function itself says that it will never run."""
-    own = str(reply.headers.get(DIGEST_HEADER) or "") == digest
-    return own and reply.status >= 400 and reply.status != 503
+def refuses(reply: Reply, digest: str, *, alone: bool) -> bool:
+    """Tell whether the new function itself says that it will never run.
+
+    A runtime that could not even read its payload names no digest: then it is the new one only where
+    there was none before.
+    """
+    if not reply.headers.get(PROTOCOL_HEADER) or reply.status < 400 or reply.status == 503:
+        return False
+    named = str(reply.headers.get(DIGEST_HEADER) or "")
+    return named == digest or (alone and not named)

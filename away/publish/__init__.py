@@ -188,9 +188,9 @@ def texts(what: str, value: Iterable[str] | str) -> tuple[str, ...]:
 
 def captured_of(function: Callable[..., Any], options: Options) -> Captured:
     """Capture a function as the options say."""
-    from away import capture
+    from away.capture import capture
 
-    return capture.capture(function, safe_args=options.safe_args, name=options.name)
+    return capture(function, safe_args=options.safe_args, name=options.name)
 
 
 def name_of(function: Callable[..., Any], name: str | None) -> str:

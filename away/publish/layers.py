@@ -49,18 +49,21 @@ RUNTIME = (
     "__init__.py",
     "exceptions.py",
     "names.py",
+    "secret_texts.py",
     "secrets.py",
     "protocol/*.py",
     "runtime/*.py",
 )
 # What of Away calls another function from there: everything but what runs on the user's machine.
 NOT_CLIENT = (
+    "capture/*.py",
     "gateway/*.py",
     "gateway/providers/*.py",
     "publish/*.py",
-    "capture.py",
     "requirements.py",
     "cli.py",
+    "declarations.py",
+    "terminal.py",
     "__main__.py",
 )
 # Read by the configuration, which the client needs; of the gateway these two alone.

@@ -105,7 +105,7 @@ def parse_image(text: str) -> ImageName:
 def without_login(text: str) -> str:
     """Return a name to show: what stands before an ``@`` may be somebody's password."""
     login, at, rest = text.partition("@")
-    shown = text if not at or rest.startswith("sha256:") and ":" not in login else f"…@{rest}"
+    shown = text if not at or (rest.startswith("sha256:") and ":" not in login) else f"…@{rest}"
     return printable(shown[:200])
 
 

@@ -1,4 +1,4 @@
-"""The steps of a publish, as one conversation: image, push, checks, deployment, readiness, undo.
+"""The steps of a publish, as one conversation: compare, image, push, checks, and the rollout.
 
 Everything that can be checked is checked before the gateway is asked to change anything, since a
 deployment that fails can destroy what ran. The conversation is pumped by either driver, so there is
@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
-from urllib.parse import quote, urlencode
+from typing import TYPE_CHECKING, Literal, NamedTuple
+from urllib.parse import urlencode
 
-from away.connection.conversations import Deadline, Request, Wait
-from away.exceptions import AwayError, PublishFailed
+from away.connection.conversations import Deadline, Reply, Request, Wait
+from away.exceptions import PublishFailed
 from away.names import nearest, printable
-from away.publish import layers
 from away.publish.deployment import (
     Options,
     Plan,
@@ -26,11 +25,19 @@ from away.publish.deployment import (
     is_loopback,
     make_plan,
     recipe_of,
-    restoring,
     standing_of,
     taken,
 )
 from away.publish.image import Image, Layer, assemble
+from away.publish.layers import (
+    LIBRARY_FOLDER,
+    MODULES_FOLDER,
+    cache_folder,
+    function_layer,
+    parts_for,
+    shared_layer,
+    unpacked,
+)
 from away.publish.lock import PublishLock
 from away.publish.registry import (
     ManifestRefused,
@@ -38,6 +45,7 @@ from away.publish.registry import (
     parse_image,
     registry_url,
 )
+from away.publish.rollout import Rollout, explained, listed
 from away.publish.verification import Verification
 from away.publish.wheels import Pin, Target, lacking, normal_name, parse_pin, requirements_layer
 
@@ -46,7 +54,7 @@ if TYPE_CHECKING:
 
     from away.capture import Captured
     from away.connection import FaasConnection, FunctionInfo
-    from away.connection.conversations import Conversation, Reply
+    from away.connection.conversations import Conversation
     from away.publish.image import BaseImage
     from away.publish.registry import ImageName
     from away.signatures import Description
@@ -54,13 +62,7 @@ if TYPE_CHECKING:
 __all__ = ["Published", "Publisher"]
 
 COMMAND = ["python3", "-m", "away.runtime"]
-# The first looks come quickly, for a function is up in a tenth of a second; then ever more rarely.
-FIRST_PAUSE, PAUSE_GROWTH, LONGEST_PAUSE = 0.005, 1.4, 0.5
 LOCK_PAUSE = 0.02
-UNDO_SECONDS = 60.0
-LOG_LINES = 15
-READY_PATH = "/_/away"
-DIGEST_HEADER, PROTOCOL_HEADER = "X-Away-Digest", "X-Away-Protocol"
 # What the packed client imports; a base image may have any version of them.
 CLIENT_NEEDS = ("requests", "urllib3")
 ASYNC_CLIENT_NEEDS = ("aiohttp",)
@@ -107,11 +109,11 @@ class Publisher:
         self.progress = progress
         self.deadline = Deadline(connection.timeout if options.timeout is None else options.timeout)
         self.registry = self.make_registry()
-        self.parts = layers.parts_for(captured)
+        self.parts = parts_for(captured)
         self.pins = self.wanted_pins()
         self.base_name = self.choose_base()
         self.plan = self.make_plan()
-        self.cache = layers.cache_folder()
+        self.cache = cache_folder()
 
     # ------------------------------------------------------------ what is decided beforehand
 
@@ -161,9 +163,9 @@ class Publisher:
         """Return the URLs of the configured gateways that the packed modules import from."""
         if not self.captured.gateways:
             return {}
-        from away import config
+        from away.config import resolve
 
-        found = {name: config.resolve(name).url for name in self.captured.gateways}
+        found = {name: resolve(name).url for name in self.captured.gateways}
         if self.connection.name:
             found[self.connection.name] = self.connection.url
         return found
@@ -193,12 +195,11 @@ class Publisher:
         try:
             image = yield from self.prepared()
         except PublishFailed as error:
-            raise self.explained(error, self.untouched(before)) from error.__cause__
+            now = "nothing was deployed" if before is None else "what ran before still runs"
+            raise explained(self.plan, self.connection.url, error, now) from error.__cause__
         request = self.plan.deploy_request(image.digest)
-        with self.connection.expecting_update(self.plan.name):
-            yield from self.deploy(request, before)
-            self.connection.catalogue.drop()
-            yield from self.await_ready(before)
+        rollout = Rollout(self.plan, self.connection, before, self.deadline, self.progress)
+        yield from rollout.conversation(request)
         action: Literal["created", "updated"] = "updated" if before else "created"
         return self.published(action, request["image"])
 
@@ -267,10 +268,10 @@ class Publisher:
         """Start to load the payload in an interpreter that has nothing else."""
         if not self.options.check or self.cache is None:
             return None
-        from away import capture
+        from away.capture import verify
 
-        library = layers.unpacked(self.parts, self.cache)
-        return Verification(lambda: capture.verify(self.captured, [library]))
+        library = unpacked(self.parts, self.cache)
+        return Verification(lambda: verify(self.captured, [library]))
 
     def base(self) -> Conversation[BaseImage]:
         """Get the base image and check that it runs the client's minor version of Python."""
@@ -294,19 +295,19 @@ class Publisher:
 
     def assembled(self, base: BaseImage) -> Image:
         """Put the function's layers on the base: what changes least lies lowest."""
-        stacked = [layers.shared_layer(part, docker=base.docker) for part in self.parts]
+        stacked = [shared_layer(part, docker=base.docker) for part in self.parts]
         stacked += self.requirements(base)
-        stacked.append(layers.function_layer(self.captured, docker=base.docker))
+        stacked.append(function_layer(self.captured, docker=base.docker))
         return assemble(
             base,
             stacked,
             command=COMMAND,
             environment={
                 "AWAY_RUNTIME": "1",
-                "PYTHONPATH": f"/{layers.LIBRARY_FOLDER}",
+                "PYTHONPATH": f"/{LIBRARY_FOLDER}",
                 "PYTHONUNBUFFERED": "1",
             },
-            working_folder=f"/{layers.MODULES_FOLDER}",
+            working_folder=f"/{MODULES_FOLDER}",
             labels={"built-with": "away"},
         )
 
@@ -394,154 +395,18 @@ class Publisher:
                 step="checks",
             )
 
-    # ------------------------------------------------------------ deployment
-
-    def deploy(self, request: dict[str, Any], before: FunctionInfo | None) -> Conversation[None]:
-        """Deploy as faas-cli does: PUT, and POST where there is nothing to replace."""
-        with self.progress.step("deploy"):
-            try:
-                reply = yield from self.put_or_post(request)
-            except AwayError as error:
-                raise (yield from self.undone("deploy", str(error), before)) from error
-            if reply.status in (200, 201, 202):
-                return
-            now = yield from self.deployed()
-            if standing_of(self.plan, now) is Standing.UNCHANGED:
-                return  # another machine was faster with the very same
-            why = f"the gateway answered {reply.status}: {printable(reply.text[:500].strip())}"
-            raise (yield from self.undone("deploy", why, before)) from None
-
-    def put_or_post(self, request: dict[str, Any]) -> Conversation[Reply]:
-        """Replace what is there, or create what is not."""
-        reply = yield from self.change_request("PUT", request)
-        if reply.status == 404:
-            reply = yield from self.change_request("POST", request)
-            if reply.status == 400 and "already exists" in reply.text:
-                # Someone else created it in between, or a dead record was left by a failure.
-                reply = yield from self.change_request("PUT", request)
-        return reply
-
-    def change_request(self, method: str, document: dict[str, Any]) -> Conversation[Reply]:
-        """Send a deploy request, or a removal."""
-        headers = {"Content-Type": "application/json"}
-        body = json.dumps(document).encode()
-        return self.ask(Request(method, "/system/functions", headers, body, True))
-
-    def await_ready(self, before: FunctionInfo | None) -> Conversation[None]:
-        """Wait until the function itself answers with the new digest.
-
-        A deployment's 200 and its replicas say nothing of that.
-        """
-        with self.progress.step("ready"):
-            pause, last = FIRST_PAUSE, "nothing yet"
-            while self.deadline.remaining() > 0:
-                reply = yield from self.probe()
-                last = f"{reply.status} {printable(reply.text[:300].strip())}"
-                if answered_digest(reply) == self.plan.digest:
-                    return
-                if refuses(reply, self.plan.digest, alone=before is None):
-                    break
-                yield Wait(min(pause, max(self.deadline.remaining(), 0)))
-                pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE)
-            raise (yield from self.undone("ready", f"it answers {last}", before))
-
-    def probe(self) -> Conversation[Reply]:
-        """Ask the function who it is, which runs none of the user's code."""
-        place = quote(self.plan.name)
-        if self.plan.namespace:
-            place += f".{quote(self.plan.namespace)}"
-        return self.ask(Request("GET", f"/function/{place}{READY_PATH}", {}, None, False))
-
-    # ------------------------------------------------------------ undo
-
-    def undone(
-        self, step: str, why: str, before: FunctionInfo | None
-    ) -> Conversation[PublishFailed]:
-        """Restore what ran and return the error that says what failed and what runs now."""
-        # The caller's time may be over, and what ran is restored all the same.
-        self.deadline = Deadline(UNDO_SECONDS)
-        log = yield from self.log_end()
-        try:
-            now = yield from self.restored(before)
-        except AwayError as error:
-            now = f"what runs now is not known, since restoring failed as well: {error}"
-        self.connection.catalogue.drop()
-        failed = PublishFailed(why, step=step)
-        return self.explained(failed, now, log)
-
-    def restored(self, before: FunctionInfo | None) -> Conversation[str]:
-        """Deploy again what ran, unless it still does; remove what never came to life."""
-        if before is None:
-            return (yield from self.removed())
-        request = restoring(before)
-        digest = before.description.digest if before.description else ""
-        if digest not in ("", self.plan.digest):
-            reply = yield from self.probe()
-            if answered_digest(reply) == digest:
-                return "what ran before still runs"
-        if request is None:
-            return "what ran before kept no deploy request to restore it from: deploy it again"
-        reply = yield from self.put_or_post(request)
-        if reply.status not in (200, 201, 202):
-            return f"what ran before could not be restored: the gateway answered {reply.status}"
-        return "what ran before was restored"
-
-    def removed(self) -> Conversation[str]:
-        """Remove what was created and never came to life, so that the name is free again."""
-        info = yield from self.deployed()
-        if info is not None and standing_of(self.plan, info) in (Standing.OTHER, Standing.FOREIGN):
-            return "another function runs under that name"
-        target = {"functionName": self.plan.name}
-        if self.plan.namespace:
-            target["namespace"] = self.plan.namespace
-        yield from self.change_request("DELETE", target)
-        return "nothing runs under that name"
-
-    def log_end(self) -> Conversation[str]:
-        """Return the end of the function's log; nothing where the gateway keeps none."""
-        query = {"name": self.plan.name, "tail": str(LOG_LINES)}
-        if self.plan.namespace:
-            query["namespace"] = self.plan.namespace
-        path = f"/system/logs?{urlencode(query)}"
-        try:
-            reply = yield from self.ask(Request("GET", path, {}, None, True))
-        except AwayError:
-            return ""
-        found = [str(line.get("text", "")) for line in listed(reply.text)]
-        lines = [printable(line.rstrip()) for line in found[-LOG_LINES:]]
-        return "\n".join(f"    {line}" for line in lines if reply.status == 200)
-
-    def explained(self, error: PublishFailed, now: str, log: str = "") -> PublishFailed:
-        """Return the error with the function, the gateway, and what runs now."""
-        text = (
-            f"publishing {self.plan.name} on {self.connection.url} failed ({error.step}): {error}"
-        )
-        text += f"; {now}"
-        if log:
-            text += f"; its log ends with\n{log}"
-        return PublishFailed(
-            text,
-            step=error.step,
-            gateway=self.connection.url,
-            function=self.plan.name,
-            status=error.status,
-            hint=error.hint,
-        )
-
-    def untouched(self, before: FunctionInfo | None) -> str:
-        """Say what runs where nothing was changed."""
-        return "nothing was deployed" if before is None else "what ran before still runs"
-
     # ------------------------------------------------------------ requests
 
     def ask(self, request: Request) -> Conversation[Reply]:
         """Send one request within what is left of the time."""
         self.expect_time("asking")
-        return self.connection.conversation_request(request, deadline=self.deadline)
+        return self.connection.conversation_request(request, self.deadline)
 
     def deployed(self) -> Conversation[FunctionInfo | None]:
         """Ask what is deployed under the name."""
-        return self.connection.conversation_function(self.plan.name, self.deadline)
+        return self.connection.conversation_function(
+            self.plan.name, self.deadline, namespace=self.plan.namespace
+        )
 
     def expect_time(self, doing: str) -> None:
         """Raise once the time that the caller gave is over."""
@@ -578,38 +443,3 @@ def text_at(reply: Reply, *path: str) -> str:
     except (ValueError, KeyError, TypeError, RecursionError):
         return ""
     return str(found or "")
-
-
-def listed(text: str) -> list[dict[str, Any]]:
-    """Read objects from a JSON array or from one a line; what is none is passed over."""
-    found: list[dict[str, Any]] = []
-    for piece in [text] if text.lstrip().startswith("[") else text.splitlines():
-        try:
-            value = json.loads(piece)
-        except (ValueError, RecursionError):
-            continue
-        found += [
-            each
-            for each in (value if isinstance(value, list) else [value])
-            if isinstance(each, dict)
-        ]
-    return found
-
-
-def answered_digest(reply: Reply) -> str:
-    """Return the digest that a function of Away's answers with."""
-    if reply.status != 200 or not reply.headers.get(PROTOCOL_HEADER):
-        return ""
-    return str(reply.headers.get(DIGEST_HEADER) or "")
-
-
-def refuses(reply: Reply, digest: str, *, alone: bool) -> bool:
-    """Tell whether the new function itself says that it will never run.
-
-    A runtime that could not even read its payload names no digest: then it is the new one only where
-    there was none before.
-    """
-    if not reply.headers.get(PROTOCOL_HEADER) or reply.status < 400 or reply.status == 503:
-        return False
-    named = str(reply.headers.get(DIGEST_HEADER) or "")
-    return named == digest or (alone and not named)

@@ -1,0 +1,278 @@
+"""From a deploy request to a function that answers, and back to what ran if it does not.
+
+A failing deployment can destroy what ran: what was there is known beforehand and put back. This module
+knows nothing of images and of how one came to the registry.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from away.connection.conversations import Deadline, Reply, Request, Wait
+from away.exceptions import AwayError, PublishFailed
+from away.names import printable
+from away.publish.deployment import Plan, Standing, restoring, standing_of
+
+if TYPE_CHECKING:
+    from away.connection import FaasConnection, FunctionInfo
+    from away.connection.conversations import Conversation
+    from away.publish.progress import Progress
+
+__all__ = ["Rollout", "explained", "listed"]
+
+# The first looks come quickly, for a function is up in a tenth of a second; then ever more rarely.
+FIRST_PAUSE, PAUSE_GROWTH, LONGEST_PAUSE = 0.005, 1.4, 0.5
+UNDO_SECONDS = 60.0
+LOG_LINES = 15
+READY_PATH = "/_/away"
+DIGEST_HEADER, PROTOCOL_HEADER = "X-Away-Digest", "X-Away-Protocol"
+ACCEPTED = (200, 201, 202)
+
+
+class Rollout:
+    """The deployment of one plan.
+
+    Args:
+        plan: What is deployed.
+        connection: Where.
+        before: What ran there under the name, if anything did.
+        deadline: Until when it has to answer; undoing has a time of its own.
+        progress: Is told of the steps.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        connection: FaasConnection,
+        before: FunctionInfo | None,
+        deadline: Deadline,
+        progress: Progress,
+    ) -> None:
+        self.plan = plan
+        self.connection = connection
+        self.before = before
+        self.deadline = deadline
+        self.progress = progress
+
+    def conversation(self, request: dict[str, Any]) -> Conversation[None]:
+        """Deploy, and wait until the function itself answers."""
+        with self.connection.expecting_update(self.plan.name):
+            with self.progress.step("deploy"):
+                yield from self.deploy(request)
+            self.connection.catalogue.drop()
+            with self.progress.step("ready"):
+                yield from self.await_ready()
+
+    # ------------------------------------------------------------ deployment
+
+    def deploy(self, request: dict[str, Any]) -> Conversation[None]:
+        """Deploy as faas-cli does: PUT, and POST where there is nothing to replace."""
+        try:
+            reply = yield from self.put_or_post(request)
+        except AwayError as error:
+            raise (yield from self.undone("deploy", str(error))) from error
+        if reply.status in ACCEPTED:
+            return
+        now = yield from self.deployed()
+        if standing_of(self.plan, now) is Standing.UNCHANGED:
+            return  # another machine was faster with the very same
+        raise (yield from self.undone("deploy", f"the gateway answered {said(reply)}"))
+
+    def put_or_post(self, request: dict[str, Any]) -> Conversation[Reply]:
+        """Replace what is there, or create what is not."""
+        reply = yield from self.change_request("PUT", request)
+        if reply.status == 404:
+            reply = yield from self.change_request("POST", request)
+            if reply.status == 400 and "already exists" in reply.text:
+                # Someone else created it in between, or a dead record was left by a failure.
+                reply = yield from self.change_request("PUT", request)
+        return reply
+
+    def change_request(self, method: str, document: dict[str, Any]) -> Conversation[Reply]:
+        """Send a deploy request, or a removal."""
+        headers = {"Content-Type": "application/json"}
+        body = json.dumps(document).encode()
+        return self.ask(Request(method, "/system/functions", headers, body, True))
+
+    def await_ready(self) -> Conversation[None]:
+        """Wait until the function itself answers with the new digest.
+
+        A deployment's 200 and its replicas say nothing of that.
+        """
+        pause, last = FIRST_PAUSE, "nothing"
+        while self.deadline.remaining() > 0:
+            reply = yield from self.probe()
+            last = said(reply)
+            if answered_digest(reply) == self.plan.digest:
+                return
+            if refuses(reply, self.plan.digest, alone=self.before is None):
+                break
+            yield Wait(min(pause, self.deadline.remaining()))
+            pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE)
+        raise (yield from self.undone("ready", f"the function says {last}"))
+
+    def probe(self) -> Conversation[Reply]:
+        """Ask the function who it is, which runs none of the user's code.
+
+        Whatever happens to the connection is "not yet": gateways hang up on what is being replaced.
+        """
+        place = quote(self.plan.name)
+        if self.plan.namespace:
+            place += f".{quote(self.plan.namespace)}"
+        # The login goes along only where the connection says that functions ask for it.
+        request = Request("GET", f"/function/{place}{READY_PATH}", {}, None, True)
+        try:
+            # Never repeated below this: the pauses here are shorter than those of any call.
+            return (
+                yield from self.connection.conversation_request(
+                    request, self.deadline, idempotent=False
+                )
+            )
+        except AwayError as error:
+            return Reply(0, (), str(error).encode())
+
+    # ------------------------------------------------------------ undo
+
+    def undone(self, step: str, why: str) -> Conversation[PublishFailed]:
+        """Restore what ran and return the error that says what failed and what runs now."""
+        # The caller's time may be over, and what ran is restored all the same.
+        self.deadline = Deadline(UNDO_SECONDS)
+        log = yield from self.log_end()
+        try:
+            now = yield from self.restored()
+        except AwayError as error:
+            now = f"what runs now is not known, since restoring failed as well: {error}"
+        self.connection.catalogue.drop()
+        return explained(self.plan, self.connection.url, PublishFailed(why, step=step), now, log)
+
+    def restored(self) -> Conversation[str]:
+        """Deploy again what ran, unless it still does; remove what never came to life."""
+        before = self.before
+        if before is None:
+            return (yield from self.removed())
+        if (yield from self.still_runs(before)):
+            return "what ran before still runs"
+        request = restoring(before)
+        if request is None:
+            return "what ran before kept no deploy request to restore it from: deploy it again"
+        reply = yield from self.put_or_post(request)
+        if reply.status not in ACCEPTED:
+            return f"what ran before could not be restored: the gateway answered {said(reply)}"
+        return "what ran before was restored"
+
+    def still_runs(self, before: FunctionInfo) -> Conversation[bool]:
+        """Tell whether a failing update left what ran: its record, and the function itself."""
+        info = yield from self.deployed()
+        if info is None or (info.created_at, info.image) != (before.created_at, before.image):
+            return False
+        digest = before.description.digest if before.description else ""
+        if not digest:
+            return True
+        reply = yield from self.probe()
+        return answered_digest(reply) == digest
+
+    def removed(self) -> Conversation[str]:
+        """Remove what was created and never came to life, so that the name is free again."""
+        info = yield from self.deployed()
+        if info is not None and standing_of(self.plan, info) in (Standing.OTHER, Standing.FOREIGN):
+            return "another function runs under that name"
+        target = {"functionName": self.plan.name}
+        if self.plan.namespace:
+            target["namespace"] = self.plan.namespace
+        yield from self.change_request("DELETE", target)
+        return "nothing runs under that name"
+
+    def log_end(self) -> Conversation[str]:
+        """Return the end of the function's log; nothing where the gateway keeps none."""
+        query = {"name": self.plan.name, "tail": str(LOG_LINES)}
+        if self.plan.namespace:
+            query["namespace"] = self.plan.namespace
+        path = f"/system/logs?{urlencode(query)}"
+        try:
+            reply = yield from self.ask(Request("GET", path, {}, None, True))
+        except AwayError:
+            return ""
+        found = [str(line.get("text", "")) for line in listed(reply.text)]
+        lines = [printable(line.rstrip()) for line in found[-LOG_LINES:]]
+        return "\n".join(f"    {line}" for line in lines if reply.status == 200)
+
+    # ------------------------------------------------------------ requests
+
+    def ask(self, request: Request) -> Conversation[Reply]:
+        """Send one request within what is left of the time."""
+        return self.connection.conversation_request(request, self.deadline)
+
+    def deployed(self) -> Conversation[FunctionInfo | None]:
+        """Ask what is deployed under the name."""
+        return self.connection.conversation_function(
+            self.plan.name, self.deadline, namespace=self.plan.namespace
+        )
+
+
+def explained(
+    plan: Plan, gateway: str, error: PublishFailed, now: str, log: str = ""
+) -> PublishFailed:
+    """Return an error with the function, the gateway, and what runs now."""
+    text = f"publishing {plan.name} on {gateway} failed ({error.step}): {error}; {now}"
+    if log:
+        text += f"; its log ends with\n{log}"
+    return PublishFailed(
+        text,
+        step=error.step,
+        gateway=gateway,
+        function=plan.name,
+        status=error.status,
+        hint=error.hint,
+    )
+
+
+def said(reply: Reply) -> str:
+    """Return what an answer says, for people: a runtime's own error by its message."""
+    if reply.headers.get(PROTOCOL_HEADER) and reply.status >= 400:
+        from away.protocol import read_answer
+
+        try:
+            error = read_answer(reply.body, allow_unsafe=False).value
+        except AwayError:
+            pass
+        else:
+            return printable(str(error)[:1000])
+    text = printable(reply.text[:300].strip())
+    return f"{reply.status} {text}" if reply.status else text
+
+
+def answered_digest(reply: Reply) -> str:
+    """Return the digest that a function of Away's answers with."""
+    if reply.status != 200 or not reply.headers.get(PROTOCOL_HEADER):
+        return ""
+    return str(reply.headers.get(DIGEST_HEADER) or "")
+
+
+def refuses(reply: Reply, digest: str, *, alone: bool) -> bool:
+    """Tell whether the new function itself says that it will never run.
+
+    A runtime that could not even read its payload names no digest: then it is the new one only where
+    there was none before.
+    """
+    if not reply.headers.get(PROTOCOL_HEADER) or reply.status < 400 or reply.status == 503:
+        return False
+    named = str(reply.headers.get(DIGEST_HEADER) or "")
+    return named == digest or (alone and not named)
+
+
+def listed(text: str) -> list[dict[str, Any]]:
+    """Read objects from a JSON array or from one a line; what is none is passed over."""
+    found: list[dict[str, Any]] = []
+    for piece in [text] if text.lstrip().startswith("[") else text.splitlines():
+        try:
+            value = json.loads(piece)
+        except (ValueError, RecursionError):
+            continue
+        found += [
+            each
+            for each in (value if isinstance(value, list) else [value])
+            if isinstance(each, dict)
+        ]
+    return found

@@ -1,0 +1,731 @@
+"""Values between two Aways: exact types to JSON text and back, equal and of the same type.
+
+JSON's own types go as they are. What JSON lacks is an object with one reserved key, which holds a
+flat list of the kind and its parts: ``{"$away": ["tuple", 1, 2]}``. Such an object costs what it
+holds and nothing else: one tuple in a megabyte leaves the megabyte to the C encoder, where a YAML
+tag would throw all of it onto a loader that is a hundred times slower.
+
+Types are taken exactly (``type(x) is``): json writes an IntEnum as a number, an int key as text and
+a tuple as a list, and what comes back is then another value than what was sent. So a walk looks at
+every type before json sees the tree. It goes level by level and looks at a whole level in one call
+into C (``set(map(type, …))``), which is what keeps it far cheaper than the encoding.
+
+This module knows nothing of calls, envelopes, YAML or HTTP.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import math
+import sys
+from datetime import date, datetime, timezone
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Any
+
+from away.exceptions import CannotTravel, ProtocolMismatch
+from away.names import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+__all__ = [
+    "MAX_DEPTH",
+    "RESERVED_KEY",
+    "Refused",
+    "from_wire",
+    "is_plain",
+    "judge",
+    "read",
+    "refusal",
+    "refusal_of",
+    "text_is_deeper",
+    "to_wire",
+    "travels",
+    "write",
+]
+
+# PyYAML's own dumper stops at 300 to 400 levels and its pure loader at 480, Python 3.11's json at
+# 995: 200 is read by everyone, with room for the stack of whoever calls.
+MAX_DEPTH = 200
+
+RESERVED_KEY = "$away"
+
+# Above this many decimal digits CPython refuses to read an integer (sys.set_int_max_str_digits),
+# so that a few bytes cannot cost seconds; hexadecimal is linear and has no limit.
+_MOST_DIGITS = 4300
+
+# Large lists are looked at in pieces, so that one tuple makes only its own piece go item by item.
+_PIECE = 512
+
+# From this many children on, a level of the walk is searched for containers that occur twice.
+_MANY = 1_000_000
+
+_SCALARS = frozenset({type(None), bool, int, float, str})
+_JSON_CONTAINERS = frozenset({list, dict})
+_CONTAINERS = frozenset({list, dict, tuple, set})
+_STR = {str}
+
+_MARK_IN_TEXT = f'"{RESERVED_KEY}"'
+
+
+class Refused(Exception):
+    """Something in a value cannot travel; :func:`refusal` finds out what and where."""
+
+
+# --- the walk -------------------------------------------------------------------------------------
+
+
+def is_plain(values: list[Any], levels: int) -> bool:
+    """Tell whether json can write values as they are: no other types, no reserved key.
+
+    The walk goes by levels, each a few calls into C. In a level that looks large, a container that
+    occurs twice is looked at once: a list that holds itself twice doubles with every level.
+
+    Args:
+        values: The values; the list itself is no level.
+        levels: How many levels of containers the values may have.
+
+    Returns:
+        False also when the values are nested deeper, which is then for others to say.
+
+    Example:
+        >>> is_plain([1, {"a": [None]}], 2), is_plain([(1, 2)], 2), is_plain([[[]]], 1)
+        (True, False, False)
+    """
+    lists: list[Iterable[Any]] = [values]
+    dicts: list[dict[Any, Any]] = []
+    while True:
+        if dicts:
+            if set(map(type, chain.from_iterable(dicts))) - _STR:
+                return False
+            if any(map(dict.__contains__, dicts, repeat(RESERVED_KEY))):
+                return False
+            lists.extend(map(dict.values, dicts))
+        children = list(chain.from_iterable(lists))
+        kinds = set(map(type, children))
+        beyond = kinds - _SCALARS
+        if not beyond:
+            return True
+        levels -= 1
+        if levels < 0 or beyond - _JSON_CONTAINERS:
+            return False
+        lists = _of_type(list, children, kinds) if list in beyond else []
+        dicts = _of_type(dict, children, kinds) if dict in beyond else []
+
+
+def _of_type(kind: type, children: list[Any], kinds: set[type]) -> list[Any]:
+    found = children if len(kinds) == 1 else [each for each in children if type(each) is kind]
+    if sum(map(len, found)) > _MANY:
+        found = list(dict(zip(map(id, found), found, strict=True)).values())
+    return found
+
+
+class _Walk:
+    """The state of one conversion: the containers that are open above, and how careful to be.
+
+    A careful walk also looks at the scalars that json cannot carry: nan, infinities, integers of
+    very many digits, text with lone surrogates. It happens only when json has stumbled over one.
+    """
+
+    __slots__ = ("careful", "levels", "open", "wide")
+
+    def __init__(self, levels: int, *, careful: bool) -> None:
+        self.levels = levels
+        self.careful = careful
+        self.open: set[int] = set()
+        if careful:
+            self.wide = 10 ** min(_MOST_DIGITS, sys.get_int_max_str_digits() or _MOST_DIGITS)
+
+
+def _mark(kind: str, *parts: Any) -> dict[str, list[Any]]:
+    return {RESERVED_KEY: [kind, *parts]}
+
+
+def _convert(value: Any, walk: _Walk) -> Any:
+    kind = type(value)
+    if kind in _SCALARS and not walk.careful:
+        return value
+    convert = _CONVERT.get(kind)
+    if convert is None:
+        raise Refused
+    return convert(value, walk)
+
+
+def _convert_items(items: list[Any], owner: object, walk: _Walk) -> list[Any]:
+    """Convert the children of a container; give back the same list where nothing changed."""
+    if id(owner) in walk.open or len(walk.open) >= walk.levels:
+        raise Refused
+    walk.open.add(id(owner))
+    converted = items
+    for start in range(0, len(items), _PIECE):
+        piece = items if len(items) <= _PIECE else items[start : start + _PIECE]
+        if not walk.careful and (
+            _SCALARS.issuperset(map(type, piece))
+            or (piece is not items and is_plain(piece, walk.levels - len(walk.open)))
+        ):
+            continue
+        for index, child in enumerate(piece, start):
+            # As _convert, written out: it would be a second frame a level of a deep value.
+            kind = type(child)
+            if kind in _SCALARS and not walk.careful:
+                continue
+            convert = _CONVERT.get(kind)
+            if convert is None:
+                raise Refused
+            new = convert(child, walk)
+            if new is not child:
+                if converted is items:
+                    converted = items.copy()
+                converted[index] = new
+    walk.open.discard(id(owner))
+    return converted
+
+
+def _convert_list(value: list[Any], walk: _Walk) -> list[Any]:
+    return _convert_items(value, value, walk)
+
+
+def _convert_tuple(value: tuple[Any, ...], walk: _Walk) -> Any:
+    return _mark("tuple", *_convert_items(list(value), value, walk))
+
+
+def _convert_set(value: set[Any], walk: _Walk) -> Any:
+    return _mark("set", *_convert_items(list(value), value, walk))
+
+
+def _convert_dict(value: dict[Any, Any], walk: _Walk) -> Any:
+    items = list(value.values())
+    if (
+        set(map(type, value)) <= _STR
+        and RESERVED_KEY not in value
+        and not (walk.careful and not all(map(_encodes, value)))
+    ):
+        converted = _convert_items(items, value, walk)
+        return value if converted is items else dict(zip(value, converted, strict=True))
+    flat = [part for pair in value.items() for part in pair]
+    return _mark("dict", *_convert_items(flat, value, walk))
+
+
+def _convert_bytes(value: bytes, _: _Walk) -> Any:
+    return _mark("bytes", binascii.b2a_base64(value, newline=False).decode("ascii"))
+
+
+def _convert_date(value: date, _: _Walk) -> Any:
+    return _mark("date", value.isoformat())
+
+
+def _convert_datetime(value: datetime, _: _Walk) -> Any:
+    if value.tzinfo is not None and type(value.tzinfo) is not timezone:
+        raise Refused
+    return _mark("datetime", value.isoformat(), value.fold)
+
+
+def _convert_float(value: float, _: _Walk) -> Any:
+    return value if math.isfinite(value) else _mark("float", repr(value))
+
+
+def _convert_int(value: int, walk: _Walk) -> Any:
+    return value if -walk.wide < value < walk.wide else _mark("int", format(value, "x"))
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _convert_str(value: str, _: _Walk) -> Any:
+    if _encodes(value):
+        return value
+    data = value.encode("utf-8", "surrogatepass")
+    return _mark("text", binascii.b2a_base64(data, newline=False).decode("ascii"))
+
+
+_CONVERT: dict[type, Callable[[Any, _Walk], Any]] = {
+    type(None): lambda value, _: value,
+    bool: lambda value, _: value,
+    int: _convert_int,
+    float: _convert_float,
+    str: _convert_str,
+    list: _convert_list,
+    tuple: _convert_tuple,
+    set: _convert_set,
+    dict: _convert_dict,
+    bytes: _convert_bytes,
+    date: _convert_date,
+    datetime: _convert_datetime,
+}
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+# check_circular is off because the walk has been everywhere: what is left of it is a tree.
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False).encode
+
+
+def to_wire(value: Any, *, levels: int = MAX_DEPTH) -> Any:
+    """Turn a value into what JSON can carry; parts that JSON knows are shared, not copied.
+
+    Args:
+        value: None, bool, int, float, str, bytes, date, datetime, list, tuple, set or dict.
+        levels: How deep containers may be nested in it.
+
+    Returns:
+        A tree of JSON's own types that :func:`from_wire` turns back.
+
+    Raises:
+        CannotTravel: Another type, a cycle, or more levels; the message says where.
+
+    Example:
+        >>> to_wire({"at": (1, 2)})
+        {'at': {'$away': ['tuple', 1, 2]}}
+    """
+    try:
+        return _convert(value, _Walk(levels, careful=True))
+    except (Refused, RecursionError):
+        raise refusal(value, "the value", "value") from None
+
+
+def from_wire(tree: Any) -> Any:
+    """Turn a tree of JSON's types, as :func:`to_wire` makes them, back into the value.
+
+    Raises:
+        ProtocolMismatch: A reserved key with something under it that no Away writes.
+
+    Example:
+        >>> from_wire({"at": {"$away": ["tuple", 1, 2]}})
+        {'at': (1, 2)}
+    """
+    return _decode_marked(_encode(tree))
+
+
+def travels(value: Any, *, levels: int = MAX_DEPTH) -> bool:
+    """Tell whether a value can be sent as it is.
+
+    Example:
+        >>> travels([1, b"x"]), travels(range(3))
+        (True, False)
+    """
+    if is_plain([value], levels):
+        return True
+    try:
+        _convert(value, _Walk(levels, careful=False))
+    except (Refused, RecursionError):
+        return False
+    return True
+
+
+def write(envelope: dict[str, Any], *, levels: int) -> bytes:
+    """Write an envelope: an object with our own few keys and values of the user's under them.
+
+    Args:
+        envelope: Text keys, never the reserved one.
+        levels: How deep containers may be nested in each of the envelope's values.
+
+    Returns:
+        JSON text as UTF-8.
+
+    Raises:
+        Refused: Some value cannot travel.
+
+    Example:
+        >>> write({"value": b"hi"}, levels=MAX_DEPTH)
+        b'{"value": {"$away": ["bytes", "aGk="]}}'
+    """
+    # Where a process has lifted Python's limit of digits, the encoder says nothing of wide integers.
+    careful = sys.get_int_max_str_digits() != _MOST_DIGITS
+    try:
+        if not careful:
+            try:
+                return _write(envelope, _Walk(levels, careful=False))
+            except ValueError:
+                # nan, an integer of too many digits, or (UnicodeEncodeError) a lone surrogate
+                pass
+        return _write(envelope, _Walk(levels, careful=True))
+    except RecursionError:
+        raise Refused from None
+
+
+def _write(envelope: dict[str, Any], walk: _Walk) -> bytes:
+    if walk.careful or not is_plain(list(envelope.values()), walk.levels):
+        envelope = {key: _convert(value, walk) for key, value in envelope.items()}
+    return _encode(envelope).encode()
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def _no_constant(token: str) -> Any:
+    raise ValueError(f"{token} is not JSON")
+
+
+def _tuple_of(parts: list[Any]) -> tuple[Any, ...]:
+    return tuple(parts)
+
+
+def _spread(keys: list[Any]) -> list[Any]:
+    """Return keys unless they were made to have equal hashes, which costs quadratic time.
+
+    The hashes of integers and of tuples of them are no secret (those of text are): 16 MB of
+    multiples of 2**61 - 1 as one set would take half an hour.
+    """
+    if len(keys) > 1024 and len(set(map(hash, keys))) < len(keys) // 8:
+        raise ProtocolMismatch("the body has a set or dict whose keys collide; nothing was read")
+    return keys
+
+
+def _set_of(parts: list[Any]) -> set[Any]:
+    return set(_spread(parts))
+
+
+def _dict_of(parts: list[Any]) -> dict[Any, Any]:
+    return dict(zip(_spread(parts[::2]), parts[1::2], strict=True))
+
+
+def _bytes_of(parts: list[Any]) -> bytes:
+    (text,) = parts
+    return binascii.a2b_base64(text, strict_mode=True) if text else b""
+
+
+def _text_of(parts: list[Any]) -> str:
+    return _bytes_of(parts).decode("utf-8", "surrogatepass")
+
+
+def _date_of(parts: list[Any]) -> date:
+    (text,) = parts
+    return date.fromisoformat(text)
+
+
+def _datetime_of(parts: list[Any]) -> datetime:
+    text, fold = parts
+    return datetime.fromisoformat(text).replace(fold=fold)
+
+
+def _int_of(parts: list[Any]) -> int:
+    (text,) = parts
+    return int(text, 16)
+
+
+def _float_of(parts: list[Any]) -> float:
+    (text,) = parts
+    return {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[text]
+
+
+_READ: dict[str, Callable[[list[Any]], Any]] = {
+    "tuple": _tuple_of,
+    "set": _set_of,
+    "dict": _dict_of,
+    "bytes": _bytes_of,
+    "text": _text_of,
+    "date": _date_of,
+    "datetime": _datetime_of,
+    "int": _int_of,
+    "float": _float_of,
+}
+
+
+def _unmark(found: dict[str, Any]) -> Any:
+    """Read one JSON object; json calls this from the inside out, so that its parts are values."""
+    if RESERVED_KEY not in found:
+        return found
+    marked = found[RESERVED_KEY]
+    if len(found) != 1 or type(marked) is not list or not marked or type(marked[0]) is not str:
+        raise ProtocolMismatch(f"the body uses the reserved key {RESERVED_KEY!r} in no known form")
+    kind = marked[0]
+    read_kind = _READ.get(kind)
+    if read_kind is None:
+        raise ProtocolMismatch(
+            f"the body has a value of the kind {printable(kind[:40])!r}, which this version of Away"
+            " does not know; upgrade this side or publish the function again"
+        )
+    try:
+        return read_kind(marked[1:])
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
+        raise ProtocolMismatch(f"the body has a {kind} that cannot be read") from None
+
+
+_decode = json.JSONDecoder(parse_constant=_no_constant).decode
+_decode_marked = json.JSONDecoder(parse_constant=_no_constant, object_hook=_unmark).decode
+
+
+def read(body: bytes, *, levels: int) -> Any:
+    """Read what :func:`write` wrote.
+
+    Args:
+        body: JSON text as UTF-8.
+        levels: How deep containers may be nested in each of the envelope's values.
+
+    Returns:
+        The envelope, its values with their types.
+
+    Raises:
+        ProtocolMismatch: Not UTF-8, not JSON, nested deeper, or a reserved key in no known form.
+
+    Example:
+        >>> read(b'{"value": {"$away": ["bytes", "aGk="]}}', levels=MAX_DEPTH)
+        {'value': b'hi'}
+    """
+    try:
+        text = str(body, "utf-8")
+        marked = _MARK_IN_TEXT in text
+        found = _decode_marked(text) if marked else _decode(text)
+    except RecursionError:
+        raise _too_deep() from None
+    except UnicodeDecodeError:
+        raise ProtocolMismatch("the body is not UTF-8") from None
+    except ValueError as error:
+        raise ProtocolMismatch(f"the body is not JSON: {printable(str(error)[:200])}") from None
+    # A mark takes two levels of text for one of the value, so a deep text that has marks is looked
+    # at again as a value.
+    if text_is_deeper(body, levels + 1) and not (marked and not _is_deeper(found, levels + 1)):
+        raise _too_deep()
+    return found
+
+
+def _too_deep() -> ProtocolMismatch:
+    return ProtocolMismatch(f"the body is nested deeper than {MAX_DEPTH} levels")
+
+
+# bytes.translate: what is no quote and no bracket is dropped, and both brackets look alike.
+_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_NO_STRUCTURE = bytes(set(range(256)) - set(b'"[]{}'))
+
+
+def text_is_deeper(body: bytes, levels: int) -> bool:
+    """Tell whether JSON text is nested deeper than some levels, without walking what it means.
+
+    What is counted is brackets outside of quotes: everything else is dropped, then the innermost
+    pairs are, once a level. All of it is a few passes in C, and none where brackets are few.
+
+    Args:
+        body: Text that json has read without an error.
+        levels: The number of levels that are allowed.
+
+    Example:
+        >>> text_is_deeper(b'[["]", {}]]', 3), text_is_deeper(b'[["]", {}]]', 2)
+        (False, True)
+    """
+    if body.count(b"[") + body.count(b"{") <= levels:
+        return False
+    if b"\\" in body:
+        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    skeleton = body.translate(_BRACKETS, _NO_STRUCTURE).replace(b'""', b"")
+    if b'"' in skeleton:
+        # Text with brackets in it: every second piece between quotes is outside of text.
+        skeleton = b"".join(skeleton.split(b'"')[::2])
+    for _ in range(levels):
+        if not skeleton:
+            return False
+        skeleton = skeleton.replace(b"[]", b"")
+    return bool(skeleton)
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Tell the same of a value that was read, which is a tree without sharing."""
+    level = [value]
+    for _ in range(levels):
+        below: list[Any] = []
+        for each in level:
+            if type(each) in _CONTAINERS:
+                below.extend(each)
+                if type(each) is dict:
+                    below.extend(each.values())
+        level = below
+        if not level:
+            return False
+    return any(type(each) in _CONTAINERS for each in level)
+
+
+# --- saying what cannot travel --------------------------------------------------------------------
+
+
+def judge(value: Any, as_key: bool) -> str | None:  # noqa: ARG001 - as others judge
+    """Say in words why one value, regardless of what is in it, cannot travel to another Away.
+
+    Args:
+        value: The value.
+        as_key: Whether it is a dict's key or a set's element; between two Aways that is all one.
+
+    Returns:
+        A clause that follows the value's place in a sentence, or None if it can travel.
+
+    Example:
+        >>> judge(3, False), judge(range(3), False)
+        (None, 'is a range, which cannot travel; send list(…) or publish with safe_args=False')
+    """
+    kind = type(value)
+    if kind not in _CONVERT:
+        return (
+            f"is {type_text(kind)}, which cannot travel; {_instead(value)}"
+            " or publish with safe_args=False"
+        )
+    if kind is datetime and value.tzinfo is not None and type(value.tzinfo) is not timezone:
+        return zone_text(value)
+    return None
+
+
+def zone_text(value: datetime) -> str:
+    """Say why a time in a named zone cannot travel: only its present offset would arrive."""
+    return (
+        f"is a datetime in the zone {printable(str(value.tzinfo)[:60])}, of which only the offset"
+        " would arrive; send it with .astimezone(datetime.timezone.utc)"
+    )
+
+
+def type_text(kind: type) -> str:
+    """Name a type with its article: ``a decimal.Decimal``.
+
+    Example:
+        >>> type_text(int), type_text(range)
+        ('an int', 'a range')
+    """
+    name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+    return f"{'an' if name[:1] in 'aeioAEIO' else 'a'} {printable(name[:120])}"
+
+
+_BASES = (bool, int, float, str, bytes, datetime, date, dict, list, tuple, set)
+_BY_TEXT = {"Decimal", "UUID", "Fraction", "IPv4Address", "IPv6Address", "time", "complex"}
+
+
+def _instead(value: Any) -> str:
+    """Say what to send in place of a value; only its type is looked at, no code of it runs."""
+    kind = type(value)
+    names = {base.__name__ for base in kind.__mro__}
+    if "Enum" in names:
+        return "send its .value"
+    if kind.__module__.partition(".")[0] in ("numpy", "torch"):
+        return f"send .{'tolist' if hasattr(kind, '__len__') else 'item'}()"
+    for base in _BASES:
+        if issubclass(kind, base):
+            return f"send {base.__name__}(…)"
+    if names & _BY_TEXT or "PurePath" in names:
+        return "send str(…)"
+    if kind in (bytearray, memoryview):
+        return "send bytes(…)"
+    if kind is frozenset:
+        return "send set(…)"
+    if kind.__name__ == "timedelta":
+        return "send .total_seconds()"
+    if hasattr(kind, "__dataclass_fields__"):
+        return "send dataclasses.asdict(…)"
+    if kind is range or hasattr(kind, "__next__") or names & {"dict_keys", "dict_values", "deque"}:
+        return "send list(…)"
+    return "send plain data instead"
+
+
+def refusal(
+    value: Any,
+    label: str,
+    root: str,
+    *,
+    levels: int = MAX_DEPTH,
+    judged: Callable[[Any, bool], str | None] = judge,
+) -> CannotTravel:
+    """Make the error that says what in a refused value cannot travel.
+
+    Args:
+        value: The value that was refused.
+        label: What the value is in a sentence: ``argument 'rows'``, ``the result``.
+        root: What its path begins with: ``rows``, ``result``.
+        levels: How deep containers may be nested in it.
+        judged: Which single values are refused.
+
+    Returns:
+        The error, to be raised.
+
+    Example:
+        >>> print(refusal([1, {"when": 1j}], "argument 'rows'", "rows"))
+        argument 'rows'[1]['when'] is a complex, which cannot travel; send str(…) or publish with \
+safe_args=False
+    """
+    found = refusal_of(value, label, root, levels=levels, judged=judged)
+    return found or CannotTravel(
+        f"{label} is nested too deeply for what is left of Python's stack here;"
+        " call from a shallower place",
+        path=root,
+    )
+
+
+def refusal_of(
+    value: Any,
+    label: str,
+    root: str,
+    *,
+    levels: int = MAX_DEPTH,
+    judged: Callable[[Any, bool], str | None] = judge,
+) -> CannotTravel | None:
+    """Do as :func:`refusal` for a value that may be blameless; then there is None.
+
+    Example:
+        >>> refusal_of([1, 2], "argument 'rows'", "rows") is None
+        True
+    """
+    try:
+        found = _Search(levels, judged).look(value, "", as_key=False)
+    except RecursionError:
+        return None
+    if found is None:
+        return None
+    path, problem = found
+    if len(path) > 120:
+        path = f"{path[:50]}…{path[-50:]}"
+    place = f"{label}{path}" if label.endswith("'") or not path else f"{label} at {path.lstrip()}"
+    return CannotTravel(f"{place} {problem}", path=root + path, hint=problem.rpartition("; ")[2])
+
+
+class _Search:
+    """A depth-first search for the first thing that cannot travel."""
+
+    def __init__(self, levels: int, judged: Callable[[Any, bool], str | None]) -> None:
+        self.levels = levels
+        self.judged = judged
+        self.open: set[int] = set()
+        self.done: set[int] = set()
+
+    def look(self, value: Any, path: str, *, as_key: bool) -> tuple[str, str] | None:
+        problem = self.judged(value, as_key)
+        if problem is not None:
+            return path, problem
+        if type(value) not in _CONTAINERS or id(value) in self.done:
+            return None
+        if id(value) in self.open:
+            return path, f"is {type_text(type(value))} that contains itself, which cannot travel"
+        if len(self.open) >= self.levels:
+            return path, f"is nested deeper than {MAX_DEPTH} levels, which cannot travel"
+        self.open.add(id(value))
+        for step, child, is_key in _steps(value):
+            found = self.look(child, path + step, as_key=is_key)
+            if found is not None:
+                return found
+        self.open.discard(id(value))
+        self.done.add(id(value))
+        return None
+
+
+def _steps(value: Any) -> Iterator[tuple[str, Any, bool]]:
+    """Give the children of a container, each with the text that leads to it."""
+    if type(value) is dict:
+        for key, child in value.items():
+            shown = _shown_key(key)
+            yield f" key {shown}", key, True
+            yield f"[{shown}]", child, False
+    elif type(value) is set:
+        for child in value:
+            yield f" element {_shown_key(child)}", child, True
+    else:
+        for index, child in enumerate(value):
+            yield f"[{index}]", child, False
+
+
+def _shown_key(key: Any) -> str:
+    # Only our own types are shown by repr: another's __repr__ is foreign code, and may be long.
+    if type(key) in (str, bytes):
+        return printable(repr(key)) if len(key) <= 40 else f"{printable(repr(key[:40]))}…"
+    if type(key) is int:
+        return str(key) if -(10**40) < key < 10**40 else "(a large int)"
+    if type(key) in (bool, type(None), float, date, datetime):
+        return repr(key)
+    return f"({type_text(type(key))})"

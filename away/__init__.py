@@ -9,7 +9,9 @@ publishes functions can be imported there without publishing anything again.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+
+# Type checkers read it as True; importing it from typing would cost most of `import away`.
+TYPE_CHECKING = False
 
 __version__ = "0.1.0"
 

@@ -19,7 +19,16 @@ from away.functions import RemoteFunction
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from away.publish import Published
+    from away.publish import Keywords, Published
+
+    class PublishOptions(Keywords, total=False):
+        """What publishing can be told; :class:`away.publish.Options` says what each means."""
+
+        verbose: bool
+        module_imports: Iterable[str]
+        implicit_exception_handling: bool
+        idempotent: bool
+
 
 __all__ = [
     "Declared",
@@ -52,34 +61,6 @@ class StubOptions(TypedDict, total=False):
     timeout: float | None
     idempotent: bool
     verbose: bool
-
-
-class PublishOptions(TypedDict, total=False):
-    """What publishing can be told; :func:`away.publish.publish` says what each means."""
-
-    name: str | None
-    namespace: str
-    safe_args: bool
-    overwrite: bool
-    base_image: str | None
-    registry: str | None
-    registry_prefix: str | None
-    requirements: Iterable[str]
-    module_imports: Iterable[str]
-    secrets: Iterable[str]
-    env: Mapping[str, str] | None
-    labels: Mapping[str, str] | None
-    annotations: Mapping[str, str] | None
-    limits: Mapping[str, str] | None
-    requests: Mapping[str, str] | None
-    constraints: Iterable[str]
-    read_only_root: bool
-    timeout: float | None
-    max_inflight: int | None
-    check: bool
-    verbose: bool
-    implicit_exception_handling: bool
-    idempotent: bool
 
 
 def _check_options(decorator: str, options: Mapping[str, Any], known: type) -> None:
@@ -323,7 +304,6 @@ def publish(faas: Any = None, **options: Unpack[PublishOptions]) -> Any:
         def sum_two_numbers(a, b):
             return a + b
     """
-    _check_options("publish", options, PublishOptions)
     return _decorator(faas, lambda function, gateway: _publish(function, gateway, dict(options)))
 
 
@@ -343,7 +323,6 @@ def mirror_in_faas(
     Raises:
         AwayError: As :func:`publish` does.
     """
-    _check_options("mirror_in_faas", options, PublishOptions)
     return _publish(function, _gateway(faas), dict(options))
 
 
@@ -363,6 +342,9 @@ def _publish(
     if mode not in ("auto", "never"):
         raise ConfigError(f"AWAY_PUBLISH is {mode!r} and can be 'auto' or 'never'")
     of_proxy = {key: options.pop(key) for key in _PROXY_OPTIONS if key in options}
+    # The original's name for packages that the function needs and does not import at the top.
+    if imports := options.pop("module_imports", ()):
+        options["requirements"] = (*options.get("requirements", ()), *imports)
     if options.get("safe_args", True) is False:
         of_proxy["safe_args"] = False
         warnings.warn(
@@ -401,11 +383,18 @@ def _warn_if_another_is_deployed(publication: Declared) -> None:
     """Warn where calls would reach something else than this source; never fail for it."""
     from away import publish as publishing
 
+    options = {key: value for key, value in publication.options.items() if key != "verbose"}
+    name = _python_name(publication.function)
     try:
-        differs = publishing.difference(
-            publication.function, publication.faas, **publication.options
-        )
+        standing = publishing.compare(publication.function, publication.faas, **options)
+        differs = standing is not publishing.Standing.UNCHANGED
+        said = f"is {standing.name.lower()}"
     except AwayError as error:
-        differs = f"what is deployed could not be compared: {error}"
+        differs, said = True, f"could not be compared: {error}"
     if differs:
-        warnings.warn(differs, RuntimeWarning, stacklevel=5)
+        warnings.warn(
+            f"AWAY_PUBLISH=never: what {publication.faas.url} has as `{name}` {said}; calls go to"
+            " it all the same, 'away publish' deploys what stands here",
+            RuntimeWarning,
+            stacklevel=5,
+        )

@@ -7,19 +7,11 @@ function, and gives back its value or raises its exception. It looks like a func
 
 from __future__ import annotations
 
-import json
 import types
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
-from away import names, protocol, signatures
-from away.exceptions import (
-    AnswerLost,
-    AwayError,
-    CannotTravel,
-    ConfigError,
-    FunctionNotFound,
-    ProtocolMismatch,
-)
+from away import names, signatures
+from away.calls import Caller, Dialect, Manner
 
 if TYPE_CHECKING:
     import inspect
@@ -27,7 +19,7 @@ if TYPE_CHECKING:
 
     from away.connection import FaasConnection
     from away.connection.catalogue import FunctionInfo
-    from away.connection.conversations import Conversation, Deadline, Reply
+    from away.connection.conversations import Conversation
 
 __all__ = ["RemoteFunction", "from_info", "resolve"]
 
@@ -37,17 +29,6 @@ R = TypeVar("R")
 # Stands for "not given" where None is a value of its own.
 _UNSET: Any = object()
 
-_PLAIN_RETURNS = ("int", "float", "bool", "str", "bytes", "list", "dict")
-
-
-class _Dialect:
-    """How a remote function is spoken to; the string is what the repr of an error may show."""
-
-    AUTO = "auto"  # plain first; by protocol once the function asked for it
-    LIST = "list"  # the positional list that the project of 2023 reads; protocol if asked for
-    PACKED = "packed"  # the user's own pack and unpack
-    PROTOCOL = "protocol"  # a function that Away published
-
 
 class _LazySignature:
     """``__signature__``, made at the first look, since :mod:`inspect` is slow to import."""
@@ -56,7 +37,7 @@ class _LazySignature:
         if function is None:
             raise AttributeError("__signature__")  # the class keeps that of its constructor
         found = function.__dict__["__signature__"] = function._make_signature()  # noqa: SLF001 - its own attribute
-        return cast("inspect.Signature", found)
+        return found
 
 
 class RemoteFunction(Generic[P, R]):
@@ -97,7 +78,7 @@ class RemoteFunction(Generic[P, R]):
         description: signatures.Description | None = None,
         python_name: str | None = None,
         module: str | None = None,
-        dialect: str = _Dialect.AUTO,
+        dialect: str = Dialect.AUTO,
         pack: Callable[[Iterable[Any]], str] | None = None,
         unpack: Callable[[str], Any] | None = None,
         safe_args: bool = True,
@@ -110,21 +91,18 @@ class RemoteFunction(Generic[P, R]):
         self.namespace = namespace
         self.kind: signatures.Kind = kind or (description.kind if description else "sync")
         self.local = local
-        self._spellings = [names.check_callable_name(each) for each in names.candidates(name)]
-        self._dialect = _Dialect.PACKED if pack is not None and dialect == "auto" else dialect
-        self._pack = pack
-        self._unpack = unpack
-        self._safe_args = safe_args
-        self._implicit = implicit_exception_handling
-        self._timeout = timeout
-        self._idempotent = idempotent
-        # Whether the function asked for the protocol; a published one is known to speak it.
-        self._speaks_protocol = dialect == _Dialect.PROTOCOL
         self._dress(python_name or names.python_name(name), module)
-        self.description = description
-        self._learn(description)
-        if pack is not None:
-            self._check_packable()
+        manner = Manner(
+            Dialect.PACKED if pack is not None and dialect == Dialect.AUTO else dialect,
+            pack,
+            unpack,
+            safe_args,
+            implicit_exception_handling,
+            timeout,
+            idempotent,
+        )
+        self._caller = Caller(connection, name, namespace, self.__name__, manner, learnt=self._show)
+        self._caller.learn(description)
 
     # ------------------------------------------------------------ what it looks like
 
@@ -135,11 +113,9 @@ class RemoteFunction(Generic[P, R]):
         self.__module__ = module or getattr(local, "__module__", None) or __name__
         self.__globals__: dict[str, Any] = {}
 
-    def _learn(self, description: signatures.Description | None) -> None:
-        """Take a description on: the binder and the attributes that look like a function's."""
-        self.description = description
+    def _show(self, description: signatures.Description | None) -> None:
+        """Show what is known of the signature by the attributes that a function has."""
         parameters = description.parameters if description else None
-        self._bind = None if parameters is None else signatures.binder(self.__name__, parameters)
         shown = signatures.face(self.__name__, parameters, self.kind)
         self.__code__ = shown.__code__
         self.__defaults__ = shown.__defaults__
@@ -183,7 +159,12 @@ class RemoteFunction(Generic[P, R]):
     @property
     def function_name(self) -> str:
         """The name under which the gateway is asked for the function."""
-        return self._spellings[0]
+        return self._caller.name
+
+    @property
+    def description(self) -> signatures.Description | None:
+        """What is known of the function: signature, docstring, kind; None before it is."""
+        return self._caller.description
 
     def __repr__(self) -> str:
         place = f"{self.function_name}.{self.namespace}" if self.namespace else self.function_name
@@ -200,18 +181,19 @@ class RemoteFunction(Generic[P, R]):
         return resolve, (self.connection.url, self.namespace, self.function_name, self._options())
 
     def _options(self) -> dict[str, Any]:
+        manner = self._caller.manner
         options = {
             "kind": self.kind,
             "description": self.description,
             "python_name": self.__name__,
             "module": self.__module__,
-            "dialect": self._dialect if self._dialect != _Dialect.PACKED else _Dialect.AUTO,
-            "pack": self._pack,
-            "unpack": self._unpack,
-            "safe_args": self._safe_args,
-            "implicit_exception_handling": self._implicit,
-            "timeout": self._timeout,
-            "idempotent": self._idempotent,
+            "dialect": manner.dialect if manner.dialect != Dialect.PACKED else Dialect.AUTO,
+            "pack": manner.pack,
+            "unpack": manner.unpack,
+            "safe_args": manner.safe_args,
+            "implicit_exception_handling": manner.implicit,
+            "timeout": manner.timeout,
+            "idempotent": manner.idempotent,
         }
         return {key: value for key, value in options.items() if value is not None}
 
@@ -257,7 +239,7 @@ class RemoteFunction(Generic[P, R]):
             local=self.local,
             **{**self._options(), **changed},
         )
-        made._speaks_protocol = self._speaks_protocol
+        made._caller.speaks_protocol = self._caller.speaks_protocol
         return made
 
     # ------------------------------------------------------------ the call
@@ -274,9 +256,10 @@ class RemoteFunction(Generic[P, R]):
             AwayError: The call failed on its way; see :mod:`away.exceptions`.
             Exception: What the function itself raised, with the remote traceback as a note.
         """
-        if self._bind is not None:
-            self._bind(*args, **kwargs)
-        conversation = self._call(args, kwargs)
+        bind = self._caller.bind
+        if bind is not None:
+            bind(*args, **kwargs)
+        conversation = self._caller.call(args, kwargs)
         result: Any
         if self.kind == "sync":
             result = self.connection.run(conversation)
@@ -291,318 +274,6 @@ class RemoteFunction(Generic[P, R]):
     async def _iterate(self, conversation: Conversation[Any]) -> AsyncIterator[Any]:
         for item in await self.connection.aio.run(conversation):
             yield item
-
-    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Conversation[Any]:
-        """Hold the whole conversation of one call: plainly first, by protocol where it is spoken."""
-        deadline = self.connection.deadline(self._timeout)
-        if self._dialect == _Dialect.PACKED:
-            return (yield from self._call_packed(args, kwargs, deadline))
-        if not self._speaks_protocol:
-            plain = self._plain_request(args, kwargs)
-            if plain is None:
-                yield from self._ask_whether_published(args, kwargs, deadline)
-            else:
-                reply = yield from self._send(*plain, deadline)
-                if not _asks_for_protocol(reply):
-                    return self._read_plain(reply)
-            self._speaks_protocol = True
-        return (yield from self._call_by_protocol(args, kwargs, deadline))
-
-    def _send(
-        self, body: bytes, headers: dict[str, str], deadline: Deadline
-    ) -> Conversation[Reply]:
-        """Send one request under the spelling of the name that the gateway knows.
-
-        Where the gateway does not know the function nothing ran, so asking for ``my-fn`` after
-        ``my_fn`` repeats nothing; the spelling that was found is the only one from then on.
-        """
-        missing: FunctionNotFound | None = None
-        for spelling in self._spellings:
-            try:
-                reply = yield from self.connection.conversation_invoke(
-                    spelling,
-                    body,
-                    headers=headers,
-                    namespace=self.namespace,
-                    deadline=deadline,
-                    idempotent=self._idempotent,
-                )
-            except FunctionNotFound as error:
-                missing = missing or error
-            else:
-                if len(self._spellings) > 1:
-                    self._spellings = [spelling]
-                return reply
-        assert missing is not None, "a function has one spelling at least"
-        raise missing
-
-    # ------------------------------------------------------------ the user's own packers
-
-    def _check_packable(self) -> None:
-        parameters = (self.description and self.description.parameters) or ()
-        refused = [each.name for each in parameters if each.kind >= signatures.KEYWORD_ONLY]
-        if refused:
-            raise ConfigError(
-                f"`{self.__name__}` has the parameter {refused[0]!r}, which pack_args cannot be"
-                " given: it gets the positional arguments; make it an ordinary parameter or leave"
-                " pack_args out",
-                function=self.function_name,
-            )
-
-    def _positional(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...] | None:
-        """Return the arguments as a list of positions, or None where some have none."""
-        if self._bind is not None:
-            args, kwargs = self._bind(*args, **kwargs)
-        return None if kwargs else args
-
-    def _call_packed(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], deadline: Deadline
-    ) -> Conversation[Any]:
-        assert self._pack is not None, "this dialect is chosen by a pack"
-        positional = self._positional(args, kwargs)
-        if positional is None:
-            raise CannotTravel(
-                f"`{self.__name__}` was called with the keyword {next(iter(kwargs))!r}, which"
-                " pack_args cannot be given: it gets the positional arguments",
-                function=self.function_name,
-            )
-        text = self._pack(positional)
-        if not isinstance(text, str):
-            raise CannotTravel(
-                f"pack_args of `{self.__name__}` gave a {type(text).__name__} and must give a str",
-                function=self.function_name,
-            )
-        reply = yield from self._send(text.encode(), {}, deadline)
-        return self._verdict(reply, self._unpacked)
-
-    def _unpacked(self, reply: Reply) -> Any:
-        text = _utf8(reply, self)
-        return self._returned(reply, text) if self._unpack is None else self._unpack(text)
-
-    # ------------------------------------------------------------ plain forms
-
-    def _plain_request(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[bytes, dict[str, str]] | None:
-        """Return body and headers of the call's plain form, or None where it has none."""
-        if self._dialect == _Dialect.LIST:
-            positional = self._positional(args, kwargs)
-            if positional is None:
-                return None
-            text = protocol.make_client_pack_args_fn(safe_args=self._safe_args)(positional)
-            return text.encode(), {protocol.STUB_HEADER: "list"}
-        headers = {protocol.STUB_HEADER: "plain"}
-        if kwargs or len(args) > 1:
-            return None
-        if not args:
-            return b"", headers
-        form = _plain_form(args[0])
-        if form is None:
-            return None
-        headers["Content-Type"] = form[1]
-        return form[0], headers
-
-    def _ask_whether_published(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], deadline: Deadline
-    ) -> Conversation[None]:
-        """Find out whether Away published the function, for a call that has no plain form."""
-        description = None
-        if self.connection.is_logged_in:
-            for spelling in self._spellings:
-                info = yield from self.connection.conversation_function(
-                    spelling, namespace=self.namespace, deadline=deadline
-                )
-                if info is not None:
-                    self._spellings = [spelling]
-                    description = info.description
-                    break
-        if description is None:
-            raise CannotTravel(self._no_plain_form(args, kwargs), function=self.function_name)
-        if self.description is None:
-            self._learn(description)
-            if self._bind is not None:
-                self._bind(*args, **kwargs)
-
-    def _no_plain_form(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-        what = f"a {type(args[0]).__name__}" if len(args) == 1 and not kwargs else ""
-        what = what or f"{len(args) + len(kwargs)} arguments"
-        if kwargs and len(args) + len(kwargs) == 1:
-            what = f"the keyword {next(iter(kwargs))!r}"
-        why = "" if self.connection.is_logged_in else " (no password is known to ask the gateway)"
-        return (
-            f"`{self.__name__}` on {self.connection.url} was given {what}, which has no plain form,"
-            f" and is not known to be a function that Away published{why}; pass pack_args= and"
-            " unpack_args= to say how the arguments travel"
-        )
-
-    def _read_plain(self, reply: Reply) -> Any:
-        if self._dialect == _Dialect.LIST:
-            unpack = protocol.make_client_unpack_args_fn(safe_args=self._safe_args)
-            return self._verdict(reply, lambda answered: unpack(_utf8(answered, self)))
-        return self._verdict(reply, lambda answered: self._returned(answered, None))
-
-    def _verdict(self, reply: Reply, read: Callable[[Reply], Any]) -> Any:
-        """Give the value of a 2xx answer and raise for another, or say the status beside it."""
-        succeeded = reply.status // 100 == 2
-        if self._implicit:
-            if not succeeded:
-                raise self.connection.refusal(reply, self.function_name)
-            return read(reply)
-        return (read(reply) if succeeded else reply.text), reply.status
-
-    def _returned(self, reply: Reply, text: str | None) -> Any:
-        """Read an answer by the stub's return annotation, else by its Content-Type."""
-        wanted = self.description.returns if self.description else ""
-        if wanted not in _PLAIN_RETURNS:
-            return _by_content_type(reply) if text is None else text
-        if wanted == "bytes":
-            return reply.body
-        answered = _utf8(reply, self)
-        if wanted == "str":
-            return answered
-        try:
-            return _convert(wanted, answered.strip())
-        except (ValueError, KeyError, RecursionError):
-            raise ProtocolMismatch(
-                f"`{self.function_name}` on {self.connection.url} answered"
-                f" {names.printable(answered[:60])!r}, which is not the {wanted} that the stub's"
-                " return annotation says; correct the annotation or pass unpack_args=",
-                gateway=self.connection.url,
-                function=self.function_name,
-                status=reply.status,
-                call_id=reply.call_id,
-            ) from None
-
-    # ------------------------------------------------------------ by protocol
-
-    def _call_by_protocol(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], deadline: Deadline
-    ) -> Conversation[Any]:
-        parameters = (self.description and self.description.parameters) or ()
-        body = protocol.pack_call(
-            args, kwargs, safe=self._safe_args, names=[each.name for each in parameters]
-        )
-        reply = yield from self._send(body, _PROTOCOL_HEADERS, deadline)
-        if reply.headers.get(protocol.PROTOCOL_HEADER) is None:
-            # Another function has taken the name: what was remembered of it no longer holds.
-            self._speaks_protocol = False
-            raise self._mismatch(reply)
-        self._check_whole(reply)
-        if reply.headers.get("Content-Type", "") != protocol.CONTENT_TYPE:
-            raise self.connection.refusal(reply, self.function_name)
-        answer = protocol.read_answer(reply.body, allow_unsafe=not self._safe_args)
-        if not self._implicit:
-            failed = answer.kind == "error"
-            return (_error_text(answer.value) if failed else answer.value), reply.status
-        if answer.kind == "error":
-            raise self._located(answer.value, reply)
-        return answer.value
-
-    def _mismatch(self, reply: Reply) -> Exception:
-        if reply.status // 100 != 2:
-            return self.connection.refusal(reply, self.function_name)
-        return ProtocolMismatch(
-            f"`{self.function_name}` on {self.connection.url} answered without Away's protocol,"
-            " which it spoke before or was published with; look at what is deployed under that"
-            " name, and import or decorate it again",
-            gateway=self.connection.url,
-            function=self.function_name,
-            status=reply.status,
-            call_id=reply.call_id,
-        )
-
-    def _check_whole(self, reply: Reply) -> None:
-        """Refuse an answer cut short, which a gateway may pass on as a complete-looking 200."""
-        stated = reply.headers.get(protocol.LENGTH_HEADER)
-        if stated != str(len(reply.body)):
-            raise AnswerLost(
-                f"`{self.function_name}` on {self.connection.url} answered {len(reply.body)} of"
-                f" {stated or 'an unstated number of'} bytes, so it or its gateway stopped in"
-                " mid-answer; it may have run: read its log before calling again",
-                gateway=self.connection.url,
-                function=self.function_name,
-                status=reply.status,
-                call_id=reply.call_id,
-            )
-
-    def _located(self, error: BaseException, reply: Reply) -> BaseException:
-        """Fill in where one of Away's own errors came from, where it does not say so itself."""
-        if isinstance(error, AwayError):
-            error.gateway = error.gateway or self.connection.url
-            error.function = error.function or self.function_name
-            error.call_id = error.call_id or reply.call_id
-        return error
-
-
-_PROTOCOL_HEADERS = {
-    "Content-Type": protocol.CONTENT_TYPE,
-    protocol.PROTOCOL_HEADER: protocol.PROTOCOL_VERSION,
-}
-
-
-def _asks_for_protocol(reply: Reply) -> bool:
-    return reply.status == 415 and reply.headers.get(protocol.PROTOCOL_HEADER) is not None
-
-
-def _plain_form(value: Any) -> tuple[bytes, str] | None:
-    """Return the body and Content-Type of one argument's plain form, or None without one."""
-    kind = type(value)
-    if kind is str:
-        try:
-            return value.encode(), "text/plain; charset=utf-8"
-        except UnicodeEncodeError:
-            return None
-    if kind is bytes:
-        return value, "application/octet-stream"
-    text = protocol.plain_json(value)
-    return None if text is None else (text.encode(), "application/json")
-
-
-def _by_content_type(reply: Reply) -> Any:
-    kind, _, options = reply.headers.get("Content-Type", "").partition(";")
-    kind = kind.strip().lower()
-    if kind == "application/json" or kind.endswith("+json"):
-        try:
-            return json.loads(reply.body)
-        except (ValueError, RecursionError):
-            kind = "text/plain"  # the gateway gave the answer the request's type
-    if kind.startswith("text/"):
-        charset = options.partition("charset=")[2].strip().strip('"') or "utf-8"
-        try:
-            return reply.body.decode(charset)
-        except (LookupError, UnicodeDecodeError):
-            pass  # bytes lose nothing, a guess would
-    return reply.body
-
-
-def _utf8(reply: Reply, function: RemoteFunction[..., Any]) -> str:
-    """Decode an answer as UTF-8, whatever its headers say or leave out."""
-    try:
-        return reply.body.decode()
-    except UnicodeDecodeError as error:
-        raise ProtocolMismatch(
-            f"`{function.function_name}` on {function.connection.url} answered bytes that are not"
-            f" UTF-8 (at byte {error.start}); annotate the stub with -> bytes",
-            gateway=function.connection.url,
-            function=function.function_name,
-            status=reply.status,
-            call_id=reply.call_id,
-        ) from None
-
-
-def _convert(wanted: str, text: str) -> Any:
-    if wanted in ("int", "float"):
-        return int(text) if wanted == "int" else float(text)
-    if wanted == "bool":
-        return {"true": True, "false": False, "1": True, "0": False}[text.lower()]
-    value = json.loads(text)
-    if type(value).__name__ != wanted:
-        raise ValueError(wanted)
-    return value
-
-
-def _error_text(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
 
 
 # ---------------------------------------------------------------- making them
@@ -634,7 +305,7 @@ def from_info(
         description=description,
         python_name=python_name,
         module=module,
-        dialect=_Dialect.AUTO if description is None else _Dialect.PROTOCOL,
+        dialect=Dialect.AUTO if description is None else Dialect.PROTOCOL,
     )
 
 

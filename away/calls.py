@@ -1,0 +1,387 @@
+"""Calls: how one call of a function is spoken, from bound arguments to a value or an exception.
+
+A function that Away published is spoken to by protocol, another one plainly, and which of the two it
+is shows at the first call: a plain request tells Away's runtime to ask for the protocol before
+anything runs. What is sent and read here goes through the connection as one conversation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from away import names, protocol, signatures
+from away.exceptions import (
+    AnswerLost,
+    AwayError,
+    CannotTravel,
+    ConfigError,
+    FunctionNotFound,
+    ProtocolMismatch,
+)
+from away.protocol import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from away.connection import FaasConnection
+    from away.connection.conversations import Conversation, Deadline, Reply
+
+__all__ = ["Caller", "Dialect", "Manner"]
+
+
+class Dialect:
+    """How a function is spoken to."""
+
+    AUTO = "auto"  # plain first; by protocol once the function asked for it
+    LIST = "list"  # the positional list that the project of 2023 reads; protocol if asked for
+    PACKED = "packed"  # the user's own pack and unpack
+    PROTOCOL = "protocol"  # a function that Away published
+
+
+class Manner(NamedTuple):
+    """How calls of a function are made; :class:`away.functions.RemoteFunction` says what each means."""
+
+    dialect: str = Dialect.AUTO
+    pack: Callable[[Iterable[Any]], str] | None = None
+    unpack: Callable[[str], Any] | None = None
+    safe_args: bool = True
+    implicit: bool = True
+    timeout: float | None = None
+    idempotent: bool = False
+
+
+class Caller:
+    """Calls one function, and remembers what its answers taught: its spelling and its language.
+
+    Args:
+        connection: The gateway's connection.
+        name: The function's name, in the gateway's spelling or in Python's.
+        namespace: The OpenFaaS namespace, or an empty string.
+        python_name: What errors call the function.
+        manner: How its calls are made.
+        learnt: Told of each description that is taken on.
+
+    Raises:
+        NameRefused: The name is one that no gateway could call.
+    """
+
+    def __init__(
+        self,
+        connection: FaasConnection,
+        name: str,
+        namespace: str,
+        python_name: str,
+        manner: Manner,
+        *,
+        learnt: Callable[[signatures.Description | None], None],
+    ) -> None:
+        self.connection = connection
+        self.namespace = namespace
+        self.python_name = python_name
+        self.manner = manner
+        self._learnt = learnt
+        self.spellings = [names.check_callable_name(each) for each in names.candidates(name)]
+        # Whether the function asked for the protocol; a published one is known to speak it.
+        self.speaks_protocol = manner.dialect == Dialect.PROTOCOL
+        self.description: signatures.Description | None = None
+        self.bind: Callable[..., Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """The name under which the gateway is asked for the function."""
+        return self.spellings[0]
+
+    def learn(self, description: signatures.Description | None) -> None:
+        """Take on what is known of the function's signature; calls are bound by it from then on."""
+        self.description = description
+        parameters = description.parameters if description else None
+        self.bind = None if parameters is None else signatures.binder(self.python_name, parameters)
+        if self.manner.dialect == Dialect.PACKED:
+            self._check_packable()
+        self._learnt(description)
+
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Conversation[Any]:
+        """Hold the whole conversation of one call."""
+        deadline = self.connection.deadline(self.manner.timeout)
+        if self.manner.implicit:
+            return (yield from self._dialogue(args, kwargs, deadline))
+        try:
+            return (yield from self._dialogue(args, kwargs, deadline))
+        except FunctionNotFound as error:
+            # The gateway's own, since the function's exceptions do not raise here.
+            return str(error), error.status or 404
+
+    def _dialogue(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], deadline: Deadline
+    ) -> Conversation[Any]:
+        """Speak plainly first, and by protocol once it is known to be spoken."""
+        if self.manner.dialect == Dialect.PACKED:
+            return (yield from self._call_packed(args, kwargs, deadline))
+        if not self.speaks_protocol:
+            request = self._plain_request(args, kwargs)
+            if request is None:
+                yield from self._ask_whether_published(args, kwargs, deadline)
+            else:
+                reply = yield from self._send(*request, deadline)
+                if not _asks_for_protocol(reply):
+                    return self._read_plain(reply)
+            self.speaks_protocol = True
+        return (yield from self._call_by_protocol(args, kwargs, deadline))
+
+    def _send(
+        self, body: bytes, headers: dict[str, str], deadline: Deadline
+    ) -> Conversation[Reply]:
+        """Send one request under the spelling of the name that the gateway knows.
+
+        Where the gateway does not know the function nothing ran, so asking for ``my-fn`` after
+        ``my_fn`` repeats nothing; the spelling that was found is the only one from then on.
+        """
+        missing: FunctionNotFound | None = None
+        for spelling in self.spellings:
+            try:
+                reply = yield from self.connection.conversation_invoke(
+                    spelling,
+                    body,
+                    headers=headers,
+                    namespace=self.namespace,
+                    deadline=deadline,
+                    idempotent=self.manner.idempotent,
+                )
+            except FunctionNotFound as error:
+                missing = missing or error
+            else:
+                if len(self.spellings) > 1:
+                    self.spellings = [spelling]
+                return reply
+        assert missing is not None, "a function has one spelling at least"
+        raise missing
+
+    # ------------------------------------------------------------ the user's own packers
+
+    def _check_packable(self) -> None:
+        parameters = (self.description and self.description.parameters) or ()
+        refused = [each.name for each in parameters if each.kind >= signatures.KEYWORD_ONLY]
+        if refused:
+            raise ConfigError(
+                f"`{self.python_name}` has the parameter {refused[0]!r}, which pack_args cannot be"
+                " given: it gets the positional arguments; make it an ordinary parameter or leave"
+                " pack_args out",
+                function=self.name,
+            )
+
+    def _positional(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...] | None:
+        """Return the arguments as a list of positions, or None where some have none."""
+        if self.bind is not None:
+            args, kwargs = self.bind(*args, **kwargs)
+        return None if kwargs else args
+
+    def _call_packed(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], deadline: Deadline
+    ) -> Conversation[Any]:
+        assert self.manner.pack is not None, "this dialect is chosen by a pack"
+        positional = self._positional(args, kwargs)
+        if positional is None:
+            raise CannotTravel(
+                f"`{self.python_name}` was called with the keyword {next(iter(kwargs))!r}, which"
+                " pack_args cannot be given: it gets the positional arguments",
+                function=self.name,
+            )
+        text = self.manner.pack(positional)
+        if not isinstance(text, str):
+            raise CannotTravel(
+                f"pack_args of `{self.python_name}` gave a {type(text).__name__} and must give a str",
+                function=self.name,
+            )
+        reply = yield from self._send(text.encode(), {}, deadline)
+        return self._verdict(reply, self._unpacked)
+
+    def _unpacked(self, reply: Reply) -> Any:
+        text = _utf8(reply, self)
+        return (
+            self._returned(reply, text) if self.manner.unpack is None else self.manner.unpack(text)
+        )
+
+    # ------------------------------------------------------------ plain forms
+
+    def _plain_request(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[bytes, dict[str, str]] | None:
+        """Return body and headers of the call's plain form, or None where it has none."""
+        if self.manner.dialect == Dialect.LIST:
+            positional = self._positional(args, kwargs)
+            if positional is None:
+                return None
+            text = protocol.make_client_pack_args_fn(safe_args=self.manner.safe_args)(positional)
+            return text.encode(), {protocol.STUB_HEADER: "list"}
+        headers = {protocol.STUB_HEADER: "plain"}
+        if kwargs or len(args) > 1:
+            return None
+        if not args:
+            return b"", headers
+        form = plain.plain_form(args[0])
+        if form is None:
+            return None
+        headers["Content-Type"] = form[1]
+        return form[0], headers
+
+    def _ask_whether_published(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], deadline: Deadline
+    ) -> Conversation[None]:
+        """Find out whether Away published the function, for a call that has no plain form."""
+        description = None
+        if self.connection.is_logged_in:
+            for spelling in self.spellings:
+                info = yield from self.connection.conversation_function(
+                    spelling, namespace=self.namespace, deadline=deadline
+                )
+                if info is not None:
+                    self.spellings = [spelling]
+                    description = info.description
+                    break
+        if description is None:
+            raise CannotTravel(self._no_plain_form(args, kwargs), function=self.name)
+        if self.description is None:
+            self.learn(description)
+            if self.bind is not None:
+                self.bind(*args, **kwargs)
+
+    def _no_plain_form(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        what = f"a {type(args[0]).__name__}" if len(args) == 1 and not kwargs else ""
+        what = what or f"{len(args) + len(kwargs)} arguments"
+        if kwargs and len(args) + len(kwargs) == 1:
+            what = f"the keyword {next(iter(kwargs))!r}"
+        why = "" if self.connection.is_logged_in else " (no password is known to ask the gateway)"
+        return (
+            f"`{self.python_name}` on {self.connection.url} was given {what}, which has no plain form,"
+            f" and is not known to be a function that Away published{why}; pass pack_args= and"
+            " unpack_args= to say how the arguments travel"
+        )
+
+    def _read_plain(self, reply: Reply) -> Any:
+        if self.manner.dialect == Dialect.LIST:
+            unpack = protocol.make_client_unpack_args_fn(safe_args=self.manner.safe_args)
+            return self._verdict(reply, lambda answered: unpack(_utf8(answered, self)))
+        return self._verdict(reply, lambda answered: self._returned(answered, None))
+
+    def _verdict(self, reply: Reply, read: Callable[[Reply], Any]) -> Any:
+        """Give the value of a 2xx answer and raise for another, or say the status beside it."""
+        succeeded = reply.status // 100 == 2
+        if self.manner.implicit:
+            if not succeeded:
+                raise self.connection.refusal(reply, self.name)
+            return read(reply)
+        return (read(reply) if succeeded else reply.text), reply.status
+
+    def _returned(self, reply: Reply, text: str | None) -> Any:
+        """Read an answer by the stub's return annotation, else by its Content-Type."""
+        wanted = self.description.returns if self.description else ""
+        if wanted not in plain.RETURN_TYPES:
+            if text is not None:
+                return text
+            return plain.answer(reply.headers.get("Content-Type", ""), reply.body)
+        if wanted == "bytes":
+            return reply.body
+        answered = _utf8(reply, self)
+        if wanted == "str":
+            return answered
+        try:
+            return plain.converted(wanted, answered)
+        except ValueError:
+            raise ProtocolMismatch(
+                f"`{self.name}` on {self.connection.url} answered"
+                f" {names.printable(answered[:60])!r}, which is not the {wanted} that the stub's"
+                " return annotation says; correct the annotation or pass unpack_args=",
+                gateway=self.connection.url,
+                function=self.name,
+                status=reply.status,
+                call_id=reply.call_id,
+            ) from None
+
+    # ------------------------------------------------------------ by protocol
+
+    def _call_by_protocol(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], deadline: Deadline
+    ) -> Conversation[Any]:
+        parameters = (self.description and self.description.parameters) or ()
+        body = protocol.pack_call(
+            args, kwargs, safe=self.manner.safe_args, names=[each.name for each in parameters]
+        )
+        reply = yield from self._send(body, _PROTOCOL_HEADERS, deadline)
+        if reply.headers.get(protocol.PROTOCOL_HEADER) is None:
+            # Another function has taken the name: what was remembered of it no longer holds.
+            self.speaks_protocol = False
+            raise self._mismatch(reply)
+        self._check_whole(reply)
+        if reply.headers.get("Content-Type", "") != protocol.CONTENT_TYPE:
+            raise self.connection.refusal(reply, self.name)
+        answer = protocol.read_answer(reply.body, allow_unsafe=not self.manner.safe_args)
+        if not self.manner.implicit:
+            failed = answer.kind == "error"
+            return (_error_text(answer.value) if failed else answer.value), reply.status
+        if answer.kind == "error":
+            raise self._located(answer.value, reply)
+        return answer.value
+
+    def _mismatch(self, reply: Reply) -> Exception:
+        if reply.status // 100 != 2:
+            return self.connection.refusal(reply, self.name)
+        return ProtocolMismatch(
+            f"`{self.name}` on {self.connection.url} answered without Away's protocol,"
+            " which it spoke before or was published with; look at what is deployed under that"
+            " name, and import or decorate it again",
+            gateway=self.connection.url,
+            function=self.name,
+            status=reply.status,
+            call_id=reply.call_id,
+        )
+
+    def _check_whole(self, reply: Reply) -> None:
+        """Refuse an answer cut short, which a gateway may pass on as a complete-looking 200."""
+        stated = reply.headers.get(protocol.LENGTH_HEADER)
+        if stated != str(len(reply.body)):
+            raise AnswerLost(
+                f"`{self.name}` on {self.connection.url} answered {len(reply.body)} of"
+                f" {stated or 'an unstated number of'} bytes, so it or its gateway stopped in"
+                " mid-answer; it may have run: read its log before calling again",
+                gateway=self.connection.url,
+                function=self.name,
+                status=reply.status,
+                call_id=reply.call_id,
+            )
+
+    def _located(self, error: BaseException, reply: Reply) -> BaseException:
+        """Fill in where one of Away's own errors came from, where it does not say so itself."""
+        if isinstance(error, AwayError):
+            error.gateway = error.gateway or self.connection.url
+            error.function = error.function or self.name
+            error.call_id = error.call_id or reply.call_id
+        return error
+
+
+_PROTOCOL_HEADERS = {
+    "Content-Type": protocol.CONTENT_TYPE,
+    protocol.PROTOCOL_HEADER: protocol.PROTOCOL_VERSION,
+}
+
+
+def _asks_for_protocol(reply: Reply) -> bool:
+    return reply.status == 415 and reply.headers.get(protocol.PROTOCOL_HEADER) is not None
+
+
+def _utf8(reply: Reply, caller: Caller) -> str:
+    """Decode an answer as UTF-8, whatever its headers say or leave out."""
+    try:
+        return reply.body.decode()
+    except UnicodeDecodeError as error:
+        raise ProtocolMismatch(
+            f"`{caller.name}` on {caller.connection.url} answered bytes that are not"
+            f" UTF-8 (at byte {error.start}); annotate the stub with -> bytes",
+            gateway=caller.connection.url,
+            function=caller.name,
+            status=reply.status,
+            call_id=reply.call_id,
+        ) from None
+
+
+def _error_text(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

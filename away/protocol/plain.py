@@ -1,0 +1,98 @@
+"""Plain forms: what a function that knows nothing of Away is sent, and how its answer is read.
+
+One argument goes as it is, with the Content-Type of what it is. An answer is read by its own
+Content-Type, or by the type that a stub's return annotation names.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from away.protocol.values import MAX_DEPTH, is_plain
+
+__all__ = ["RETURN_TYPES", "answer", "converted", "plain_form"]
+
+# The return annotations of a stub that are honoured.
+RETURN_TYPES = ("int", "float", "bool", "str", "bytes", "list", "dict")
+
+_TRUTH = {"true": True, "false": False, "1": True, "0": False}
+
+
+def plain_form(value: Any) -> tuple[bytes, str] | None:
+    """Return the body and Content-Type of one argument.
+
+    Args:
+        value: The argument.
+
+    Returns:
+        Both, or None for a value that has no plain form: it is beyond JSON, or not of JSON's own
+        types exactly, so that it would come back as something else.
+
+    Example:
+        >>> plain_form("text"), plain_form([1, None]), plain_form((1, 2))
+        ((b'text', 'text/plain; charset=utf-8'), (b'[1, null]', 'application/json'), None)
+    """
+    try:
+        if type(value) is str:
+            return value.encode(), "text/plain; charset=utf-8"
+        if type(value) is bytes:
+            return value, "application/octet-stream"
+        if not is_plain([value], MAX_DEPTH):
+            return None
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        return text.encode(), "application/json"
+    except ValueError:  # lone surrogates, nan and infinities, integers of thousands of digits
+        return None
+
+
+def answer(content_type: str, body: bytes) -> Any:
+    """Read an answer by its Content-Type: JSON to its value, text to str, else the bytes.
+
+    A gateway gives an answer without a type that of the request, so one that says JSON and is not
+    comes back as text. Text that is not in the charset that it states stays bytes, which lose nothing.
+    """
+    kind, _, options = content_type.partition(";")
+    kind = kind.strip().lower()
+    if kind == "application/json" or kind.endswith("+json"):
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError):
+            kind = "text/plain"
+    if kind.startswith("text/"):
+        charset = options.lower().partition("charset=")[2].split(";")[0].strip(' "') or "utf-8"
+        try:
+            return body.decode(charset)
+        except (LookupError, UnicodeDecodeError):
+            return body
+    return body
+
+
+def converted(wanted: str, text: str) -> Any:
+    """Make the value of a stub's return type from an answer's text.
+
+    Args:
+        wanted: One of :data:`RETURN_TYPES` but ``str`` and ``bytes``, which take the answer as it is.
+        text: The answer.
+
+    Raises:
+        ValueError: The text is no value of that type.
+
+    Example:
+        >>> converted("int", " 55 "), converted("bool", "true")
+        (55, True)
+    """
+    text = text.strip()
+    if wanted in ("int", "float"):
+        return int(text) if wanted == "int" else float(text)
+    if wanted == "bool":
+        if text.lower() not in _TRUTH:
+            raise ValueError(text)
+        return _TRUTH[text.lower()]
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError(wanted) from None
+    if type(value).__name__ != wanted:
+        raise ValueError(wanted)
+    return value

@@ -1,0 +1,149 @@
+"""Where a gateway is and who we are there: its URL, and the credentials that go only to its own API.
+
+Credentials are looked for when they are first needed, and kept out of every request value: a driver
+asks for them as bytes leave, so that no repr or traceback of a request can show them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from away.config.urls import parse_url
+from away.exceptions import AuthenticationRefused, AwayError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from away.config.secret import Secret
+    from away.connection.conversations import Request
+
+__all__ = ["Access", "Login"]
+
+# Paths under which a gateway's own API is, and the registry beside it. Not /function: what is sent
+# there reaches the function's code, Authorization included.
+_OWN = ("/system/", "/v2/")
+_FUNCTIONS = ("/function/", "/async-function/")
+# Gateways clean such paths by a redirect, so they could end elsewhere than they begin.
+_ROUNDABOUT = ("/../", "/./", "//", "\\")
+
+
+class Login(NamedTuple):
+    """A user with a password, or a token."""
+
+    user: str
+    password: Secret | None
+    token: Secret | None = None
+
+
+class Access:
+    """A gateway's URL and the login there.
+
+    Args:
+        url: The gateway's URL in its one spelling, without credentials.
+        login: What the caller gave; None to have it found.
+        find: Finds a login in the configuration; asked at the first need, and again after a refusal.
+        auth_functions: Whether functions behind this gateway ask for the login too.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        login: Login | None = None,
+        find: Callable[[], Login | None] | None = None,
+        auth_functions: bool = False,
+    ) -> None:
+        self.url = url
+        parts = parse_url(url)
+        self.prefix = parts.prefix
+        self.origin = url[: len(url) - len(parts.prefix)]
+        self.auth_functions = auth_functions
+        self._server = parts.server
+        self._given = login
+        self._find = find
+        self._found: Login | None = None
+        self._looked = False
+        self._header: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Access({self.url!r})"
+
+    def login(self) -> Login | None:
+        """Return the login that was given or found, if there is one."""
+        if self._given is not None:
+            return self._given
+        if not self._looked:
+            # Two threads at once find the same.
+            self._found = self._find() if self._find else None
+            self._looked = True
+        return self._found
+
+    def remember(self, login: Login | None) -> None:
+        """Take what was found in the configuration already."""
+        self._found, self._looked, self._header = login, True, None
+
+    def look_again(self) -> bool:
+        """Look anew for a login that was refused; True if another one is there now."""
+        if self._given is not None or self._find is None:
+            return False
+        before, now = self._found, self._find()
+        self._found, self._looked, self._header = now, True, None
+        return now is not None and now != before
+
+    def authorization(self) -> str | None:
+        """Return the Authorization header's value, if there is a login."""
+        if self._header is None:
+            login = self.login()
+            if login is None:
+                return None
+            if login.token is not None:
+                self._header = f"Bearer {login.token.reveal()}"
+            elif login.password is not None:
+                from base64 import b64encode
+
+                pair = f"{login.user}:{login.password.reveal()}".encode()
+                self._header = f"Basic {b64encode(pair).decode()}"
+        return self._header
+
+    def headers_for(self, request: Request) -> Mapping[str, str]:
+        """Return a request's headers as they leave: with credentials where they belong."""
+        if request.auth and self.owns(request.path):
+            authorization = self.authorization()
+            if authorization is not None:
+                if any(c in authorization for c in "\r\n\0"):
+                    raise AuthenticationRefused(
+                        f"the login for {self.url} holds a line break, which no header can carry;"
+                        " correct the token",
+                        gateway=self.url,
+                    )
+                return {**request.headers, "Authorization": authorization}
+        return request.headers
+
+    def owns(self, path: str) -> bool:
+        """Tell whether a path or URL is one that the login may go to."""
+        if not path.startswith("/"):
+            local = self._within(path)
+            if local is None:
+                return False
+            path = local
+        bare = path.partition("?")[0]
+        if any(part in bare for part in _ROUNDABOUT):
+            return False
+        return bare.startswith(_OWN) or (self.auth_functions and bare.startswith(_FUNCTIONS))
+
+    def _within(self, url: str) -> str | None:
+        """Return the path of a whole URL under this gateway, or None where it leads elsewhere."""
+        scheme, mark, rest = url.partition("://")
+        authority, slash, path = rest.partition("/")
+        try:
+            server = parse_url(f"{scheme}{mark}{authority}").server
+        except AwayError:
+            return None
+        path = slash + path
+        if server != self._server or not path.startswith(self.prefix + "/"):
+            return None
+        return path[len(self.prefix) :]
+
+    def url_of(self, path: str) -> str:
+        """Return the whole URL of a path under the gateway; a whole URL as it is."""
+        return self.url + path if path.startswith("/") else path

@@ -1,0 +1,408 @@
+"""The asynchronous driver: pumps the same conversations over one aiohttp session a running loop.
+
+Importing this module imports asyncio and aiohttp: do it at the first request. What a conversation
+decides is not decided here.
+"""
+
+# ruff: noqa: ASYNC109  # aiohttp names the parameter of a method that is overridden
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import select
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+import aiohttp
+from yarl import URL
+
+from away.connection.conversations import (
+    CALL_ID,
+    ConnectFailed,
+    ConnectTimedOut,
+    CutShort,
+    Headers,
+    NoAnswer,
+    NotHttp,
+    ReadTimedOut,
+    Reply,
+    Send,
+    TlsFailed,
+    TransportError,
+)
+from away.names import printable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+
+    from aiohttp.client_reqrep import ClientRequest
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
+
+    from away.connection.access import Access
+    from away.connection.conversations import Conversation
+    from away.connection.route import Route
+
+__all__ = ["AioDriver"]
+
+T = TypeVar("T")
+
+# As in the blocking driver: servers close idle connections after 5 s or more.
+IDLE_SECONDS = 4.0
+# aiohttp's own limit of 100 open connections; further calls wait for one within their deadline.
+MAX_CONNECTIONS = 100
+# http.client's limit for a line; a gateway's Location or a function's cookie passes 8 kB at times.
+MAX_LINE_BYTES = 65536
+
+
+class _Connector(aiohttp.TCPConnector):
+    """A pool that looks at a kept-alive connection before it is used again."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.transports: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()
+
+    async def connect(
+        self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            transport = connection.transport
+            if transport is None:
+                return connection
+            if transport not in self.transports:
+                self.transports.add(transport)
+                return connection
+            if not _readable(transport):
+                return connection
+            # The server closed it, or said something out of turn: let the loop read what it is.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            transport = connection.transport
+            if transport is not None and not transport.is_closing():
+                return connection
+            connection.close()
+
+    def __del__(self, *_: Any) -> None:
+        """Say nothing: sessions are disposed of by their loop's end or by :func:`_dispose`."""
+
+
+def _readable(transport: asyncio.BaseTransport) -> bool:
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        return True
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(sock.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+    return bool(select.select([sock.fileno()], [], [], 0)[0])
+
+
+class _LoopSession:
+    """One loop's session, with the generator by which the loop closes it."""
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self.connector = _Connector(limit=MAX_CONNECTIONS, keepalive_timeout=IDLE_SECONDS)
+        self.session = aiohttp.ClientSession(
+            connector=self.connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("Content-Type", "User-Agent"),
+            max_line_size=MAX_LINE_BYTES,
+            max_field_size=MAX_LINE_BYTES,
+            trust_env=False,
+            requote_redirect_url=False,
+        )
+        # aiohttp would send GET, PUT and DELETE again by itself when a kept-alive connection ends
+        # without an answer; its test client switches that off by the same attribute.
+        self.session._retry_connection = False  # noqa: SLF001
+        self.life = self._live()
+
+    async def _live(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            await self.session.close()
+            for _ in range(3):
+                # Transports tell their end by call_soon; TLS needs one turn more.
+                await asyncio.sleep(0)
+
+
+class AioDriver:
+    """Pump conversations on the running event loop; safe for several loops, also one by one.
+
+    Args:
+        access: The gateway's URL and login.
+        route: Proxies and trust.
+    """
+
+    def __init__(self, access: Access, route: Route) -> None:
+        self._access = access
+        self._route = route
+        self._lock = threading.Lock()  # guards _sessions
+        self._sessions: dict[asyncio.AbstractEventLoop, _LoopSession] = {}
+        self._urls: dict[str, tuple[Any, str | None, Any]] = {}
+        weakref.finalize(self, _dispose_all, self._sessions)
+
+    async def run(self, conversation: Conversation[T]) -> T:
+        """Pump a conversation to its end and return what it returns."""
+        try:
+            step = next(conversation)
+            while True:
+                if isinstance(step, Send):
+                    try:
+                        reply = await self.send(step)
+                    except TransportError as error:
+                        step = conversation.throw(error)
+                    else:
+                        step = conversation.send(reply)
+                else:
+                    await asyncio.sleep(step.seconds)
+                    step = conversation.send(None)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            conversation.close()
+
+    async def send(self, send: Send) -> Reply:
+        """Send one request and read the whole answer.
+
+        Raises:
+            TransportError: One of its kinds says how far it came.
+        """
+        response = await self._open(send)
+        try:
+            if send.quiet is None:
+                body = await response.read()
+            else:
+                body = await _until_quiet(response, send.quiet)
+        except TimeoutError as error:
+            raise ReadTimedOut from error
+        except aiohttp.ClientPayloadError as error:
+            if isinstance(error.__cause__, aiohttp.http_exceptions.ContentEncodingError):
+                raise NotHttp("its body is not encoded as its head says") from error
+            raise CutShort(str(error)) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise CutShort(str(error)) from error
+        finally:
+            response.release() if response.content.at_eof() else response.close()
+        return Reply(response.status, Headers(response.headers.items()), body)
+
+    async def stream(self, send: Send) -> AsyncGenerator[Reply | bytes, None]:
+        """Give the reply's head, then the body's pieces as they come; a cut is their end."""
+        response = await self._open(send)
+        try:
+            yield Reply(
+                response.status,
+                Headers(response.headers.items()),
+                call_id=send.request.headers.get(CALL_ID),
+            )
+            while True:
+                try:
+                    piece = await response.content.readany()
+                except (aiohttp.ClientError, OSError, TimeoutError):
+                    return
+                if not piece:
+                    return
+                yield piece
+        finally:
+            response.close()
+
+    async def aclose(self) -> None:
+        """Close the running loop's connections, and those of loops that ended."""
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            own = self._sessions.pop(loop, None)
+        if own is not None:
+            await own.life.aclose()
+        self._sweep()
+
+    def close(self) -> None:
+        """Close all connections of all loops, as far as each loop lets us."""
+        with self._lock:
+            sessions = dict(self._sessions)
+            self._sessions.clear()
+        _dispose_all(sessions)
+
+    def abandon(self) -> None:
+        """Forget, in a forked child, all that belongs to the parent, without a word to the server."""
+        self._lock = threading.Lock()
+        sessions = list(self._sessions.values())
+        self._sessions.clear()
+        for session in sessions:
+            _dispose(session)
+
+    async def _session(self) -> _LoopSession:
+        loop = asyncio.get_running_loop()
+        found = self._sessions.get(loop)
+        if found is None:
+            self._sweep()
+            found = _LoopSession(self._route)
+            # Begun here, the generator is known to the loop, whose shutdown_asyncgens() ends it;
+            # asyncio.run calls that.
+            await anext(found.life)
+            with self._lock:
+                self._sessions[loop] = found
+        elif found.session.closed:
+            with self._lock:
+                self._sessions.pop(loop, None)
+            return await self._session()
+        return found
+
+    def _sweep(self) -> None:
+        """Drop what loops left that were closed without shutdown_asyncgens()."""
+        with self._lock:
+            ended = [loop for loop in self._sessions if loop.is_closed()]
+            sessions = [self._sessions.pop(loop) for loop in ended]
+        for session in sessions:
+            _dispose(session)
+
+    async def _open(self, send: Send) -> aiohttp.ClientResponse:
+        request = send.request
+        base, proxy, tls = self._place(request.path)
+        session = (await self._session()).session
+        left = send.deadline.remaining()
+        if left <= 0.0:
+            raise ReadTimedOut
+        limit = aiohttp.ClientTimeout(
+            total=left if left < 1e9 else None,
+            sock_connect=min(send.connect_timeout, left),
+            ceil_threshold=1e9,
+        )
+        body = request.body
+        if body is not None and not isinstance(body, bytes):
+            body = _stream_of(body)  # type: ignore[assignment]
+        try:
+            return await session.request(
+                request.method,
+                base,
+                data=body,
+                headers=self._access.headers_for(request),
+                allow_redirects=False,
+                timeout=limit,
+                proxy=proxy,
+                ssl=tls,
+            )
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise _translated(error) from error
+
+    def _place(self, path: str) -> tuple[URL, str | None, Any]:
+        """Return the URL of a path, the proxy to it and what TLS is checked by."""
+        url = self._access.url_of(path)
+        scheme, _, rest = url.partition("://")
+        origin = f"{scheme}://{rest.partition('/')[0]}"
+        found = self._urls.get(origin)
+        if found is None:
+            parts = urlsplit(origin)
+            port = parts.port or (443 if scheme == "https" else 80)
+            proxy = self._route.proxy(scheme, parts.hostname or "", port)
+            secure = scheme == "https" or (proxy or "").lower().startswith("https:")
+            found = self._urls[origin] = (None, proxy, self._route.tls() if secure else True)
+        return URL(url, encoded=True), found[1], found[2]
+
+
+async def _stream_of(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+
+
+async def _until_quiet(response: aiohttp.ClientResponse, quiet: float) -> bytes:
+    pieces = []
+    # Quiet, cut by the gateway's limit of time, or past the deadline: the end, all three.
+    with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+        while True:
+            async with asyncio.timeout(quiet):
+                piece = await response.content.readany()
+            if not piece:
+                break
+            pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _translated(error: BaseException) -> TransportError:
+    """Say by one of our own kinds what aiohttp met before the head of an answer was there."""
+    if isinstance(error, (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError)):
+        return ConnectFailed(f"the proxy does not let through: {_reason(error)}")
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return TlsFailed(_reason(error.certificate_error))
+    if isinstance(error, aiohttp.ClientSSLError):
+        return TlsFailed(_reason(getattr(error, "os_error", error)))
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return ConnectFailed("its host has no address")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        why = error.os_error
+        return ConnectFailed(_reason(why), refused=_is_refused(why))
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return ConnectTimedOut()
+    if isinstance(error, TimeoutError):
+        return ReadTimedOut()
+    if isinstance(error, aiohttp.ClientResponseError):
+        return NotHttp(_one_line(error.message))
+    if isinstance(error, aiohttp.InvalidURL):
+        return ConnectFailed("its URL cannot be used")
+    return NoAnswer(_reason(error))
+
+
+def _is_refused(error: OSError) -> bool:
+    if isinstance(error, ConnectionRefusedError):
+        return True
+    # Several addresses of one host: aiohttp joins their errors into one OSError without a class.
+    return "refused" in str(error).lower() or "Connect call failed" in str(error)
+
+
+def _reason(error: BaseException) -> str:
+    for name in ("verify_message", "reason", "strerror"):
+        text = getattr(error, name, None)
+        if isinstance(text, str) and text:
+            return printable(text.replace("_", " ") if text.isupper() else text).lower()
+    return _one_line(str(error)) or type(error).__name__
+
+
+def _one_line(text: str) -> str:
+    return printable(" ".join(text.split()))[:200]
+
+
+def _dispose_all(sessions: dict[asyncio.AbstractEventLoop, _LoopSession]) -> None:
+    """Close sessions from outside of their loops: by the loop where it runs, else without it."""
+    for loop, session in list(sessions.items()):
+        if loop.is_running():
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(_close_later, loop, session)
+                continue
+        _dispose(session)
+    sessions.clear()
+
+
+_closing: set[asyncio.Task[None]] = set()
+
+
+def _close_later(loop: asyncio.AbstractEventLoop, session: _LoopSession) -> None:
+    task = loop.create_task(_aclose(session))
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)
+
+
+async def _aclose(session: _LoopSession) -> None:
+    await session.life.aclose()
+
+
+def _dispose(session: _LoopSession) -> None:
+    """Close the sockets of a session whose loop can do nothing more for it, without warnings.
+
+    Only descriptors are closed. The loop's selector is not told: it is closed, or shared with the
+    parent of a forked child, whose connections must live on.
+    """
+    session.session.detach()
+    for transport in list(session.connector.transports):
+        inner: Any = transport
+        protocol = getattr(inner, "_ssl_protocol", None)
+        if protocol is not None:
+            inner._closed = True  # noqa: SLF001  # asyncio has no public word for this
+            inner = getattr(protocol, "_transport", None)
+        sock = getattr(inner, "_sock", None)
+        if sock is not None:
+            inner._sock = None  # noqa: SLF001  # else its finalizer warns and closes again
+            sock.close()

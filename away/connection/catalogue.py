@@ -1,0 +1,289 @@
+"""What a gateway has: the list of its functions, kept for some seconds and shared by its users.
+
+One list serves all connections of a process to one gateway with one login. Nothing is sent under a
+lock: who fetches the list leaves a claim with an end, others look again until the list is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from away import names
+from away.connection.conversations import Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from away.connection.conversations import Conversation, Deadline
+    from away.signatures import Description
+
+__all__ = ["KEPT_SECONDS", "Catalogue", "FunctionInfo", "find", "shared"]
+
+# Long enough for all imports of a program's start, short enough for a person who deployed meanwhile.
+KEPT_SECONDS = 10.0
+# How long after an update a call may still meet a gateway that does not know the function.
+AFTER_UPDATE_SECONDS = 5.0
+LOCK_SECONDS = 5.0
+CLAIM_SECONDS = 30.0
+_PAUSES = (0.002, 0.005, 0.01, 0.02, 0.05)
+
+
+class FunctionInfo:
+    """One function as the gateway describes it.
+
+    Everything here is others' data. What a gateway leaves out, as OpenFaaS does with zeroes and
+    empty lists, has its zero here.
+    """
+
+    __slots__ = (
+        "_description",
+        "annotations",
+        "available_replicas",
+        "created_at",
+        "env_process",
+        "env_vars",
+        "image",
+        "invocation_count",
+        "labels",
+        "name",
+        "namespace",
+        "replicas",
+        "secrets",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        namespace: str = "",
+        image: str = "",
+        *,
+        labels: Mapping[str, str] | None = None,
+        annotations: Mapping[str, str] | None = None,
+        replicas: int = 0,
+        available_replicas: int = 0,
+        invocation_count: int = 0,
+        created_at: str = "",
+        secrets: Iterable[str] = (),
+        env_process: str = "",
+        env_vars: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        self.namespace = namespace
+        self.image = image
+        self.labels = dict(labels or {})
+        self.annotations = dict(annotations or {})
+        self.replicas = replicas
+        self.available_replicas = available_replicas
+        self.invocation_count = invocation_count
+        self.created_at = created_at
+        self.secrets = tuple(secrets)
+        self.env_process = env_process
+        self.env_vars = dict(env_vars or {})
+        self._description: tuple[Description | None] | None = None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> FunctionInfo | None:
+        """Read one item of the gateway's list; None where it has no name."""
+        name = data.get("name")
+        if not isinstance(name, str) or not name:
+            return None
+        secrets = data.get("secrets")
+        return cls(
+            name,
+            _text(data.get("namespace")),
+            _text(data.get("image")),
+            labels=_texts(data.get("labels")),
+            annotations=_texts(data.get("annotations")),
+            replicas=_count(data.get("replicas")),
+            available_replicas=_count(data.get("availableReplicas")),
+            invocation_count=_count(data.get("invocationCount")),
+            created_at=_text(data.get("createdAt")),
+            secrets=[_text(each) for each in secrets] if isinstance(secrets, list) else (),
+            env_process=_text(data.get("envProcess")),
+            env_vars=_texts(data.get("envVars")),
+        )
+
+    @property
+    def description(self) -> Description | None:
+        """Signature, docstring and kind, where Away published the function."""
+        if self._description is None:
+            from away.signatures import from_annotations
+
+            self._description = (from_annotations(self.annotations),)
+        return self._description[0]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, FunctionInfo):
+            return NotImplemented
+        return all(getattr(self, each) == getattr(other, each) for each in self.__slots__[1:])
+
+    __hash__ = None  # type: ignore[assignment]  # it holds dictionaries
+
+    def __repr__(self) -> str:
+        place = f"{self.name}.{self.namespace}" if self.namespace else self.name
+        return f"<FunctionInfo {names.printable(place)}: {names.printable(self.image)}>"
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _count(value: object) -> int:
+    number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else 0
+    return int(number) if -1e15 < number < 1e15 else 0
+
+
+def _texts(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        return {}
+    return {key: text for key, text in value.items() if isinstance(text, str)}
+
+
+def find(infos: Iterable[FunctionInfo], name: str) -> FunctionInfo | None:
+    """Find a function by its own name or by the Python name that it is imported by.
+
+    The exact name comes first, then the spellings of :func:`away.names.candidates`.
+    """
+    by_name = {info.name: info for info in infos}
+    for spelling in names.candidates(name):
+        if spelling in by_name:
+            return by_name[spelling]
+    spelt = [info for own, info in sorted(by_name.items()) if names.python_name(own) == name]
+    return spelt[0] if len(spelt) == 1 else None
+
+
+class Catalogue:
+    """The lists of one gateway's functions, by namespace, and what is being updated there."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin empty; in a forked child also with a lock that nobody holds."""
+        self._lock = threading.Lock()  # guards all below, for an instant each
+        self._lists: dict[str, tuple[float, list[FunctionInfo]]] = {}
+        self._claims: dict[str, float] = {}
+        self._generation = 0
+        # (namespace, name) → how many updates of it run, and until when it counts as updated
+        self._updates: dict[tuple[str, str], tuple[int, float]] = {}
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        if not self._lock.acquire(timeout=LOCK_SECONDS):
+            raise AssertionError("the catalogue's lock is held for an instant only")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def drop(self) -> None:
+        """Forget all lists, also those that are on their way."""
+        with self._held():
+            self._lists.clear()
+            self._claims.clear()
+            self._generation += 1
+
+    def cached(self, namespace: str = "") -> list[FunctionInfo] | None:
+        """Return the list if it is there and fresh."""
+        with self._held():
+            return self._fresh(namespace)
+
+    def _fresh(self, namespace: str) -> list[FunctionInfo] | None:
+        at, infos = self._lists.get(namespace, (float("-inf"), []))
+        return list(infos) if self._clock() - at < KEPT_SECONDS else None
+
+    def listing(
+        self,
+        fetch: Callable[[], Conversation[list[FunctionInfo]]],
+        namespace: str,
+        deadline: Deadline,
+        *,
+        fresh: bool = False,
+    ) -> Conversation[list[FunctionInfo]]:
+        """Give the list: the kept one, one that another call fetches just now, or a new one.
+
+        Args:
+            fetch: Makes the conversation that asks the gateway.
+            namespace: Whose functions, or an empty text for the gateway's default.
+            deadline: Until when.
+            fresh: Whether the kept one will not do.
+        """
+        turn = 0
+        while True:
+            with self._held():
+                kept = None if fresh else self._fresh(namespace)
+                if kept is not None:
+                    return kept
+                now = self._clock()
+                # Another thread or task may be fetching it; as that may end, its claim has an end.
+                if fresh or self._claims.get(namespace, 0.0) <= now or not deadline.remaining():
+                    generation = self._generation
+                    claim = now + min(deadline.remaining(), CLAIM_SECONDS)
+                    self._claims[namespace] = claim
+                    break
+            yield Wait(_PAUSES[min(turn, len(_PAUSES) - 1)])
+            turn += 1
+        try:
+            infos = yield from fetch()
+        finally:
+            with self._held():
+                if self._claims.get(namespace) == claim:
+                    del self._claims[namespace]
+        with self._held():
+            if generation == self._generation:
+                self._lists[namespace] = (self._clock(), infos)
+        return list(infos)
+
+    @contextlib.contextmanager
+    def updating(self, namespace: str, name: str) -> Iterator[None]:
+        """Let calls of a function expect that the gateway does not know it for a while."""
+        self._count(namespace, name, 1)
+        try:
+            yield
+        finally:
+            self._count(namespace, name, -1)
+
+    def _count(self, namespace: str, name: str, by: int) -> None:
+        with self._held():
+            now = self._clock()
+            count = self._updates.get((namespace, name), (0, now))[0] + by
+            self._updates = {
+                key: (running, until)
+                for key, (running, until) in self._updates.items()
+                if running or until > now
+            }
+            self._updates[namespace, name] = (count, now + AFTER_UPDATE_SECONDS)
+
+    def is_updating(self, namespace: str, name: str) -> bool:
+        """Tell whether this process updates a function, or did so a moment ago."""
+        if not self._updates:
+            return False
+        with self._held():
+            running, until = self._updates.get((namespace, name), (0, float("-inf")))
+            return running > 0 or self._clock() < until
+
+
+_shared: weakref.WeakValueDictionary[object, Catalogue] = weakref.WeakValueDictionary()
+_sharing = threading.Lock()  # guards _shared
+
+
+def shared(key: object) -> Catalogue:
+    """Return the one catalogue for a key (URL and login) that is in use somewhere."""
+    with _sharing:
+        found = _shared.get(key)
+        if found is None:
+            found = _shared[key] = Catalogue()
+        return found
+
+
+def renew_after_fork() -> None:
+    """Begin anew in a forked child: locks may have been held by threads that are not here."""
+    global _sharing  # the lock itself has to be replaced
+    _sharing = threading.Lock()
+    for catalogue in list(_shared.values()):
+        catalogue.renew()

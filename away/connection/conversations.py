@@ -1,0 +1,466 @@
+"""Conversations with a gateway, without I/O: what to send, what an outcome means, when to try again.
+
+A conversation is a generator. It yields :class:`Send` or :class:`Wait`; a driver does that and sends
+the :class:`Reply` back in, or throws in the :class:`TransportError` that it met. Nothing here knows
+sockets, threads, event loops or the HTTP libraries: each conversation is written once, and both
+drivers pump it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+
+from away import __version__
+from away.exceptions import (
+    AnswerLost,
+    AwayError,
+    CallTimedOut,
+    GatewayError,
+    GatewayUnreachable,
+)
+
+__all__ = [
+    "BASE_HEADERS",
+    "CALL_ID",
+    "RETRIES",
+    "ConnectFailed",
+    "ConnectTimedOut",
+    "Conversation",
+    "CutShort",
+    "Deadline",
+    "Headers",
+    "NoAnswer",
+    "NotHttp",
+    "ReadTimedOut",
+    "Reply",
+    "Request",
+    "Retry",
+    "Send",
+    "TlsFailed",
+    "TransportError",
+    "Wait",
+    "event_of",
+    "exchange",
+    "prepare",
+]
+
+CALL_ID = "X-Call-Id"
+PROTOCOL_HEADER = "X-Away-Protocol"
+# The gateway's own errors on /function carry this header (OpenFaaS: handlers/function_proxy.go).
+PLATFORM_HEADER = "X-Openfaas-Internal"
+BASE_HEADERS: Mapping[str, str] = {
+    "User-Agent": f"away/{__version__}",
+    "Accept": "*/*",
+    # Said, so that both HTTP libraries say the same and Go's gateway does not add its own.
+    "Accept-Encoding": "gzip, deflate",
+}
+_BASE_NAMES = {name.lower(): name for name in BASE_HEADERS}
+
+
+class Deadline:
+    """The moment until which a whole call may take, with its retries.
+
+    Args:
+        seconds: From now; None for no limit.
+        clock: What tells the time; it only has to go forwards.
+    """
+
+    __slots__ = ("_clock", "_end", "seconds")
+
+    def __init__(
+        self, seconds: float | None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        if seconds is not None and not seconds > 0:
+            raise ValueError(f"timeout is a positive number of seconds, not {seconds!r}")
+        self.seconds = math.inf if seconds is None else float(seconds)
+        self._clock = clock
+        self._end = clock() + self.seconds
+
+    def remaining(self) -> float:
+        """Return the seconds that are left; 0.0 when it has passed."""
+        left = self._end - self._clock()
+        return max(left, 0.0)
+
+    def within(self, seconds: float) -> Deadline:
+        """Return a deadline for a part of the work: after so many seconds, and never after this."""
+        return Deadline(max(min(seconds, self.remaining()), 0.001), clock=self._clock)
+
+    def __repr__(self) -> str:
+        return f"Deadline({self.seconds:g} s, {self.remaining():.3f} s left)"
+
+
+class Headers(Mapping[str, str]):
+    """Header fields whose names are found in any case; repeated ones are joined by commas.
+
+    >>> Headers([("X-Call-Id", "7")]).get("x-call-id")
+    '7'
+    """
+
+    __slots__ = ("_values", "pairs")
+
+    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
+        self.pairs = tuple(pairs)
+        values: dict[str, str] = {}
+        for name, value in self.pairs:
+            key = name.lower()
+            values[key] = f"{values[key]}, {value}" if key in values else value
+        self._values = values
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Headers({list(self.pairs)!r})"
+
+
+class Request(NamedTuple):
+    """One HTTP request.
+
+    Attributes:
+        method: In upper case.
+        path: Path and query under the gateway's URL, from ``/``, escaped; or a whole URL.
+        headers: Header fields. Credentials are no part of them: the driver adds them on the way out.
+        body: Bytes, or an iterable of bytes that begins anew each time; None for no body.
+        auth: Whether the gateway's credentials go along; only ever to the gateway's own API.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = {}
+    body: bytes | Iterable[bytes] | None = None
+    auth: bool = False
+
+
+class Reply:
+    """One HTTP answer, whole: status, headers, body, and the id that its request carried."""
+
+    __slots__ = ("body", "call_id", "headers", "status")
+
+    def __init__(
+        self,
+        status: int,
+        headers: Headers | Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        body: bytes = b"",
+        call_id: str | None = None,
+    ) -> None:
+        if not isinstance(headers, Headers):
+            pairs = headers.items() if isinstance(headers, Mapping) else headers
+            headers = Headers(pairs)
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.call_id = call_id
+
+    @property
+    def text(self) -> str:
+        """The body as text: UTF-8, which is what gateways write, whatever else they say."""
+        return self.body.decode("utf-8", "replace")
+
+    @property
+    def is_platforms(self) -> bool:
+        """Whether the gateway says that this answer is its own and not the function's."""
+        return self.headers.get(PLATFORM_HEADER) is not None
+
+    def __repr__(self) -> str:
+        return f"<Reply {self.status}, {len(self.body)} bytes>"
+
+
+class Send(NamedTuple):
+    """Ask the driver to send a request and to come back with its reply.
+
+    Attributes:
+        request: What to send.
+        deadline: Until when the reply has to be there.
+        connect_timeout: Seconds for the connection alone.
+        quiet: For answers without an end, such as a log that is followed: when no byte has come for
+            so many seconds, what came until then is the reply's body.
+    """
+
+    request: Request
+    deadline: Deadline
+    connect_timeout: float
+    quiet: float | None = None
+
+
+class Wait(NamedTuple):
+    """Ask the driver to do nothing for some seconds."""
+
+    seconds: float
+
+
+T = TypeVar("T")
+Conversation: TypeAlias = Generator[Send | Wait, Reply | None, T]
+
+
+class TransportError(Exception):
+    """What a driver throws into a conversation; never seen by users. ``detail`` is a clause."""
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class ConnectFailed(TransportError):
+    """There is no connection, so nothing was sent."""
+
+    def __init__(self, detail: str = "", *, refused: bool = False) -> None:
+        super().__init__(detail)
+        self.refused = refused
+
+
+class ConnectTimedOut(TransportError):
+    """There was no connection in time, so nothing was sent."""
+
+
+class TlsFailed(TransportError):
+    """There is no trusted connection, so nothing was sent."""
+
+
+class NoAnswer(TransportError):
+    """The connection was closed before the head of an answer was complete."""
+
+
+class CutShort(TransportError):
+    """The connection was closed within the body of the answer."""
+
+
+class ReadTimedOut(TransportError):
+    """The deadline passed while sending, waiting or reading."""
+
+
+class NotHttp(TransportError):
+    """What came back breaks HTTP."""
+
+
+class Retry(NamedTuple):
+    """When an outcome is tried again.
+
+    Attributes:
+        outcome: What happened, for people.
+        condition: ``always`` where nothing can have run; ``repeatable`` where the caller said that
+            the request may be repeated; ``updating`` while this process updates that function.
+        lasts: Seconds after the first outcome of this kind in which it is tried again.
+        most: How often at most.
+        first_pause: Seconds before the first repetition; each further pause doubles.
+        longest_pause: Seconds that no pause exceeds.
+    """
+
+    outcome: str
+    condition: Literal["always", "repeatable", "updating"]
+    lasts: float
+    most: int
+    first_pause: float
+    longest_pause: float
+
+
+# An outcome that is not here is never tried again. A platform 500 is also what a function gives that
+# was killed in mid-call, and a connection closed without an answer is what a gateway's limit of time
+# looks like: after either the function may have run.
+RETRIES: Mapping[str, Retry] = {
+    "refused": Retry("the connection was refused", "always", 2.0, 100, 0.05, 0.4),
+    "unknown": Retry("the gateway knows no such function", "updating", 60.0, 1000, 0.05, 0.5),
+    "busy": Retry("Away's runtime is full or ending (503)", "always", 5.0, 100, 0.05, 0.5),
+    "unreachable": Retry("the function does not listen (500, 503)", "repeatable", 10.0, 60, 0.1, 1),
+    "no answer": Retry("closed without an answer", "repeatable", 10.0, 1, 0.05, 0.05),
+    "cut short": Retry("closed in mid-answer", "repeatable", 10.0, 1, 0.05, 0.05),
+}
+
+
+def event_of(outcome: Reply | TransportError) -> str | None:
+    """Name the row of :data:`RETRIES` that an outcome falls under, if any."""
+    if isinstance(outcome, Reply):
+        if outcome.status == 404 and outcome.body.startswith(b"error finding function"):
+            return "unknown"
+        if outcome.status == 503 and outcome.headers.get(PROTOCOL_HEADER) is not None:
+            return "busy"
+        if outcome.status in (500, 503) and outcome.is_platforms:
+            return "unreachable"
+        return None
+    if isinstance(outcome, ConnectFailed):
+        return "refused" if outcome.refused else None
+    if isinstance(outcome, NoAnswer):
+        return "no answer"
+    return "cut short" if isinstance(outcome, CutShort) else None
+
+
+class Attempts:
+    """Decide, outcome by outcome, whether a request is tried again and after which pause."""
+
+    __slots__ = ("_deadline", "_repeatable", "_tried", "_updating")
+
+    def __init__(
+        self, deadline: Deadline, *, repeatable: bool, updating: Callable[[], bool] | None
+    ) -> None:
+        self._deadline = deadline
+        self._repeatable = repeatable
+        self._updating = updating
+        # event → how often it was tried again already, and what was left of the time at the first
+        self._tried: dict[str, tuple[int, float]] = {}
+
+    def pause(self, outcome: Reply | TransportError) -> float | None:
+        """Return the seconds to wait before trying again; None if this outcome is the last."""
+        event = event_of(outcome)
+        if event is None or not self._allows(rule := RETRIES[event]):
+            return None
+        left = self._deadline.remaining()
+        count, left_at_first = self._tried.get(event, (0, left))
+        pause = min(rule.first_pause * 2.0 ** min(count, 30), rule.longest_pause)
+        spent = left_at_first - left if left_at_first < math.inf else count * rule.longest_pause
+        if count >= rule.most or spent + pause > rule.lasts or pause >= left:
+            return None
+        self._tried[event] = (count + 1, left_at_first)
+        return pause
+
+    def _allows(self, rule: Retry) -> bool:
+        if rule.condition == "updating":
+            return self._updating is not None and self._updating()
+        return rule.condition == "always" or self._repeatable
+
+
+def new_call_id() -> str:
+    """Make an id in the form of the gateway's own (a random UUID, RFC 9562)."""
+    text = os.urandom(16).hex()
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"
+
+
+def prepare(request: Request) -> tuple[Request, str]:
+    """Complete a request's headers, where it does not set them itself.
+
+    Returns:
+        The request to send, and its X-Call-Id.
+    """
+    headers = request.headers
+    given = {name.lower(): value for name, value in headers.items()}
+    call_id = given.get("x-call-id")
+    complete = {name: BASE_HEADERS[name] for low, name in _BASE_NAMES.items() if low not in given}
+    complete.update(headers)
+    if call_id is None:
+        complete[CALL_ID] = call_id = new_call_id()
+    return request._replace(headers=complete), call_id
+
+
+class Where(NamedTuple):
+    """Whom a request goes to, for the sentences of errors."""
+
+    gateway: str
+    function: str | None = None
+
+
+def exchange(
+    where: Where,
+    request: Request,
+    deadline: Deadline,
+    connect_timeout: float,
+    *,
+    repeatable: bool = False,
+    updating: Callable[[], bool] | None = None,
+    quiet: float | None = None,
+) -> Conversation[Reply]:
+    """Send a request until it has an answer that stands.
+
+    Args:
+        where: Whom it goes to.
+        request: What to send.
+        deadline: Until when, with all repetitions.
+        connect_timeout: Seconds for each connection.
+        repeatable: Whether it may be sent again where it may have been acted upon.
+        updating: Tells whether this process is updating the function just now.
+        quiet: See :class:`Send`.
+
+    Returns:
+        The reply, whatever its status.
+
+    Raises:
+        GatewayUnreachable: There was no connection.
+        CallTimedOut: The deadline passed.
+        AnswerLost: The connection ended before the whole answer was there.
+        GatewayError: What answers does not speak HTTP.
+    """
+    request, call_id = prepare(request)
+    send = Send(request, deadline, connect_timeout, quiet)
+    attempts: Attempts | None = None
+    while True:
+        outcome: Reply | TransportError
+        try:
+            reply = yield send
+            assert reply is not None, "a driver answers Send with a reply"
+            reply.call_id = call_id
+            if reply.status < 400:
+                return reply
+            outcome = reply
+        except TransportError as error:
+            outcome = error
+        if attempts is None:
+            attempts = Attempts(deadline, repeatable=repeatable, updating=updating)
+        pause = attempts.pause(outcome)
+        if pause is None:
+            if isinstance(outcome, Reply):
+                return outcome
+            raise sentence(outcome, where, send, call_id) from outcome
+        yield Wait(pause)
+
+
+def sentence(error: TransportError, where: Where, send: Send, call_id: str) -> AwayError:
+    """Translate what happened to a connection into the error that users see."""
+    gateway = where.gateway
+    method, path = send.request.method, send.request.path.partition("?")[0]
+    what = f"the call of '{where.function}'" if where.function else f"{method} {path}"
+    known: dict[str, Any] = {
+        "gateway": gateway,
+        "function": where.function,
+        "call_id": call_id,
+    }
+    suffix = f" ({CALL_ID} {call_id})"
+    if isinstance(error, ConnectFailed):
+        if error.refused:
+            text = f"nothing listens at {gateway}: the connection was refused"
+        else:
+            text = f"no connection to {gateway}: {error.detail}"
+        hint = "start the gateway or correct its URL"
+        return GatewayUnreachable(f"{text}; {hint}{suffix}", hint=hint, **known)
+    if isinstance(error, ConnectTimedOut):
+        limit, seconds = "connect_timeout", send.connect_timeout
+        if seconds > send.deadline.seconds:
+            limit, seconds = "timeout", send.deadline.seconds
+        hint = f"check its URL and the network, or raise {limit}"
+        text = f"no connection to {gateway} within {seconds:g} s ({limit}); {hint}{suffix}"
+        return GatewayUnreachable(text, hint=hint, **known)
+    if isinstance(error, TlsFailed):
+        hint = "correct the URL, or give ca_bundle= the file of the authority that it trusts"
+        text = f"no trusted connection to {gateway}: {error.detail}; {hint}{suffix}"
+        return GatewayUnreachable(text, hint=hint, **known)
+    if isinstance(error, ReadTimedOut):
+        seconds = send.deadline.seconds
+        may = "; the function may still be running: raise timeout= or make it faster"
+        text = (
+            f"{what} had no whole answer from {gateway} within the {seconds:g} s of timeout"
+            f"{may if where.function else ''}{suffix}"
+        )
+        return CallTimedOut(text, limit="timeout", seconds=seconds, **known)
+    if isinstance(error, NotHttp):
+        text = (
+            f"{gateway} answered {what} with something that is not HTTP: {error.detail}; check that"
+            f" its URL is a gateway's{suffix}"
+        )
+        return GatewayError(text, **known)
+    if isinstance(error, CutShort):
+        what = f"{gateway} closed the connection in the middle of the answer to {what}"
+    else:
+        what = f"{gateway} closed the connection without an answer to {what}"
+    why = "it timed out at the gateway or was lost"
+    may = ", and it may have run: look before repeating it" if _acts(send.request) else ""
+    return AnswerLost(f"{what}: {why}{may}{suffix}", **known)
+
+
+def _acts(request: Request) -> bool:
+    return request.method not in ("GET", "HEAD") or request.path.startswith("/function/")

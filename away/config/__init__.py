@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 from away.config.files import forget_files
 from away.config.precedence import overlay, refuse_two_secrets
 from away.config.reading import GatewayConfig, Reading
-from away.config.secret import Secret, known_secrets
+from away.config.secret import Secret
 from away.config.settings import USER, Setting, Source, check, check_name
 from away.config.urls import normal_url, parse_url
 from away.exceptions import ConfigError
@@ -45,7 +45,6 @@ __all__ = [
     "credentials_for",
     "forget",
     "invalidate",
-    "known_secrets",
     "names",
     "normal_url",
     "resolve",

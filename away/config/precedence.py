@@ -3,10 +3,11 @@
 Credentials belong to the source that gave the URL. What binds the two:
 
 - A source that names another scheme, host or port drops the earlier credentials (and CA bundle).
-- A project's file may not give the URL to credentials that stood without one, neither before it
-  (in the user's file) nor after it (in the environment, where the user's own files mean another
-  server by that name). Both are errors, since silence would send a password to a server that the
-  project chose, or a call without one.
+- Credentials without a URL beside them are for the gateway as it is without the project's file: one
+  that moves it to another server is an error. Where there would be no such gateway, a password in
+  the environment is for the project's, and one in the user's file, which names a server of theirs
+  that it does not tell, is an error. Silence would send a password to a server that the project
+  chose, or a call without one.
 - A project's CA bundle does not decide who gets credentials that the user keeps elsewhere.
 - A project's file names no file outside its folder, symbolic links followed, and no environment
   variable but those that begin with AWAY_ and are not Away's own. Whoever sets such a variable sets
@@ -62,7 +63,7 @@ def gather(name: str, sources: Iterable[Source]) -> dict[str, Setting]:
             that do not belong together.
     """
     merged: dict[str, Setting] = {}
-    users_url: Setting | None = None
+    own_url: Setting | None = None
     for source in sources:
         given = source.gateways.get(name)
         if not given:
@@ -71,10 +72,10 @@ def gather(name: str, sources: Iterable[Source]) -> dict[str, Setting]:
         url = given.get("url")
         if url is not None and url.trust == PROJECT:
             _refuse_a_server_for(name, merged, url)
-        if url is not None and url.trust == USER:
-            users_url = url
-        if url is None and users_url is not None:
-            _refuse_a_moved_server(name, given, users_url, merged["url"])
+        if url is not None and url.trust != PROJECT:
+            own_url = url
+        if url is None and own_url is not None:
+            _refuse_a_moved_server(name, given, own_url, merged["url"])
         merged = overlay(name, merged, given)
     return merged
 
@@ -207,16 +208,17 @@ def _refuse_a_server_for(name: str, before: Mapping[str, Setting], url: Setting)
 
 
 def _refuse_a_moved_server(
-    name: str, given: Mapping[str, Setting], users: Setting, now: Setting
+    name: str, given: Mapping[str, Setting], own: Setting, now: Setting
 ) -> None:
-    """Refuse a secret without a URL where a project moved the gateway from where the user has it."""
+    """Refuse a secret without a URL where a project moved the gateway from where it was."""
     keys = _secrets_in(given)
-    if not keys or now.trust != PROJECT or given[keys[0]].trust != USER:
+    if not keys or now.trust != PROJECT or given[keys[0]].trust == PROJECT:
         return
-    if url_of(name, {"url": users}).server != url_of(name, {"url": now}).server:
+    before, after = url_of(name, {"url": own}), url_of(name, {"url": now})
+    if before.server != after.server:
         raise ConfigError(
-            f"{keys[0]} of gateway {name!r} ({given[keys[0]].where}) could be meant for the url of"
-            f" {users.where} or of {now.where}; give the url beside it"
+            f"{keys[0]} of gateway {name!r} ({given[keys[0]].where}) could be meant for {before}"
+            f" ({own.where}) or for {after} ({now.where}); give the url beside it"
         )
 
 

@@ -180,13 +180,11 @@ class Reading:
         if name == "local" and not any(name in source.gateways for source in self._sources):
             running = _announced()
             return self._embedded(running) if running else {}
-        settings = gather(name, self._sources)
-        if name != "default" or "url" in settings:
-            return settings
-        return gather(name, [self._supplied(), *self._sources])
+        supplied = [self._supplied()] if name == "default" else []
+        return gather(name, [*supplied, *self._sources])
 
     def _supplied(self) -> Source:
-        """Return what ``default`` is where no source says its URL."""
+        """Return what ``default`` is as long as no source says otherwise."""
         inside = self._environ.get("AWAY_INSIDE_URL") if _in_runtime(self._environ) else None
         if inside:
             settings = {"url": self._setting(inside, "environment AWAY_INSIDE_URL")}

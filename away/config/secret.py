@@ -5,18 +5,14 @@ Whoever needs the text says so: :meth:`Secret.reveal` can be searched for.
 
 from __future__ import annotations
 
-import weakref
 from typing import NamedTuple, NoReturn
 
 from away.exceptions import CannotTravel
+from away.secret_texts import remember
 
-__all__ = ["DOTS", "Login", "Secret", "known_secrets"]
+__all__ = ["DOTS", "Login", "Secret"]
 
 DOTS = "\N{BULLET}" * 3
-
-# Every secret alive in this process, so that publishing can look for them in what it packs. By id:
-# of two equal secrets one may go while the other stays.
-_alive: weakref.WeakValueDictionary[int, Secret] = weakref.WeakValueDictionary()
 
 
 class Secret:
@@ -28,11 +24,12 @@ class Secret:
     '1234'
     """
 
-    __slots__ = ("__weakref__", "_text")
+    __slots__ = ("_text",)
 
     def __init__(self, text: str) -> None:
         self._text = text
-        _alive[id(self)] = self
+        # Publishing refuses to pack a file that holds it.
+        remember(text)
 
     def reveal(self) -> str:
         """Return the text itself."""
@@ -81,8 +78,3 @@ class Login(NamedTuple):
     """Whose password it is, where that comes with it."""
     looked_up: bool = False
     """It was found by the URL, so it was not given to the gateway that asks."""
-
-
-def known_secrets() -> list[Secret]:
-    """List the secrets that this process holds now, each text once."""
-    return list(dict.fromkeys(_alive.values()))

@@ -42,9 +42,10 @@ def user_file(environ: Mapping[str, str]) -> Path | None:
     import platformdirs
 
     folder = platformdirs.user_config_path("away", appauthor=False)
-    if "HOME" not in environ and home(environ) is None:
-        return None
-    # Relative where there is no HOME, and then a cloned repository could hold it.
+    ours, theirs = home(os.environ), home(environ)
+    if ours and theirs and folder.is_relative_to(ours):
+        folder = theirs / folder.relative_to(ours)
+    # Relative where there is no home, and then a cloned repository could hold it.
     return folder / USER_FILE if folder.is_absolute() else None
 
 

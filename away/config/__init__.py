@@ -131,7 +131,7 @@ def configure(
     *,
     url: str | None = None,
     user: str | None = None,
-    password: str | Secret | None = None,
+    password: str | int | Secret | None = None,
     password_file: str | os.PathLike[str] | None = None,
     token: str | Secret | None = None,
     token_file: str | os.PathLike[str] | None = None,
@@ -151,7 +151,7 @@ def configure(
         name: The gateway's name, an identifier in lower case.
         url: Where it is, with http:// or https://.
         user: Whom the password belongs to; ``admin`` if nothing says otherwise.
-        password: The password itself.
+        password: The password itself; a number is taken as text.
         password_file: A file that holds it.
         token: A bearer token, instead of a password.
         token_file: A file that holds it.

@@ -1107,7 +1107,7 @@ def test_a_file_that_may_not_be_read_is_said():
         path = Path(project, "away.toml")
         path.write_text(DEV)
         path.chmod(0)
-        with nobody(), pytest.raises(ConfigError, match="away.toml cannot be read: permission"):
+        with nobody(), pytest.raises(ConfigError, match=r"away\.toml cannot be read: permission"):
             config.names(environ={"XDG_CONFIG_HOME": project}, cwd=project)
 
 

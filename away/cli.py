@@ -33,10 +33,11 @@ from away.exceptions import (
 from away.terminal import complain, is_terminal, json_text, line, raw, records, safe, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from away.connection import FaasConnection
     from away.connection.catalogue import FunctionInfo
+    from away.connection.gateway_api import LogLine
     from away.functions import RemoteFunction
 
 __all__ = ["app", "exit_code", "main", "run"]
@@ -62,6 +63,8 @@ Examples:
   echo hello | away call shasum
 """
 INTERRUPTED = 130
+# Following a log ends when it is interrupted, not when a call would time out.
+FOLLOW_SECONDS = 7 * 24 * 3600.0
 # What a shell says of a program that writes into a pipe which nobody reads any more (SIGPIPE).
 PIPE_CLOSED = 141
 
@@ -228,7 +231,7 @@ def list_functions(gateway: str, as_json: bool) -> None:
 @_json_option
 def describe(name: str, gateway: str, as_json: bool) -> None:
     """Print what is known of a function."""
-    info = _function(_connect(gateway), name)
+    info = _connect(gateway).function(name)
     record = _record(info)
     if as_json:
         line(json_text(record))
@@ -279,19 +282,6 @@ def _signature(info: FunctionInfo) -> str:
     return f"{before}{python_name(info.name)}{signature(description)}"
 
 
-def _function(connection: FaasConnection, name: str) -> FunctionInfo:
-    """Return a function by either of its names, without asking for the whole list."""
-    from away.names import candidates
-
-    *others, last = candidates(name)
-    for spelling in others:
-        try:
-            return connection.function(spelling)
-        except FunctionNotFound:
-            continue
-    return connection.function(last)
-
-
 @app.command(epilog=CALL_EXAMPLES, context_settings={"ignore_unknown_options": True})
 @click.argument("name")
 @click.argument("arguments", nargs=-1)
@@ -330,7 +320,7 @@ def _callable(connection: FaasConnection, name: str) -> RemoteFunction[..., Any]
     from away.functions import RemoteFunction, from_info
 
     try:
-        function = from_info(connection, _function(connection, name))
+        function = from_info(connection, connection.function(name))
     except AuthenticationRefused:
         # Calling needs no log-in where the gateway wants none for it.
         return RemoteFunction(connection, name)
@@ -400,7 +390,7 @@ def remove(names: tuple[str, ...], gateway: str) -> None:
     """Remove functions from a gateway."""
     connection = _connect(gateway)
     for name in names:
-        found = _function(connection, name).name
+        found = connection.function(name).name
         connection.remove(found)
         line(f"removed {found} from {connection.url}")
 
@@ -417,17 +407,16 @@ def logs(
 ) -> None:
     """Print a function's log: one line a line, as JSON objects with --json."""
     connection = _connect(gateway)
-    found = _function(connection, name).name
-    for each in connection.logs(found, tail=tail, since=_moment(since), follow=follow):
-        if as_json:
-            record = {"timestamp": _text(each.timestamp), "instance": each.instance}
-            line(json_text({**record, "name": each.name, "text": each.text}))
-        else:
-            line(f"{_text(each.timestamp)} {each.text.rstrip()}")
-
-
-def _text(moment: Any) -> str:
-    return moment.isoformat() if hasattr(moment, "isoformat") else str(moment)
+    found = connection.function(name).name
+    lines: Iterable[LogLine]
+    if follow:
+        lines = connection.logs(
+            found, tail=tail, since=_moment(since), follow=True, timeout=FOLLOW_SECONDS
+        )
+    else:
+        lines = connection.logs(found, tail=tail, since=_moment(since))
+    for each in lines:
+        line(json_text(each._asdict()) if as_json else f"{each.timestamp} {each.text.rstrip()}")
 
 
 def _moment(since: str | None) -> Any:

@@ -109,10 +109,9 @@ def as_import_error(error: AwayError, name: str) -> GatewayImportError:
         error: What the configuration or the connection raised.
         name: The module's full name.
     """
-    for kind, counterpart in _COUNTERPARTS:
-        if isinstance(error, kind):
-            return counterpart(str(error), name=name, **error.__dict__)
-    return GatewayImportError(str(error), name=name, **error.__dict__)
+    kinds = (new for old, new in _COUNTERPARTS if isinstance(error, old))
+    fields = {key: value for key, value in error.__dict__.items() if key != "name"}
+    return next(kinds, GatewayImportError)(str(error), name=name, **fields)
 
 
 def _rebuild(

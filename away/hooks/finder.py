@@ -127,7 +127,9 @@ def absent_gateway(name: str, asker: FrameType) -> Exception:
     if missing is None:
         text = f"the gateway {name!r} is not imported yet; write import {PREFIX}{name}"
         return AttributeError(text, name=name)
-    return missing if imports_a_name(asker) else AttributeError(str(missing), name=name)
+    if imports_a_name(asker) or not isinstance(missing, ModuleNotFoundError):
+        return missing  # a configuration that cannot be read is no missing attribute
+    return AttributeError(str(missing), name=name)
 
 
 def imports_a_name(asker: FrameType) -> bool:

@@ -18,7 +18,7 @@ import types
 from importlib.machinery import ModuleSpec
 from typing import TYPE_CHECKING, Any
 
-from away.config import invalidate, resolve
+from away.config import invalidate, names, resolve
 from away.exceptions import AwayError, ConfigError, FunctionNotFound, UnknownGateway
 from away.hooks.errors import (
     AmbiguousFunction,
@@ -31,10 +31,10 @@ from away.hooks.errors import (
 )
 from away.hooks.finder import PREFIX, imports_a_name
 from away.hooks.listing import Listing
-from away.names import printable
+from away.names import nearest, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from types import ModuleType
 
     from away.config import GatewayConfig
@@ -53,8 +53,6 @@ __all__ = [
     "why_absent",
 ]
 
-# As long as a connection keeps its list: long enough for all imports of a program's start.
-KEPT_SECONDS = 10.0
 # Where a module's dictionary keeps the owner of its functions.
 OWNER = "__away_functions__"
 # Names of gateways that are something else: away.remote.aio.GATEWAY is to give coroutines of all
@@ -143,9 +141,12 @@ class GatewayFunctions:
         self._settings: GatewayConfig | None = None
         self._settings_hold = False
         self._connection: FaasConnection | None = None
+        self._accepted: tuple[FaasConnection, list[FunctionInfo]] | None = None
         self._infos: dict[str, FunctionInfo] = {}
         self._listing: Listing | None = None
+        # When this module last fetched the list, and whether it must before it believes any.
         self._fetched_at = float("-inf")
+        self._stale = False
         self._proxies: dict[str, RemoteFunction[..., Any]] = {}
         # What each proxy was made from: it is renewed when that has changed.
         self._made_from: dict[str, tuple[FaasConnection, dict[str, str]]] = {}
@@ -217,7 +218,7 @@ class GatewayFunctions:
 
     def fetch_sync(self) -> None:
         """Fetch the list now and keep a proxy of every function in the module."""
-        self._fetch()
+        self._fetch(fresh=True)
         self._keep_all()
 
     async def fetch_async(self) -> None:
@@ -228,12 +229,13 @@ class GatewayFunctions:
             infos = await connection.aio.functions(fresh=True, timeout=connection.connect_timeout)
         except AwayError as error:
             raise as_import_error(error, self.module_name) from error
+        self._stale = False
         self._accept(infos)
         self._keep_all()
 
     def forget(self) -> None:
         """Ask anew for list and configuration when next needed; functions in hand stay valid."""
-        self._fetched_at = float("-inf")
+        self._stale = True
         self._settings_hold = False
 
     def start_anew(self) -> None:
@@ -255,16 +257,15 @@ class GatewayFunctions:
             found = [name] if exact_first and name in listing else listing.named(name)
             if found or not look_again or self._fetched_at >= started:
                 return found, listing
-            listing = self._fetch()
+            listing = self._fetch(fresh=True)
 
     def _current(self) -> Listing:
-        """Return the list, fetched if there is none or it is too old."""
-        listing = self._listing
-        if listing is None or time.monotonic() - self._fetched_at > KEPT_SECONDS:
-            return self._fetch()
-        return listing
+        """Return the list: the one that the connection keeps for some seconds, else a new one."""
+        connection = self._connect()
+        kept = None if self._stale else connection.catalogue.cached(connection.namespace)
+        return self._fetch(fresh=self._stale) if kept is None else self._accept(kept)
 
-    def _fetch(self) -> Listing:
+    def _fetch(self, *, fresh: bool) -> Listing:
         """Fetch the list in this thread; whoever comes meanwhile waits for it and shares it."""
         self._warn_where_a_loop_waits()
         started = time.monotonic()
@@ -283,21 +284,25 @@ class GatewayFunctions:
             if self._listing is not None and self._fetched_at >= started:
                 return self._listing
             left = max(limit - (time.monotonic() - started), 0.001)
-            return self._accept(connection.functions(fresh=True, timeout=left))
-        except GatewayImportError:
-            raise
+            infos = connection.functions(fresh=fresh, timeout=left)
         except AwayError as error:
             raise as_import_error(error, self.module_name) from error
+        else:
+            self._fetched_at = time.monotonic()
+            self._stale = False
+            return self._accept(infos)
         finally:
             self._fetching.release()
 
-    def _accept(self, infos: Iterable[FunctionInfo]) -> Listing:
+    def _accept(self, infos: list[FunctionInfo]) -> Listing:
         """Take a list on: names that are gone are dropped, functions in hand renewed in place."""
-        fetched_at = time.monotonic()
         with self._changing:
+            connection = self._connect()
+            if self._listing is not None and self._accepted == (connection, infos):
+                return self._listing
+            self._accepted = connection, infos
             self._infos = {info.name: info for info in infos}
-            listing = self._listing = Listing(self._infos.values())
-            self._fetched_at = fetched_at
+            listing = self._listing = Listing(infos)
             for name in self._own_names():
                 if listing.named(name) != [self._content[name].function_name]:
                     del self._content[name]
@@ -436,9 +441,11 @@ def find(fullname: str, *, only_asked: bool) -> ModuleSpec | None:
         if only_asked:
             return None
         raise
-    except ConfigError as error:
-        if only_asked and isinstance(error, UnknownGateway):
+    except UnknownGateway as error:
+        if only_asked:
             return None
+        raise _unknown(error, gateway, fullname) from error
+    except ConfigError as error:
         raise as_import_error(error, fullname) from error
     # The URL as origin is what repr shows. Without has_location: a __file__ would make pickling
     # libraries take the module's whole content along, a connection included.
@@ -489,6 +496,20 @@ def _refuse_submodule(fullname: str, gateway: str, rest: str) -> None:
         # A plain one of this name: "from gw import nope" looks for a submodule on its way, and
         # the import system passes over exactly this.
         raise ModuleNotFoundError(text, name=fullname)
+
+
+def _unknown(error: UnknownGateway, gateway: str, fullname: str) -> GatewayImportError:
+    """Say which gateways there are, the nearest first, where the name could be one."""
+    converted = as_import_error(error, fullname)
+    if gateway != "local" and gateway.isidentifier():
+        known = names()
+        there = ", ".join(dict.fromkeys([*nearest(gateway, known), *known]))
+        converted.msg = (
+            f"no gateway {gateway!r} is configured; configured are {there}; configure it by"
+            f" AWAY_GATEWAY_{gateway.upper()}_URL or in a TOML file"
+        )
+        converted.args = (converted.msg,)
+    return converted
 
 
 def _become(function: RemoteFunction[..., Any], renewed: RemoteFunction[..., Any]) -> None:

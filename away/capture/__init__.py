@@ -1,0 +1,251 @@
+"""Capture: a function becomes a payload, and what cannot travel is refused in words.
+
+Two forms, the first that holds: ``import`` for a function that its module has under its name, which
+is then packed as source; ``dill`` for closures, lambdas, methods and all that the running script
+defines, which go by value, frozen as they are at that moment.
+
+This room knows neither gateways nor images: it takes a function and gives values.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from away.capture.callables import MAIN_NAMES
+from away.capture.entry import (
+    deployment_name,
+    entry_of,
+    import_path,
+    project_root,
+    shown_name,
+)
+from away.capture.modules import PackedFile, gather, is_local
+from away.capture.payload import header, import_body, write
+from away.capture.values import CapturedValue, Reference
+from away.exceptions import NameRefused
+from away.requirements import Requirement, listed, origin
+from away.secret_texts import known
+from away.signatures import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from away.capture.payload import Form
+    from away.capture.values import Pickled
+    from away.signatures import Description
+
+__all__ = [
+    "MAX_VALUE_BYTES",
+    "Captured",
+    "CapturedValue",
+    "PackedFile",
+    "Reference",
+    "Requirement",
+    "capture",
+    "deployment_name",
+    "preview",
+    "verify",
+]
+
+# More than this is data: it belongs into a file of a package, an argument, or a store.
+MAX_VALUE_BYTES = 1_000_000
+
+# What a function without a name is called where nothing is published.
+_UNNAMED = "function"
+
+
+class Captured(NamedTuple):
+    """A function as it will travel.
+
+    Attributes:
+        entry: ``module:qualname``.
+        form: ``import`` or ``dill``.
+        name: The name to deploy under.
+        description: Signature, docstring and kind, with the entry and the digest.
+        payload: The header's line and the body.
+        files: Source files and data that go along, by their paths below a ``sys.path`` folder.
+        requirements: Distributions that are needed, pinned.
+        references: Other remote functions that are called.
+        gateways: Names of gateways that packed code imports from, as ``away.remote.NAME``.
+        values: Values that go along, with their sizes.
+        needs_dill: Whether dill is needed beside the function.
+        needs_client: Whether Away's client is needed there, to call other functions.
+        identity: A digest of all that changes what the function does; that of a function that only
+            moved in its file stays the same.
+        warnings: What the user may want to know, a sentence each.
+    """
+
+    entry: str
+    form: Form
+    name: str
+    description: Description
+    payload: bytes
+    files: tuple[PackedFile, ...]
+    requirements: tuple[Requirement, ...]
+    references: tuple[Reference, ...]
+    gateways: tuple[str, ...]
+    values: tuple[CapturedValue, ...]
+    needs_dill: bool
+    needs_client: bool
+    identity: str
+    warnings: tuple[str, ...]
+
+    def listing(self) -> str:
+        """Tell in lines of text what goes along: values, files, requirements, references."""
+        lines = [f"{self.entry} by {self.form}, {_size(len(self.payload))}"]
+        lines += [f"  value {v.name}: {v.type_name}, {_size(v.size)}" for v in self.values]
+        lines += [f"  file {f.path}: {_size(len(f.data))}" for f in self.files]
+        lines += [f"  requirement {r.spec}: {r.why}" for r in self.requirements]
+        lines += [f"  calls {r.name} on {r.url}" for r in self.references]
+        lines += [f"  imports from the gateway {name}" for name in self.gateways]
+        lines += [f"  note: {each}" for each in self.warnings]
+        return "\n".join(lines)
+
+
+def capture(
+    function: Callable[..., Any],
+    *,
+    safe_args: bool = True,
+    name: str | None = None,
+    include_dill: bool = False,
+    requirements: Sequence[str] = (),
+    max_value_bytes: int = MAX_VALUE_BYTES,
+) -> Captured:
+    """Capture a function for publishing.
+
+    Args:
+        function: A function or another callable: a partial, a bound method, a callable object.
+        safe_args: False if it is to take and give what only pickle can carry.
+        name: The name to deploy under; the function's own if it is left out.
+        include_dill: True to have dill beside it even where the payload does not need it.
+        requirements: Distributions that are needed beside those found, or in place of the versions
+            found (PEP 508).
+        max_value_bytes: The most that one captured value may have.
+
+    Returns:
+        What travels.
+
+    Raises:
+        CaptureRefused: Something cannot travel; the message names the variable and what to do.
+        NameRefused: The function has no name that could be deployed under.
+    """
+    chosen = deployment_name(function, name)
+    secrets = known()
+    users = listed(requirements)
+    found = import_path(function, _importable)
+    if found is not None:
+        form: Form = "import"
+        by_value = None
+        wanted = {found[0]: f"`{shown_name(function)}` is in {found[0]}"}
+        body = identity_body = import_body(*found)
+        entry = ":".join(found)
+    else:
+        form = "dill"
+        by_value = _by_value(function, secrets, max_value_bytes)
+        wanted, body, identity_body = by_value.modules, by_value.body, by_value.identity_body
+        entry = entry_of(function)
+    needs = gather(wanted, users=users, secrets=secrets)
+    references = by_value.references if by_value else ()
+    client = needs.client or bool(references)
+    description = describe(function)
+    head = header(
+        version=_version(),
+        form=form,
+        entry=entry,
+        name=chosen,
+        kind=description.kind,
+        safe=safe_args,
+        client=client,
+        files=needs.files,
+        requirements=needs.requirements,
+    )
+    data, identity = write(head, body, identity_body)
+    return Captured(
+        entry=entry,
+        form=form,
+        name=chosen,
+        description=description._replace(entry=entry, digest=identity, safe=safe_args),
+        payload=data,
+        files=needs.files,
+        requirements=needs.requirements,
+        references=references,
+        gateways=needs.gateways,
+        values=by_value.values if by_value else (),
+        needs_dill=form == "dill" or include_dill or not safe_args,
+        needs_client=client,
+        identity=identity,
+        warnings=(*(by_value.warnings if by_value else ()), *needs.warnings),
+    )
+
+
+def preview(function: Callable[..., Any], **options: Any) -> Captured:
+    """Show what publishing a function would take along, without publishing anything.
+
+    Args:
+        function: The function.
+        options: Those of :func:`capture`; a function without a name of its own needs none here.
+
+    Returns:
+        What would travel; ``print(preview(function).listing())`` shows it.
+
+    Raises:
+        CaptureRefused: As in :func:`capture`.
+    """
+    try:
+        options["name"] = deployment_name(function, options.get("name"))
+    except NameRefused:
+        options["name"] = _UNNAMED
+    return capture(function, **options)
+
+
+def verify(captured: Captured, layer_dirs: Sequence[Path]) -> None:
+    """Load what was captured in a clean interpreter, to see that nothing is missing.
+
+    Args:
+        captured: What would be published.
+        layer_dirs: Folders to import from: Away's own, dill where it is needed, requirements.
+
+    Raises:
+        CaptureRefused: It does not load there; the message says why.
+    """
+    from away.capture import verification
+
+    verification.check(captured.payload, captured.files, layer_dirs)
+
+
+def _by_value(
+    function: Callable[..., Any], secrets: Iterable[str], max_value_bytes: int
+) -> Pickled:
+    # dill is slow to import, and a function in a module does without it.
+    from away.capture.pickler import pickled
+    from away.capture.values import Settings
+
+    return pickled(
+        Settings(
+            function=function,
+            name=shown_name(function),
+            root=project_root(function),
+            max_value_bytes=max_value_bytes,
+            secrets=tuple(secrets),
+            importable=_importable,
+        )
+    )
+
+
+def _importable(module: str) -> bool:
+    """Tell whether a module will be found by its name where the function runs."""
+    if module in MAIN_NAMES:
+        return False
+    found = origin(module)
+    return found.kind in {"standard", "installed", "away"} or is_local(module)
+
+
+def _version() -> str:
+    import sys
+
+    return str(getattr(sys.modules["away"], "__version__", ""))
+
+
+def _size(count: int) -> str:
+    return f"{count:,} bytes" if count < 100_000 else f"{count / 1e6:.1f} MB"

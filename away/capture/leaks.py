@@ -1,0 +1,79 @@
+"""Secrets that must not travel: found in files to be packed and in values to be captured.
+
+A secret counts where it is a whole quoted text, however short, and anywhere from eight characters:
+a shorter one inside a longer text is more likely to be there by chance.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["holds_secret", "line_of_secret"]
+
+# From here on a text is found anywhere; below, only as a whole.
+_ANYWHERE_FROM = 8
+
+_CREDENTIALS = frozenset({"password", "token", "secret"})
+
+
+def holds_secret(value: str | bytes, secrets: Iterable[str]) -> bool:
+    """Tell whether a value is one of the secrets, or contains one of eight characters or more."""
+    for secret in secrets:
+        sought: str | bytes = secret if isinstance(value, str) else secret.encode()
+        if value == sought or (len(secret) >= _ANYWHERE_FROM and sought in value):  # type: ignore[operator]  # both are of one type
+            return True
+    return False
+
+
+def line_of_secret(data: bytes, *, python: bool, secrets: Iterable[str]) -> int | None:
+    """Find the first line of a file that holds one of the secrets.
+
+    Args:
+        data: The file's bytes.
+        python: Whether it is Python source, whose texts are then read as Python reads them, so that
+            an escape or a raw text hides nothing.
+        secrets: The secrets that this process knows.
+
+    Returns:
+        The line, counted from 1, or None.
+    """
+    lines = [_line_in_bytes(data, secret) for secret in secrets]
+    if python:
+        lines.append(_line_in_source(data, frozenset(secrets)))
+    return min((line for line in lines if line is not None), default=None)
+
+
+def _line_in_bytes(data: bytes, secret: str) -> int | None:
+    sought = secret.encode()
+    forms = [b'"' + sought + b'"', b"'" + sought + b"'"]
+    if len(secret) >= _ANYWHERE_FROM:
+        forms.append(sought)
+    places = [place for form in forms if (place := data.find(form)) >= 0]
+    return data.count(b"\n", 0, min(places)) + 1 if places else None
+
+
+def _line_in_source(data: bytes, secrets: frozenset[str]) -> int | None:
+    if not secrets:
+        return None
+    try:
+        tree = ast.parse(data)
+    except (SyntaxError, ValueError):
+        return None
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
+            if holds_secret(node.value, secrets):
+                found.append(node.lineno)
+        elif (
+            # A password is taken as a number too: FaasConnection(password=1234).
+            isinstance(node, ast.keyword)
+            and node.arg in _CREDENTIALS
+            and isinstance(node.value, ast.Constant)
+            and str(node.value.value) in secrets
+        ):
+            found.append(node.value.lineno)
+    return min(found, default=None)

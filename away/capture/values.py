@@ -1,0 +1,67 @@
+"""What capturing a function by value goes by, and what it gives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+__all__ = ["CapturedValue", "Pickled", "Reference", "Settings"]
+
+
+class CapturedValue(NamedTuple):
+    """A value that goes along with a function: its variable, its type, its size in bytes."""
+
+    name: str
+    type_name: str
+    size: int
+
+
+class Reference(NamedTuple):
+    """Another remote function that a function calls."""
+
+    url: str
+    namespace: str
+    name: str
+
+
+class Pickled(NamedTuple):
+    """A function by value.
+
+    Attributes:
+        body: Its pickle.
+        identity_body: The same as if all code stood in line 1 of no file; for the identity only.
+        values: The values that go along.
+        modules: Modules that are needed, each with a clause that says by what.
+        references: Other remote functions that are called.
+        warnings: What the user may want to know.
+    """
+
+    body: bytes
+    identity_body: bytes
+    values: tuple[CapturedValue, ...]
+    modules: dict[str, str]
+    references: tuple[Reference, ...]
+    warnings: tuple[str, ...]
+
+
+class Settings(NamedTuple):
+    """What capturing one function goes by.
+
+    Attributes:
+        function: The function, or another callable.
+        name: What to call it in messages.
+        root: The folder of its project, to which file names are made relative.
+        max_value_bytes: The most that one captured value may have.
+        secrets: Texts that no captured value may be or contain.
+        importable: Tells whether a module will be found by its name where the function runs.
+    """
+
+    function: Any
+    name: str
+    root: Path | None
+    max_value_bytes: int
+    secrets: tuple[str, ...]
+    importable: Callable[[str], bool]

@@ -563,7 +563,7 @@ THEFTS = {
     "a file by a loop of links": (
         {AWAY: '[gateways.dev]\nurl = "http://evil.example"\npassword_file = "loop"'},
         {},
-        ["password_file of gateway 'dev' names"],
+        ["password_file of gateway 'dev'"],
     ),
     "a bundle outside": (
         {AWAY: '[gateways.dev]\nurl = "https://evil.example"\nca_bundle = "/etc/passwd"'},

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import http.server
+import importlib
 import io
+import json
+import socket
 import subprocess
 import sys
 import tarfile
+import textwrap
+import threading
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -13,22 +22,38 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from away.exceptions import PublishFailed
-from away.publish import layers
+from away import FaasConnection, gateway
+from away.capture import capture
+from away.connection.conversations import Send, TransportError
+from away.exceptions import CaptureRefused, FunctionNotFound, NameRefused, PublishFailed
+from away.publish import (
+    Options,
+    Standing,
+    compare,
+    layers,
+    publish,
+    publish_async,
+    publish_conversation,
+)
+from away.publish.deployment import kept_request
+from away.publish.image import assemble
 from away.publish.lock import PublishLock
 from away.publish.progress import Progress, shown
+from away.publish.registry import MEMORY, parse_image
+from away.publish.steps import Publisher
+from away.publish.verification import installed_here
 from away.publish.wheels import (
     Pin,
     Target,
     lacking,
-    normal_name,
-    parse_pin,
     place_of,
     platform_options,
     requirements_layer,
 )
+from away.requirements import listed
 
 HERE = Target("amd64", here=True)
+ONE = Pin("awaytestone", "1.0", "awaytestone==1.0")
 
 
 # ---------------------------------------------------------------- requirements
@@ -74,7 +99,7 @@ def names_in(layer) -> list[str]:
 def test_a_requirement_is_unpacked_from_wheels_with_what_it_needs(index, tmp_path):
     wheel(index, "awaytestone", "1.0", needs="awaytesttwo")
     wheel(index, "awaytesttwo", "2.0")
-    layer = requirements_layer((parse_pin("awaytestone==1.0"),), HERE, tmp_path, docker=False)
+    layer = requirements_layer((ONE,), HERE, tmp_path, docker=False)
     assert names_in(layer) == [
         "opt/away/requirements/awaytestone-1.0.dist-info/METADATA",
         "opt/away/requirements/awaytestone-1.0.dist-info/RECORD",
@@ -91,7 +116,7 @@ def test_a_requirement_is_unpacked_from_wheels_with_what_it_needs(index, tmp_pat
 
 def test_a_requirements_layer_is_made_once_and_the_same_again(index, tmp_path):
     source = wheel(index, "awaytestone", "1.0")
-    pins = (parse_pin("awaytestone==1.0"),)
+    pins = (ONE,)
     first = requirements_layer(pins, HERE, tmp_path, docker=False)
     (tmp_path / "other").mkdir()
     again = requirements_layer(pins, HERE, tmp_path / "other", docker=False)
@@ -104,7 +129,9 @@ def test_a_requirement_without_a_wheel_is_one_error_that_names_it(index, tmp_pat
     with pytest.raises(
         PublishFailed, match=r"awaytestnone==1\.0 has no wheel for Python 3"
     ) as caught:
-        requirements_layer((parse_pin("awaytestnone==1.0"),), HERE, tmp_path, docker=False)
+        requirements_layer(
+            (Pin("awaytestnone", "1.0", "awaytestnone==1.0"),), HERE, tmp_path, docker=False
+        )
     assert caught.value.step == "requirements"
     assert "\n" not in str(caught.value)
 
@@ -127,16 +154,25 @@ def test_what_the_base_has_exactly_is_not_packed():
     assert [each.name for each in lacking(pins, environment)] == ["absent", "attrs", "ranged"]
 
 
-def test_a_requirement_may_name_what_is_installed_here():
-    assert parse_pin("pytest") == Pin("pytest", pytest.__version__, f"pytest=={pytest.__version__}")
-    assert parse_pin(" My_Pkg.x == 1.2.3 ").spec == "My_Pkg.x==1.2.3"
-    assert normal_name("My_Pkg.x") == "my-pkg-x"
+@pytest.mark.parametrize(
+    ("spec", "pin"),
+    [
+        ("My_Pkg.x==1.2.3", Pin("my-pkg-x", "1.2.3", "My_Pkg.x==1.2.3")),
+        ("My_Pkg.x", Pin("my-pkg-x")),
+        ("numpy>=2", Pin("numpy", "", "numpy>=2")),
+    ],
+)
+def test_a_requirement_is_pinned_as_it_was_written(spec, pin):
+    assert Pin.of(listed([spec])[0]) == pin
 
 
-@pytest.mark.parametrize("text", ["", "--index-url=x", "a b", "a==", "awaytestnone", "a;b", "-r x"])
-def test_a_requirement_that_says_no_version_is_refused(text):
-    with pytest.raises(PublishFailed, match="requirement"):
-        parse_pin(text)
+def test_what_is_installed_here_is_there_for_the_check_and_nothing_else(tmp_path):
+    with installed_here(["Requests", "absent"], tmp_path) as folder:
+        names = {each.name for each in folder.iterdir()}
+        assert (folder / "requests" / "__init__.py").exists()
+    assert {"requests", "urllib3", "idna", "certifi", "charset_normalizer"} <= names
+    assert not {"pytest", "yaml", "dill", "away"} & names
+    assert not any(tmp_path.iterdir())
 
 
 def test_another_platform_is_spelt_out_down_to_the_oldest_glibc():
@@ -299,3 +335,533 @@ def test_seconds_come_from_the_clock_that_was_given():
     with progress.step("push"):
         pass
     assert progress.steps[0].seconds == 2.5
+
+
+# ---------------------------------------------------------------- against the embedded gateway
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWAY_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
+        with gateway.run(state=tmp_path_factory.mktemp("state")) as connection:
+            yield connection
+
+
+@pytest.fixture
+def faas(running):
+    connection = FaasConnection(
+        running.url, user=running.user, password=running.password, timeout=30, verbose=False
+    )
+    with connection:
+        yield connection
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    """Write a module of the user's own and import it; the same name again is another version."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+
+    def write(name: str, source: str):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        path = folder / f"{name}.py"
+        path.write_text(textwrap.dedent(source))
+        # Python goes by size and time of a file, and two versions may have the same.
+        monkeypatch.setattr(sys, "dont_write_bytecode", True)
+        importlib.invalidate_caches()
+        module = importlib.import_module(name)
+        monkeypatch.setitem(sys.modules, name, module)
+        return module
+
+    return write
+
+
+def value(connection, name: str, *arguments: object) -> object:
+    reply = connection.invoke(name, json.dumps(arguments).encode())
+    assert reply.status == 200, reply.text
+    return json.loads(reply.body)
+
+
+def deployed_at(connection, name: str) -> str:
+    return connection.function(name).created_at
+
+
+def test_a_function_is_created_left_alone_and_updated(faas, written):
+    module = written("pub_first", "def first_sum(a, b=1):\n    'Add.'\n    return a + b\n")
+    created = publish(module.first_sum, faas)
+    assert (created.name, created.action) == ("first-sum", "created")
+    assert value(faas, "first-sum", 1, 2) == 3
+    at = deployed_at(faas, "first-sum")
+    again = publish(module.first_sum, faas)
+    assert (again.action, again.digest) == ("unchanged", created.digest)
+    assert [step.name for step in again.steps] == ["capture", "compare"]
+    assert deployed_at(faas, "first-sum") == at
+    module = written("pub_first", "def first_sum(a, b=1):\n    'Add.'\n    return a + b + 100\n")
+    changed = publish(module.first_sum, faas)
+    assert changed.action == "updated"
+    assert changed.digest != created.digest
+    assert value(faas, "first-sum", 1, 2) == 103
+
+
+def test_annotations_say_what_was_published_and_how_to_deploy_it_again(faas, written):
+    module = written("pub_said", "def said(a: int) -> int:\n    'Say it.'\n    return a\n")
+    published = publish(module.said, faas, annotations={"team": "blue"}, labels={"a": "b"})
+    info = faas.function("said")
+    assert info.annotations["built-with"] == "away"
+    assert info.annotations["team"] == "blue"
+    assert info.labels == {"a": "b"}
+    assert info.description.entry == "pub_said:said"
+    assert info.description.digest == published.digest
+    assert info.description.doc == "Say it."
+    request = kept_request(info.annotations)
+    assert request["image"] == published.image
+    assert "/away/said:" in published.image
+    assert "@sha256:" in published.image
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"env": {"MODE": "x"}},
+        {"labels": {"a": "2"}},
+        {"annotations": {"a": "2"}},
+        {"max_inflight": 3},
+        {"limits": {"memory": "256Mi"}},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_another_request_for_the_same_function_is_an_update(faas, written, options):
+    module = written("pub_options", "def with_options():\n    return 1\n")
+    publish(module.with_options, faas)
+    assert publish(module.with_options, faas, **options).action == "updated"
+    assert publish(module.with_options, faas, **options).action == "unchanged"
+    assert publish(module.with_options, faas).action == "updated"
+
+
+def test_environment_and_secrets_reach_the_function(faas, written):
+    faas.create_secret("pub-key", "s3cret-value")
+    source = """
+        import os
+        import away
+
+        def reads():
+            return [os.environ["MODE"], away.secret("pub-key")]
+    """
+    module = written("pub_reads", source)
+    publish(module.reads, faas, env={"MODE": "fast"}, secrets=["pub-key"])
+    assert value(faas, "reads") == ["fast", "s3cret-value"]
+    kept = json.dumps(faas.function("reads").annotations)
+    assert "pub-key" in kept
+    assert "s3cret-value" not in kept
+
+
+def test_another_function_under_a_taken_name_is_refused_before_anything_is_sent(faas, written):
+    one = written("pub_taken_one", "def taken():\n    return 1\n")
+    two = written("pub_taken_two", "def taken():\n    return 2\n")
+    publish(one.taken, faas)
+    with pytest.raises(NameRefused, match=r"belongs to pub_taken_one:taken.*overwrite=True"):
+        publish(two.taken, faas)
+    assert value(faas, "taken") == 1
+    assert publish(two.taken, faas, overwrite=True).action == "updated"
+    assert value(faas, "taken") == 2
+
+
+def test_a_function_that_away_did_not_publish_is_not_replaced(faas, written):
+    faas.deploy({"service": "foreign", "image": "process", "envProcess": "cat"})
+    module = written("pub_foreign", "def foreign():\n    return 'mine'\n")
+    with pytest.raises(NameRefused, match="that Away did not publish"):
+        publish(module.foreign, faas)
+    assert faas.invoke("foreign", b"theirs").body == b"theirs"
+    publish(module.foreign, faas, overwrite=True)
+    assert value(faas, "foreign") == "mine"
+
+
+def test_a_function_without_a_name_of_its_own_needs_one(faas, written):
+    source = """
+        nameless = lambda a: a * 2
+
+        class Thing:
+            def method(self):
+                return 1
+
+        def café():
+            return 1
+    """
+    module = written("pub_names", source)
+    for function in (module.nameless, module.Thing().method, module.café):
+        with pytest.raises(NameRefused, match="name="):
+            publish(function, faas)
+    assert publish(module.nameless, faas, name="named_lambda").name == "named-lambda"
+    assert value(faas, "named-lambda", 4) == 8
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"secrets": ["pub-nokey"]}, r"no secret 'pub-nokey'.*create it"),
+        ({"base_image": "nobody/has:1"}, r"no base image nobody/has:1; pass base_image="),
+        ({"base_image": "Not A Name"}, "is no image name"),
+        ({"registry": "http://x"}, "is no registry"),
+        ({"env": {"A=B": "1"}}, "cannot be the name of a variable"),
+        ({"env": {"A": 5}}, "is not a text"),
+        ({"env": {"A": "x" * 131_072}}, "131071 in one variable"),
+        ({"labels": {"a": "x" * 4096}}, "4096 can be deployed"),
+        ({"annotations": {"a": "x" * 4071}}, "4071 can be deployed"),
+        ({"annotations": {"away.digest": "x"}}, "is written by Away itself"),
+        ({"requirements": ["awaytestnone==9.9"]}, "awaytestnone==9.9"),
+        ({"max_inflight": 0}, "lets no call in"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_cannot_be_deployed_is_refused_before_any_harm(faas, written, index, options, message):
+    module = written("pub_unharmed", "def unharmed():\n    return 1\n")
+    publish(module.unharmed, faas)
+    at = deployed_at(faas, "unharmed")
+    module = written("pub_unharmed", "def unharmed():\n    return 2\n")
+    with pytest.raises(PublishFailed, match=message) as caught:
+        publish(module.unharmed, faas, **options)
+    assert caught.value.step
+    assert value(faas, "unharmed") == 1
+    assert deployed_at(faas, "unharmed") == at
+
+
+def test_an_unknown_option_is_the_type_error_of_any_call(faas):
+    with pytest.raises(TypeError, match=r"'secret'\. Did you mean: 'secrets'"):
+        publish(test_an_unknown_option_is_the_type_error_of_any_call, faas, secret="x")
+
+
+# A module that loads in a clean interpreter, and fails only inside a deployment.
+FAILS_THERE = """
+import os
+
+print("the last words of the process", flush=True)
+if "AWAY_SECRETS_DIR" in os.environ:
+    raise RuntimeError("no good here")
+
+def {name}():
+    return 2
+"""
+
+
+def test_a_function_that_never_comes_to_life_is_removed_and_its_log_shown(faas, written):
+    module = written("pub_dead", FAILS_THERE.format(name="dead"))
+    with pytest.raises(PublishFailed, match="nothing runs under that name") as caught:
+        publish(module.dead, faas, check=False)
+    assert caught.value.step == "ready"
+    assert "no good here" in str(caught.value)
+    assert "the last words of the process" in str(caught.value)
+    with pytest.raises(FunctionNotFound):
+        faas.function("dead")
+
+
+def test_what_ran_before_is_restored_when_the_new_one_does_not_come_to_life(faas, written):
+    module = written("pub_back", "def back():\n    return 1\n")
+    first = publish(module.back, faas, env={"MODE": "x"}, annotations={"team": "blue"})
+    module = written("pub_back", FAILS_THERE.format(name="back"))
+    with pytest.raises(PublishFailed, match="what ran before was restored"):
+        publish(module.back, faas, check=False)
+    assert value(faas, "back") == 1
+    info = faas.function("back")
+    assert info.description.digest == first.digest
+    assert info.annotations["team"] == "blue"
+    # It is known again for what it is.
+    module = written("pub_back", "def back():\n    return 1\n")
+    again = publish(module.back, faas, env={"MODE": "x"}, annotations={"team": "blue"})
+    assert again.action == "unchanged"
+
+
+def test_what_does_not_load_in_a_clean_interpreter_is_never_deployed(faas, written):
+    source = """
+        import sys
+        if not hasattr(sys, "away_test_marker"):
+            raise RuntimeError("only in the test's process")
+
+        def unloadable():
+            return 1
+    """
+    sys.away_test_marker = True
+    try:
+        module = written("pub_unloadable", source)
+    finally:
+        del sys.away_test_marker
+    with pytest.raises(CaptureRefused, match="only in the test's process"):
+        publish(module.unloadable, faas)
+    with pytest.raises(FunctionNotFound):
+        faas.function("unloadable")
+
+
+def test_comparing_says_how_what_runs_stands_to_what_is_here(faas, written):
+    module = written("pub_compared", "def compared():\n    return 1\n")
+    assert compare(module.compared, faas) is Standing.ABSENT
+    publish(module.compared, faas)
+    assert compare(module.compared, faas) is Standing.UNCHANGED
+    assert compare(module.compared, faas, env={"A": "1"}) is Standing.CHANGED
+    other = written("pub_compared_too", "def compared():\n    return 1\n")
+    assert compare(other.compared, faas) is Standing.OTHER
+    faas.deploy({"service": "compared-not", "image": "process", "envProcess": "cat"})
+    assert compare(module.compared, faas, name="compared-not") is Standing.FOREIGN
+
+
+def test_publishing_does_not_block_an_event_loop(faas, written):
+    module = written("pub_async", "async def far():\n    return 7\n")
+    ticks = 0
+
+    async def tick():
+        nonlocal ticks
+        while True:
+            ticks += 1
+            await asyncio.sleep(0.001)
+
+    async def both():
+        async with faas:
+            task = asyncio.create_task(tick())
+            published = await publish_async(module.far, faas)
+            task.cancel()
+            return published
+
+    assert asyncio.run(both()).action == "created"
+    assert ticks > 3
+    assert value(faas, "far") == 7
+
+
+def test_eight_processes_that_publish_at_once_publish_once(faas, written, tmp_path):
+    module = written("pub_once", "def once():\n    return 1\n")
+    code = (
+        "import sys; sys.path[:0] = sys.argv[1:3]; import pub_once; from away import FaasConnection;"
+        "from away.publish import publish;"
+        "faas = FaasConnection(sys.argv[3], user=sys.argv[4], password=sys.stdin.read());"
+        "print(publish(pub_once.once, faas, verbose=False).action)"
+    )
+    root = str(Path(__file__).resolve().parents[1])
+    arguments = [str(Path(module.__file__).parent), root, faas.url, faas.user]
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(8)
+    ]
+    for worker in workers:
+        worker.stdin.write(faas.password)
+        worker.stdin.close()
+        worker.stdin = None
+    said = [worker.communicate() for worker in workers]
+    assert sorted(out.strip() for out, _ in said) == ["created"] + ["unchanged"] * 7, said
+
+
+def watched(conversation, sent):
+    """Pump a conversation on, and note the requests that it sends."""
+    try:
+        step = next(conversation)
+        while True:
+            if isinstance(step, Send):
+                sent.append(step.request)
+            try:
+                reply = yield step
+            except TransportError as error:
+                step = conversation.throw(error)
+            else:
+                step = conversation.send(reply)
+    except StopIteration as stop:
+        return stop.value
+
+
+def test_a_registry_that_lost_its_blobs_is_given_them_again(faas, written):
+    captured = capture(written("pub_lost", "def lost():\n    return 1\n").lost)
+    # As after an emptied registry: this process believes that the layer is there.
+    MEMORY.add(faas.url, "away/lost", layers.function_layer(captured, docker=False).digest)
+    faas.run(publish_conversation(captured, faas))
+    assert value(faas, "lost") == 1
+
+
+def test_the_shared_layers_are_pushed_once_in_a_process(faas, written):
+    module = written("pub_shared", "def one():\n    return 1\n\ndef two():\n    return 2\n")
+    publish(module.one, faas)
+    sent = []
+    faas.run(watched(publish_conversation(capture(module.two), faas), sent))
+    uploads = [each for each in sent if each.method == "PUT" and "/blobs/" in each.path]
+    assert len(uploads) == 2  # the function's own layer and the configuration
+
+
+def test_a_base_image_of_another_python_is_refused_before_anything_is_pushed(faas, written):
+    minor = f"{sys.version_info.major}.{sys.version_info.minor}"
+    captured = capture(written("pub_minor", "def minor():\n    return 1\n").minor)
+    registry = Publisher(captured, faas, Options(), Progress()).registry
+    base = faas.run(registry.base(parse_image(f"away/python:{minor}"), None))
+    other = assemble(
+        base,
+        [],
+        command=["python3"],
+        environment={},
+        working_folder="/",
+        labels={"away.python": "3.9.1"},
+    )
+    faas.run(registry.mount(base.layers[0]["digest"], "away/python", "t/old"))
+    faas.run(registry.upload(other.config_digest, other.config, "t/old"))
+    faas.run(registry.put_manifest(other, "t/old", "1"))
+    options = Options(base_image="t/old:1")
+    with pytest.raises(PublishFailed, match=rf"has Python 3\.9\.1 and this is Python {minor}"):
+        faas.run(publish_conversation(captured, faas, options))
+    assert faas.run(registry.has_manifest("away/minor", "latest")) is False
+
+
+def test_a_requirement_that_the_base_lacks_is_there_for_the_function(faas, written, index):
+    wheel(index, "awaytestone", "1.0")
+    source = """
+        def needy():
+            import importlib
+            return importlib.import_module("awaytestone").VERSION
+    """
+    module = written("pub_needy", source)
+    publish(module.needy, faas, requirements=["awaytestone==1.0"])
+    assert value(faas, "needy") == "1.0"
+
+
+def test_no_password_is_in_what_is_pushed_and_deployed(faas, written):
+    module = written("pub_quiet", "def quiet():\n    return 1\n")
+    sent = []
+    faas.run(watched(publish_conversation(capture(module.quiet), faas), sent))
+    bodies = [each.body for each in sent if isinstance(each.body, bytes)]
+    assert len(bodies) > 3
+    for secret in (faas.password, base64.b64encode(f"admin:{faas.password}".encode()).decode()):
+        assert not any(secret.encode() in body for body in bodies)
+        assert secret not in repr(sent)
+
+
+def test_steps_are_shown_on_standard_error_alone(faas, written, capsys):
+    module = written("pub_loud", "def loud():\n    return 1\n")
+    publish(module.loud, faas, verbose=True)
+    publish(module.loud, faas, verbose=True)
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert lines[0] == f"publishing loud on {faas.url}"
+    assert lines[-2].startswith(f"created loud on {faas.url} in ")
+    assert lines[-1] == f"loud on {faas.url} is unchanged: nothing to do"
+
+
+def test_a_function_runs_with_just_the_layers_of_its_image(written, tmp_path):
+    module = written("pub_alone", "def alone(a):\n    return [a, (1, 2)]\n")
+    captured = capture(module.alone)
+    for part in layers.parts_for(captured):
+        unpack(layers.shared_layer(part, docker=False), tmp_path)
+    unpack(layers.function_layer(captured, docker=False), tmp_path)
+    modules = tmp_path / layers.MODULES_FOLDER
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    # -S: no site-packages, so nothing but the standard library and the layers.
+    process = subprocess.Popen(
+        [sys.executable, "-S", "-m", "away.runtime"],
+        cwd=modules,
+        env={
+            "PYTHONPATH": str(tmp_path / layers.LIBRARY_FOLDER),
+            "PORT": str(port),
+            "AWAY_RUNTIME": "1",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with process:
+        try:
+            line = next(line for line in process.stdout if "answers on port" in line)
+            assert str(port) in line
+            url = f"http://127.0.0.1:{port}/"
+            with urllib.request.urlopen(url, data=b"- !!python/tuple [1]\n", timeout=10) as answer:
+                assert json.loads(answer.read()) == [[1], [1, 2]]
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def unpack(layer, folder: Path) -> None:
+    with tarfile.open(fileobj=io.BytesIO(layer.data)) as archive:
+        archive.extractall(folder, filter="data")
+
+
+# ---------------------------------------------------------------- other gateways
+
+
+class OtherGateway(http.server.BaseHTTPRequestHandler):
+    """A gateway that has no registry, and says that another provider stands behind it."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        info = self.path == "/system/info"
+        body = b'{"provider": {"provider": "faasd"}}' if info else b"404 page not found\n"
+        if self.path.startswith("/system/function/"):
+            body = b""
+        self.send_response(200 if info else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def other_gateway():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), OtherGateway)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}"
+        with FaasConnection(url, password="x", verbose=False) as connection:
+            yield connection
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_a_gateway_without_a_registry_is_told_by_how_to_name_one(other_gateway, written):
+    module = written("pub_nowhere", "def nowhere():\n    return 1\n")
+    with pytest.raises(
+        PublishFailed, match=r"no registry of its own.*registry='HOST:PORT'"
+    ) as caught:
+        publish(module.nowhere, other_gateway)
+    assert caught.value.step == "registry"
+    assert "nothing was deployed" in str(caught.value)
+
+
+def test_a_reference_by_a_loopback_address_is_refused_where_it_would_mean_the_container(
+    other_gateway, written
+):
+    source = f"""
+        from away import builder, FaasConnection
+
+        faas = FaasConnection({other_gateway.url!r})
+        other = builder.sync_from_name("other", faas)
+
+        def calls(a):
+            return other(a)
+    """
+    module = written("pub_calls", source)
+    with pytest.raises(PublishFailed, match=r"inside a container.*inside_url="):
+        publish(module.calls, other_gateway)
+
+
+def test_a_reference_calls_the_other_function_from_inside(faas, written):
+    source = f"""
+        from away import builder, FaasConnection
+
+        faas = FaasConnection({faas.url!r}, password="unused")
+        doubled = builder.sync_from_name("doubled_inside", faas)
+
+        def doubled_inside(a):
+            return a * 2
+
+        def calls_inside(a):
+            return doubled(a) + 1
+    """
+    module = written("pub_calls_inside", source)
+    publish(module.doubled_inside, faas)
+    publish(module.calls_inside, faas)
+    assert value(faas, "calls-inside", 4) == 9

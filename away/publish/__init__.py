@@ -190,7 +190,12 @@ def captured_of(function: Callable[..., Any], options: Options) -> Captured:
     """Capture a function as the options say."""
     from away.capture import capture
 
-    return capture(function, safe_args=options.safe_args, name=options.name)
+    return capture(
+        function,
+        safe_args=options.safe_args,
+        name=options.name,
+        requirements=options.requirements,
+    )
 
 
 def name_of(function: Callable[..., Any], name: str | None) -> str:

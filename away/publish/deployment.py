@@ -32,7 +32,6 @@ __all__ = [
     "is_loopback",
     "kept_request",
     "make_plan",
-    "name_for",
     "recipe_of",
     "restoring",
     "standing_of",
@@ -149,35 +148,6 @@ class Standing(enum.Enum):
 # ---------------------------------------------------------------- names
 
 
-def name_for(entry: str, name: str | None) -> str:
-    """Decide under which name a function is deployed.
-
-    Args:
-        entry: ``module:qualname``.
-        name: The name that the user gave, if any.
-
-    Raises:
-        NameRefused: It is no name for a deployment, or one has to be given.
-    """
-    if name:
-        return function_name(name)
-    parts = entry.rpartition(":")[2].split(".")
-    own, scope = parts[-1], parts[-2] if len(parts) > 1 else "<locals>"
-    if not own.isidentifier():
-        raise NameRefused(
-            f"a function without a name of its own ({printable(own)}) cannot be deployed under"
-            " one; pass name=",
-            hint="pass name=",
-        )
-    if scope != "<locals>":
-        raise NameRefused(
-            f"the method {printable(scope)}.{printable(own)} cannot be deployed under its name"
-            " alone; pass name=",
-            hint="pass name=",
-        )
-    return function_name(own)
-
-
 def taken(plan: Plan, info: FunctionInfo, standing: Standing, gateway: str) -> NameRefused:
     """Make the error for a name that stands for something else."""
     if standing is Standing.FOREIGN:
@@ -221,9 +191,9 @@ def make_plan(
         environment: Variables that the function's references need.
 
     Raises:
-        NameRefused: There is no name to deploy under.
+        NameRefused: The name cannot be that of a function.
     """
-    name = name_for(captured.entry, options.name)
+    name = function_name(options.name) if options.name else captured.name
     prefix = (
         DEFAULT_PREFIX if options.registry_prefix is None else options.registry_prefix.strip("/")
     )

@@ -58,7 +58,7 @@ class Rollout:
 
     def conversation(self, request: dict[str, Any]) -> Conversation[None]:
         """Deploy, and wait until the function itself answers."""
-        with self.connection.expecting_update(self.plan.name):
+        with self.connection.expecting_update(self.plan.name, self.plan.namespace):
             with self.progress.step("deploy"):
                 yield from self.deploy(request)
             self.connection.catalogue.drop()

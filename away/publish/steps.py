@@ -46,16 +46,15 @@ from away.publish.registry import (
     registry_url,
 )
 from away.publish.rollout import Rollout, explained, listed
-from away.publish.verification import Verification
-from away.publish.wheels import Pin, Target, lacking, normal_name, parse_pin, requirements_layer
+from away.publish.verification import Verification, installed_here
+from away.publish.wheels import Pin, Target, lacking, requirements_layer
 
 if TYPE_CHECKING:
-    from away.publish.progress import Progress, Step
-
     from away.capture import Captured
     from away.connection import FaasConnection, FunctionInfo
     from away.connection.conversations import Conversation
     from away.publish.image import BaseImage
+    from away.publish.progress import Progress, Step
     from away.publish.registry import ImageName
     from away.signatures import Description
 
@@ -125,8 +124,7 @@ class Publisher:
 
     def wanted_pins(self) -> tuple[Pin, ...]:
         """Return the distributions that the function needs, of any origin."""
-        pins = [Pin(normal_name(r.name), r.version, r.spec) for r in self.captured.requirements]
-        pins += [parse_pin(text) for text in self.options.requirements]
+        pins = [Pin.of(each) for each in self.captured.requirements]
         if self.captured.needs_client:
             pinned = {each.name for each in pins}
             needs: tuple[str, ...] = CLIENT_NEEDS
@@ -271,7 +269,13 @@ class Publisher:
         from away.capture import verify
 
         library = unpacked(self.parts, self.cache)
-        return Verification(lambda: verify(self.captured, [library]))
+        cache, names = self.cache, [each.name for each in self.pins]
+
+        def check() -> None:
+            with installed_here(names, cache) as site:
+                verify(self.captured, [library, site])
+
+        return Verification(check)
 
     def base(self) -> Conversation[BaseImage]:
         """Get the base image and check that it runs the client's minor version of Python."""

@@ -16,7 +16,7 @@ import tempfile
 import zipfile
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from away.exceptions import PublishFailed
 from away.names import printable
@@ -26,11 +26,12 @@ from away.publish.layers import REQUIREMENTS_FOLDER
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["Pin", "Target", "lacking", "normal_name", "parse_pin", "requirements_layer"]
+    from away.requirements import Requirement
 
-_PIN = re.compile(
-    r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:==\s*([A-Za-z0-9][A-Za-z0-9.!_-]*)\s*)?\Z"
-)
+__all__ = ["Pin", "Target", "lacking", "normal_name", "requirements_layer"]
+
+_EXACT = re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!_-]+\Z")
+_BARE = re.compile(r"[A-Za-z0-9._-]+\Z")
 # pip does not expand a platform to those it includes: every one from the base's glibc down is named.
 _GLIBC_MINORS = (28, 27, 26, 25, 24, 17, 12, 5)
 _OLD_NAMES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
@@ -44,7 +45,7 @@ class Pin(NamedTuple):
     Attributes:
         name: Its name, in its one spelling.
         version: Its version; empty where a range or an address was given, or any version will do.
-        spec: What to ask an installer for; empty where any version will do.
+        spec: What to ask an installer for, if not just the name.
     """
 
     name: str
@@ -53,6 +54,12 @@ class Pin(NamedTuple):
 
     def __str__(self) -> str:
         return self.spec or self.name
+
+    @classmethod
+    def of(cls, requirement: Requirement) -> Self:
+        """Make a pin of a requirement; of one that is a bare name, one for any version."""
+        spec = "" if _BARE.match(requirement.spec) else requirement.spec
+        return cls(normal_name(requirement.name), requirement.version, spec)
 
 
 class Target(NamedTuple):
@@ -70,38 +77,6 @@ class Target(NamedTuple):
 def normal_name(name: str) -> str:
     """Return the one spelling of a distribution's name (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def parse_pin(text: str) -> Pin:
-    """Read a requirement that the user names: ``NAME==VERSION``, or the NAME of what is installed.
-
-    Raises:
-        PublishFailed: It is neither, or nothing of that name is installed here.
-    """
-    found = _PIN.match(text)
-    if found is None:
-        raise PublishFailed(
-            f"the requirement {printable(text[:200])!r} cannot be read; write NAME==VERSION",
-            step="requirements",
-        )
-    name, version = found.group(1), found.group(2) or installed_version(found.group(1))
-    if not version:
-        raise PublishFailed(
-            f"the requirement {name} has no version and is not installed here; write"
-            f" {name}==VERSION",
-            step="requirements",
-        )
-    return Pin(normal_name(name), version, f"{name}=={version}")
-
-
-def installed_version(name: str) -> str:
-    """Return the version of an installed distribution, or an empty text."""
-    import importlib.metadata
-
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
 
 
 def lacking(pins: Iterable[Pin], environment: Mapping[str, str]) -> tuple[Pin, ...]:
@@ -184,7 +159,7 @@ def installed_pins() -> tuple[str, ...]:
     found = set()
     for each in importlib.metadata.distributions():
         name = each.metadata["Name"]
-        if name and _PIN.match(f"{name}=={each.version}"):
+        if name and _EXACT.match(f"{name}=={each.version}"):
             found.add(f"{normal_name(name)}=={each.version}")
     return tuple(sorted(found))
 

@@ -203,7 +203,6 @@ class RemoteFunction(Generic[P, R]):
     def __deepcopy__(self, memo: dict[int, Any]) -> RemoteFunction[P, R]:
         return self
 
-    @property
     def __away_reference__(self) -> tuple[str, str, str]:
         """The gateway's URL, the namespace and the name: what capture carries of a proxy."""
         return self.connection.url, self.namespace, self.function_name

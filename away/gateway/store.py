@@ -19,7 +19,7 @@ from away.gateway.deploy_request import NAMESPACE, Deployment
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["SecretFiles", "Store", "StoreUnusable"]
+__all__ = ["SecretFiles", "Store", "StoreUnusable", "kept_password"]
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -127,20 +127,26 @@ class Store:
         ).fetchone()
         return [tag for (tag,) in rows] if known else None
 
-    # The password
 
-    def password(self) -> str:
-        """Return the password of this state, made at the first start and kept for the next."""
-        path = self.folder / "password"
-        try:
-            found = path.read_text().strip()
-        except FileNotFoundError:
-            found = ""
-        if not found:
-            # 32 bytes: as many as the token that faasd writes for itself.
-            found = secrets.token_urlsafe(32)
-            _write_private(path, found.encode())
-        return found
+def kept_password(folder: Path) -> str:
+    """Return the password of a state, made at its first start and kept for the next.
+
+    Raises:
+        OSError: The folder cannot be read or written.
+    """
+    path = folder / "password"
+    try:
+        # 32 bytes: as many as the token that faasd writes for itself.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32))
+    except FileExistsError:
+        pass
+    found = path.read_text().strip()
+    if not found:
+        path.unlink()
+        return kept_password(folder)
+    return found
 
 
 class SecretFiles:

@@ -245,14 +245,7 @@ class Warden:
         """Start the warden's process."""
         ours, theirs = socket.socketpair()
         with theirs:
-            process = subprocess.Popen(
-                [python, "-I", "-S", str(HERE / "warden.py")],
-                stdin=theirs,
-                stdout=subprocess.DEVNULL,
-                env={},
-                # Ctrl-C at the terminal is the gateway's to handle.
-                start_new_session=True,
-            )
+            process = _spawn_warden(python, theirs)
         ours.setblocking(False)
         # Descriptors can only be sent on the socket itself, beside the streams.
         control = ours.dup()
@@ -274,7 +267,7 @@ class Warden:
         await loop.connect_read_pipe(lambda: feed, os.fdopen(reading, "rb", 0))
         identity = secrets.token_hex(8)
         process = self._functions[identity] = Process(identity, port, feed)
-        message = {
+        message: dict[str, object] = {
             "do": "start",
             "id": identity,
             "argv": argv,
@@ -325,7 +318,7 @@ class Warden:
     async def _send_descriptor(self, first: bytes, descriptor: int) -> None:
         # What was written before must be on its way first, or the two would change places.
         transport = self._writer.transport
-        while transport.get_write_buffer_size():
+        while transport.get_write_buffer_size():  # noqa: ASYNC110 - a handful of bytes, rarely
             await asyncio.sleep(0.001)
         while True:
             try:
@@ -406,6 +399,17 @@ def free_port() -> int:
     raise StartRefused("no free port was found for the function; stop other programs and try again")
 
 
+def _spawn_warden(python: str, control: socket.socket) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [python, "-I", "-S", str(HERE / "warden.py")],
+        stdin=control.fileno(),
+        stdout=subprocess.DEVNULL,
+        env={},
+        # Ctrl-C at the terminal is the gateway's to handle.
+        start_new_session=True,
+    )
+
+
 async def _answers(port: int) -> bool:
     with socket.socket() as probe:
         probe.setblocking(False)
@@ -415,7 +419,7 @@ async def _answers(port: int) -> bool:
         except OSError:
             return False
         # A port without a listener can be connected to itself by chance (TCP simultaneous open).
-        return probe.getsockname() != probe.getpeername()
+        return bool(probe.getsockname() != probe.getpeername())
 
 
 def _check_base(image: Image) -> None:

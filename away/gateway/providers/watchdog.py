@@ -52,9 +52,10 @@ class Handler(BaseHTTPRequestHandler):
             return
         self._send(*run(environment, body), started)
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = answer
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815
+    do_HEAD = do_OPTIONS = answer  # noqa: N815
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
         """Leave the log to the command."""
 
     def _send(self, status: int, body: bytes, started: float) -> None:
@@ -158,5 +159,6 @@ if __name__ == "__main__":
 
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     with Server(("127.0.0.1", int(os.environ["PORT"])), Handler) as server:
-        print(f"watchdog: running {os.environ['fprocess']!r} once a request", file=sys.stderr)
+        command = os.environ["fprocess"]  # noqa: SIM112 - OpenFaaS's name
+        print(f"watchdog: running {command!r} once a request", file=sys.stderr)
         server.serve_forever()

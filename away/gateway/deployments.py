@@ -1,0 +1,371 @@
+"""The functions that are deployed, and the life of each: started, replaced, restarted, removed.
+
+Unlike faasd, a failed update leaves what ran: the new instance must listen before the old one is let
+go, and the old one finishes the calls that it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from away.gateway.deploy_request import Deployment, Refused
+from away.gateway.logs import Log
+from away.gateway.providers import StartRefused
+from away.gateway.references import parse, with_tag
+from away.gateway.upstream import Pool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from away.gateway.providers import Instance, Provider
+    from away.gateway.references import Reference
+    from away.gateway.store import Store
+
+__all__ = ["CannotStart", "Deployments", "Function", "Running"]
+
+# A function that imports a large library takes its time.
+START_SECONDS = 60.0
+# POST answers also for what never listens, as faasd does; it waits this long to answer for what will.
+FIRST_START_SECONDS = 10.0
+# How long calls in flight may go on in an instance that is to be stopped.
+DRAIN_SECONDS = 30.0
+# From SIGTERM to SIGKILL; faasd gives 30.
+STOP_GRACE_SECONDS = 10.0
+# How many functions are started at once when the gateway starts.
+RESTORED_AT_ONCE = 4
+
+
+class CannotStart(Exception):
+    """A function that does not come up; the text says what was seen."""
+
+
+class Running:
+    """One instance, the connections to it, and how many calls it has."""
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        self.pool = Pool(instance.port)
+        self._calls = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def __enter__(self) -> None:
+        self._calls += 1
+        self._idle.clear()
+
+    def __exit__(self, *_: object) -> None:
+        self._calls -= 1
+        if not self._calls:
+            self._idle.set()
+
+    async def drained(self, seconds: float) -> None:
+        """Wait until no call is in flight, for so many seconds at most."""
+        try:
+            await asyncio.wait_for(self._idle.wait(), seconds)
+        except TimeoutError:
+            pass
+
+
+class Function:
+    """A deployed function."""
+
+    def __init__(self, deployment: Deployment, provider: Provider, log: Log) -> None:
+        self.deployment = deployment
+        self.log = log
+        self.invocations = 0
+        self.changing = asyncio.Lock()
+        self._provider = provider
+        self._current: Running | None = None
+        self._reviving: asyncio.Task[Running] | None = None
+
+    @property
+    def available(self) -> bool:
+        """Whether it runs, as far as is known."""
+        return self._current is not None and self._current.instance.alive
+
+    @property
+    def replicas(self) -> int:
+        """One while it runs or is on its way; none when it ended and nobody has called it since."""
+        return int(self.available or self._reviving is not None)
+
+    async def running(self) -> Running:
+        """Return the running instance; one that ended is started anew, for all callers at once.
+
+        Raises:
+            CannotStart: It does not come up.
+        """
+        current = self._current
+        if current is not None and current.instance.alive:
+            return current
+        return await self.revive(START_SECONDS)
+
+    async def revive(self, seconds: float) -> Running:
+        """Start it if it does not run, and wait until it listens.
+
+        Raises:
+            CannotStart: It ended again, or does not listen in time.
+        """
+        if self._reviving is None:
+            self._reviving = asyncio.create_task(self._revive(seconds))
+            self._reviving.add_done_callback(self._revived)
+        # One caller that goes away must not take the start from the others.
+        return await asyncio.shield(self._reviving)
+
+    async def replace_by(self, deployment: Deployment) -> Running | None:
+        """Switch to another deployment once that listens, and return what ran before.
+
+        Raises:
+            CannotStart: The new one does not come up; the old one goes on.
+        """
+        running = await self._start(deployment, START_SECONDS)
+        before, self._current = self._current, running
+        self.deployment = deployment
+        return before
+
+    def taken_out(self) -> Running | None:
+        """Return what runs, which is the caller's to stop from now on."""
+        before, self._current = self._current, None
+        if self._reviving is not None:
+            self._reviving.cancel()
+        return before
+
+    async def retire(self, running: Running | None) -> None:
+        """Let an instance finish its calls, then stop it."""
+        if running is None:
+            return
+        await running.drained(DRAIN_SECONDS)
+        running.pool.close()
+        await self._provider.stop(running.instance, STOP_GRACE_SECONDS)
+
+    def drop_old_connections(self) -> None:
+        """Close connections that have been idle for too long."""
+        if self._current is not None:
+            self._current.pool.drop_old()
+
+    async def _revive(self, seconds: float) -> Running:
+        if self._current is not None:
+            self._current.pool.close()
+        self._current = await self._start(self.deployment, seconds)
+        return self._current
+
+    def _revived(self, task: asyncio.Task[Running]) -> None:
+        self._reviving = None
+        if not task.cancelled():
+            task.exception()  # whoever waited has it; nobody may have
+
+    async def _start(self, deployment: Deployment, seconds: float) -> Running:
+        try:
+            instance = await self._provider.start(deployment, self.log)
+        except StartRefused as error:
+            raise CannotStart(str(error)) from error
+        try:
+            if await instance.listening(seconds):
+                return Running(instance)
+        except BaseException:
+            # Cancelled while it came up: it must not stay behind.
+            await asyncio.shield(self._provider.stop(instance, 0.0))
+            raise
+        raise CannotStart(await self._why_not(instance, seconds))
+
+    async def _why_not(self, instance: Instance, seconds: float) -> str:
+        if not await instance.ended(0.0 if instance.alive else 1.0):
+            await self._provider.stop(instance, 0.0)
+            return f"it does not listen on the port in PORT after {seconds:.0f} s"
+        last = [line.text for line in self.log.lines() if line.instance == str(instance.pid)][-3:]
+        said = f": {' | '.join(last)}" if last else ""
+        return f"it ended before it listened on the port in PORT{said}"
+
+
+class Deployments:
+    """All functions, and what the API does with them."""
+
+    def __init__(
+        self, store: Store, provider: Provider, is_ours: Callable[[Reference], bool]
+    ) -> None:
+        self._store = store
+        self._provider = provider
+        self._is_ours = is_ours
+        self._functions: dict[str, Function] = {}
+        self._changing: dict[str, asyncio.Lock] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # Looking
+
+    def get(self, name: str) -> Function | None:
+        """Return a function by its name."""
+        return self._functions.get(name)
+
+    def all(self) -> list[Function]:
+        """Return all functions."""
+        return list(self._functions.values())
+
+    # Changing
+
+    async def create(self, deployment: Deployment) -> None:
+        """Deploy a new function.
+
+        Raises:
+            Refused: The name is taken, a secret or the image is not there, or it cannot run here.
+        """
+        async with self._lock(deployment.name):
+            if deployment.name in self._functions:
+                name = deployment.name
+                raise Refused(
+                    400,
+                    f"unable to create container: {name}, error: snapshot"
+                    f' "{name}-snapshot": already exists',
+                )
+            found = await self._prepared(deployment, 400)
+            function = Function(found, self._provider, Log())
+            self._store.save(found)
+            self._functions[found.name] = function
+            await _come_up(function, FIRST_START_SECONDS)
+
+    async def update(self, deployment: Deployment) -> None:
+        """Deploy a function anew; what ran goes on unless the new one is up.
+
+        Raises:
+            Refused: There is no such function, or as :meth:`create`, or it does not come up.
+        """
+        async with self._lock(deployment.name):
+            function = self._functions.get(deployment.name)
+            if function is None:
+                raise Refused(404, f"service {deployment.name} not found")
+            found = await self._prepared(deployment, 500)
+            try:
+                before = await function.replace_by(found)
+            except CannotStart as error:
+                raise Refused(
+                    500,
+                    f"unable to start task: {found.name}: {error}; what ran before goes on",
+                ) from error
+            self._store.save(found)
+            self._in_background(function.retire(before))
+
+    async def remove(self, name: str) -> None:
+        """Stop a function and forget it.
+
+        Raises:
+            Refused: There is no such function.
+        """
+        async with self._lock(name):
+            function = self._functions.pop(name, None)
+            if function is None:
+                raise Refused(404, f"service {name} not found")
+            self._store.delete(function.deployment.namespace, name)
+            await function.retire(function.taken_out())
+            await self._provider.forget(name)
+
+    async def wake(self, name: str) -> None:
+        """See that a function has its one replica.
+
+        Raises:
+            Refused: There is no such function.
+        """
+        function = self._functions.get(name)
+        if function is None:
+            raise Refused(404, f"service {name} not found")
+        await _come_up(function, FIRST_START_SECONDS)
+
+    # The gateway's own life
+
+    def restore(self) -> None:
+        """Take up what the store has; the processes are started in the background."""
+        for deployment in self._store.functions():
+            self._functions[deployment.name] = Function(deployment, self._provider, Log())
+        self._in_background(self._start_all())
+        self._in_background(self._drop_old_connections())
+
+    async def close(self) -> None:
+        """Give up the background's work, and stop everything."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for function in self._functions.values():
+            running = function.taken_out()
+            if running is not None:
+                running.pool.close()
+        await self._provider.close()
+
+    async def _start_all(self) -> None:
+        few = asyncio.Semaphore(RESTORED_AT_ONCE)
+
+        async def start(function: Function) -> None:
+            async with few:
+                await _come_up(function, START_SECONDS)
+
+        await asyncio.gather(*(start(each) for each in self.all()))
+
+    async def _drop_old_connections(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            for function in self.all():
+                function.drop_old_connections()
+
+    def _in_background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _lock(self, name: str) -> asyncio.Lock:
+        return self._changing.setdefault(name, asyncio.Lock())
+
+    # Checking
+
+    async def _prepared(self, deployment: Deployment, status: int) -> Deployment:
+        """Find the image by its digest and check all that can be checked before anything runs."""
+        known = set(self._store.secrets.names())
+        for name in deployment.secrets:
+            if name not in known:
+                raise Refused(400, f"unable to find secret: {name}")
+        digest = self._resolve(deployment.image, status)
+        found = replace(
+            deployment, image=with_tag(deployment.image), digest=digest, created_at=_now()
+        )
+        try:
+            image_env = await self._provider.prepare(found)
+        except StartRefused as error:
+            raise Refused(status, f"unable to pull image {found.image}: {error}") from error
+        return replace(found, image_env=dict(image_env))
+
+    def _resolve(self, image: str, status: int) -> str:
+        """Return the digest of an image's manifest; nothing for the reserved image."""
+        reference = parse(image)
+        if reference is None:
+            raise Refused(400, "invalid reference format")
+        if reference.repository == "process" and not reference.host:
+            return ""
+        start = (
+            f"unable to pull image {image}: cannot pull: failed to resolve reference {image!r}: "
+        ).replace("'", '"')
+        if not self._is_ours(reference):
+            raise Refused(
+                status,
+                f"{start}this gateway takes images from its own registry only, and"
+                f" {reference.host} is another",
+            )
+        wanted = reference.digest or reference.tag or "latest"
+        found = self._store.manifest(reference.repository, wanted)
+        if found is None:
+            raise Refused(status, f"{start}{image}: not found")
+        return found[0]
+
+
+async def _come_up(function: Function, seconds: float) -> None:
+    """Wait for a function; that it does not come up is for its callers and its log to say."""
+    try:
+        async with asyncio.timeout(seconds):
+            await function.revive(START_SECONDS)
+    except (CannotStart, TimeoutError):
+        pass
+
+
+def _now() -> str:
+    """Return the time as Go writes it: RFC 3339 with nanoseconds."""
+    nanoseconds = time.time_ns()
+    moment = datetime.fromtimestamp(nanoseconds // 10**9, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds % 10**9:09d}Z"

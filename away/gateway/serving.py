@@ -1,0 +1,265 @@
+"""The embedded gateway's life: its port, its state, its announcement, and its orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from aiohttp.http import HttpProcessingError
+
+from away.gateway import announcement, base_image
+from away.gateway.access import Access, host_name, is_loopback
+from away.gateway.app import App
+from away.gateway.deployments import Deployments
+from away.gateway.providers.process import ProcessProvider
+from away.gateway.store import Store, StoreUnusable, kept_password
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from away.gateway.references import Reference
+
+__all__ = ["Options", "StartFailed", "Started", "serve"]
+
+USER = "admin"
+# Where OpenFaaS's gateway listens, and where its clients look first.
+DEFAULT_PORT = 8080
+# Go's limit for a request's head.
+MAX_HEADER_BYTES = 1 << 20
+# How long calls in flight may go on when the gateway ends.
+SHUTDOWN_SECONDS = 2.0
+# Many callers at once: aiohttp's default of 128 connections waiting drops the 129th.
+BACKLOG = 1024
+
+
+class StartFailed(Exception):
+    """The gateway cannot start; the text says why, in one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a gateway is to run.
+
+    Args:
+        state: The folder of its functions and images.
+        version: Away's version, which the gateway reports.
+        port: 0 for any; None for 8080, or any where that is taken.
+        password: None for the state's own, made at its first start.
+        allowed_hosts: Host names to answer to beside loopback's.
+        announce: Whether this user's other processes may find it.
+        extra_path: Folders that isolated interpreters of this gateway need on their path.
+        parent: The process without which this gateway must not go on, if any.
+    """
+
+    state: Path
+    version: str
+    port: int | None = None
+    password: str | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    announce: bool = True
+    extra_path: tuple[str, ...] = ()
+    parent: int | None = None
+
+    def __repr__(self) -> str:
+        return f"Options(state={self.state!r}, port={self.port})"
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A gateway that is up: its announcement, and sentences that its user should read."""
+
+    announcement: announcement.Announcement
+    notes: tuple[str, ...]
+
+
+async def serve(options: Options, stop: asyncio.Event, ready: Callable[[Started], object]) -> None:
+    """Run a gateway until it is told to stop.
+
+    Args:
+        options: How.
+        stop: Ends it when set; so do SIGINT and SIGTERM where this is the main thread.
+        ready: Called once it answers.
+
+    Raises:
+        StartFailed: Its port or its state cannot be used.
+    """
+    notes: list[str] = []
+    async with AsyncExitStack() as stack:
+        listener = stack.enter_context(_listen(options.port, notes))
+        port = listener.getsockname()[1]
+        store, announced = _take_state(options, port, stack)
+        deployments, runner = await _build(options, store, announced, stack)
+        deployments.restore()
+        await web.SockSite(runner, listener, backlog=BACKLOG).start()
+        if options.announce:
+            _announce(announced, stack, notes)
+        _stop_on_signals(stop)
+        ready(Started(announced, tuple(notes)))
+        await _until_stopped(stop, options.parent)
+
+
+async def _build(
+    options: Options,
+    store: Store,
+    announced: announcement.Announcement,
+    stack: AsyncExitStack,
+) -> tuple[Deployments, web.ServerRunner]:
+    """Put the parts together; they are closed in the opposite order."""
+    await asyncio.to_thread(_seed, store)
+    access = Access(announced.user, announced.password, options.allowed_hosts)
+    port = int(announced.url.rpartition(":")[2])
+    provider = ProcessProvider(store, sys.executable, options.extra_path)
+    deployments = Deployments(store, provider, lambda image: _is_ours(image, port, access))
+    stack.push_async_callback(deployments.close)
+    app = App(access, deployments, store, options.version)
+    server = web.Server(
+        app.handle,
+        # A client that goes away takes its call along, as in OpenFaaS.
+        handler_cancellation=True,
+        access_log=None,
+        logger=_logger(),
+        auto_decompress=False,
+        max_line_size=MAX_HEADER_BYTES,
+        max_field_size=MAX_HEADER_BYTES,
+        max_headers=1000,
+    )
+    runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
+    stack.push_async_callback(runner.cleanup)
+    stack.callback(app.close)
+    await runner.setup()
+    return deployments, runner
+
+
+def _seed(store: Store) -> None:
+    # In a thread with a connection of its own: reading the environment takes a while.
+    own = Store(store.folder)
+    try:
+        base_image.seed(own)
+    finally:
+        own.close()
+
+
+def _take_state(
+    options: Options, port: int, stack: AsyncExitStack
+) -> tuple[Store, announcement.Announcement]:
+    """Lock the state folder, so that one gateway at a time has it, and open the store in it."""
+    url = f"http://127.0.0.1:{port}"
+    try:
+        options.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        options.state.chmod(0o700)
+        password = options.password or kept_password(options.state)
+        announced = announcement.Announcement(url, USER, password, os.getpid(), str(options.state))
+        stack.enter_context(announcement.announce(announced, options.state))
+        store = Store(options.state)
+        stack.callback(store.close)
+    except announcement.AlreadyRunning as error:
+        where = f" at {error.by.url} (process {error.by.pid})" if error.by else ""
+        raise StartFailed(
+            f"a gateway with the state in {options.state} runs already{where}; use that one,"
+            " or name another folder with --state"
+        ) from error
+    except StoreUnusable as error:
+        raise StartFailed(str(error)) from error
+    except OSError as error:
+        raise StartFailed(
+            f"the gateway cannot keep its state in {options.state}: {error.strerror or error};"
+            " name another folder with --state"
+        ) from error
+    return store, announced
+
+
+def _announce(
+    announced: announcement.Announcement, stack: AsyncExitStack, notes: list[str]
+) -> None:
+    """Let this user's other processes find the gateway, if no other one is found already."""
+    try:
+        stack.enter_context(announcement.announce(announced, announcement.folder()))
+    except announcement.AlreadyRunning as error:
+        other = error.by.url if error.by else "another gateway"
+        notes.append(f"away.remote.local stays with {other}, which was announced first")
+    except OSError as error:
+        notes.append(f"away.remote.local will not find this gateway: {error}")
+
+
+def _listen(port: int | None, notes: list[str]) -> socket.socket:
+    """Bind a loopback port; it listens once the gateway can answer."""
+    try:
+        return _bind(DEFAULT_PORT if port is None else port)
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES) or port is not None:
+            reason = error.strerror or error
+            raise StartFailed(
+                f"the gateway cannot listen on port {port} of 127.0.0.1: {reason};"
+                " name another with --port"
+            ) from error
+    listener = _bind(0)
+    free = listener.getsockname()[1]
+    notes.append(f"port {DEFAULT_PORT} is taken, so the gateway listens on {free}")
+    return listener
+
+
+def _bind(port: int) -> socket.socket:
+    listener = socket.socket()
+    try:
+        # As every server on POSIX: a port is free again at once when its server ended.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+    except OverflowError as error:
+        listener.close()
+        raise StartFailed(f"{port} is not a port: ports are 0 to 65535") from error
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _is_ours(image: Reference, port: int, access: Access) -> bool:
+    """Tell whether an image's name means this gateway's registry: without a host, or by its own."""
+    if not image.host:
+        return True
+    name = host_name(image.host)
+    if name in access.allowed_hosts:
+        return True
+    return is_loopback(name) and image.host.endswith(f":{port}")
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    if threading.current_thread() is not threading.main_thread():
+        return
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError):
+            loop.add_signal_handler(number, stop.set)
+
+
+async def _until_stopped(stop: asyncio.Event, parent: int | None) -> None:
+    while not stop.is_set():
+        try:
+            await asyncio.wait_for(stop.wait(), 1.0 if parent else None)
+        except TimeoutError:
+            # Its end closes a pipe too, unless a child that it forked holds that open.
+            if os.getppid() != parent:
+                return
+
+
+def _logger() -> logging.Logger:
+    logger = logging.getLogger("away.gateway")
+    logger.addFilter(_not_the_clients_fault)
+    return logger
+
+
+def _not_the_clients_fault(record: logging.LogRecord) -> bool:
+    """Leave requests that are not HTTP out of the log: they are answered, and nobody's bug here."""
+    error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+    return not isinstance(error, (HttpProcessingError, ConnectionError))

@@ -13,7 +13,6 @@ import select
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
@@ -35,7 +34,7 @@ from away.connection.conversations import (
 from away.names import printable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 
     from aiohttp.client_reqrep import ClientRequest
     from aiohttp.connector import Connection
@@ -55,6 +54,11 @@ IDLE_SECONDS = 4.0
 MAX_CONNECTIONS = 100
 # http.client's limit for a line; a gateway's Location or a function's cookie passes 8 kB at times.
 MAX_LINE_BYTES = 65536
+KEPT_PLACES = 512
+# A deadline beyond it is none; aiohttp rounds up above its threshold, which ours never are.
+FOREVER_SECONDS = 1e9
+# aiohttp would name a type for every body of bytes; requests does not.
+_NO_TYPE = ("Content-Type",)
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -62,7 +66,8 @@ class _Connector(aiohttp.TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.transports: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()
+        # id → transport, and what asks its descriptor; swept of closed ones when it has grown.
+        self.known: dict[int, tuple[asyncio.BaseTransport, Callable[[], bool]]] = {}
 
     async def connect(
         self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
@@ -72,10 +77,11 @@ class _Connector(aiohttp.TCPConnector):
             transport = connection.transport
             if transport is None:
                 return connection
-            if transport not in self.transports:
-                self.transports.add(transport)
+            known = self.known.get(id(transport))
+            if known is None:
+                self._learn(transport)
                 return connection
-            if not _readable(transport):
+            if not known[1]():
                 return connection
             # The server closed it, or said something out of turn: let the loop read what it is.
             await asyncio.sleep(0)
@@ -85,31 +91,36 @@ class _Connector(aiohttp.TCPConnector):
                 return connection
             connection.close()
 
+    def _learn(self, transport: asyncio.BaseTransport) -> None:
+        if len(self.known) >= 2 * MAX_CONNECTIONS:
+            self.known = {key: it for key, it in self.known.items() if not it[0].is_closing()}
+        self.known[id(transport)] = transport, _readable(transport)
+
     def __del__(self, *_: Any) -> None:
         """Say nothing: sessions are disposed of by their loop's end or by :func:`_dispose`."""
 
 
-def _readable(transport: asyncio.BaseTransport) -> bool:
+def _readable(transport: asyncio.BaseTransport) -> Callable[[], bool]:
+    """Return what tells whether there is something to read, as there is on a closed connection."""
     sock = transport.get_extra_info("socket")
-    if sock is None or sock.fileno() < 0:
-        return True
+    if sock is None:
+        return lambda: True
+    descriptor = sock.fileno()
     if hasattr(select, "poll"):
         poll = select.poll()
-        poll.register(sock.fileno(), select.POLLIN)
-        return bool(poll.poll(0))
-    return bool(select.select([sock.fileno()], [], [], 0)[0])
+        poll.register(descriptor, select.POLLIN)
+        return lambda: bool(poll.poll(0))
+    return lambda: bool(select.select([descriptor], [], [], 0)[0])
 
 
 class _LoopSession:
     """One loop's session, with the generator by which the loop closes it."""
 
-    def __init__(self, route: Route) -> None:
-        self.route = route
+    def __init__(self) -> None:
         self.connector = _Connector(limit=MAX_CONNECTIONS, keepalive_timeout=IDLE_SECONDS)
         self.session = aiohttp.ClientSession(
             connector=self.connector,
             cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("Content-Type", "User-Agent"),
             max_line_size=MAX_LINE_BYTES,
             max_field_size=MAX_LINE_BYTES,
             trust_env=False,
@@ -143,7 +154,8 @@ class AioDriver:
         self._route = route
         self._lock = threading.Lock()  # guards _sessions
         self._sessions: dict[asyncio.AbstractEventLoop, _LoopSession] = {}
-        self._urls: dict[str, tuple[Any, str | None, Any]] = {}
+        # path → whole URL, proxy, what TLS is checked by
+        self._places: dict[str, tuple[URL, str | None, Any]] = {}
         weakref.finalize(self, _dispose_all, self._sessions)
 
     async def run(self, conversation: Conversation[T]) -> T:
@@ -235,22 +247,20 @@ class AioDriver:
         for session in sessions:
             _dispose(session)
 
-    async def _session(self) -> _LoopSession:
-        loop = asyncio.get_running_loop()
-        found = self._sessions.get(loop)
-        if found is None:
-            self._sweep()
-            found = _LoopSession(self._route)
-            # Begun here, the generator is known to the loop, whose shutdown_asyncgens() ends it;
-            # asyncio.run calls that.
-            await anext(found.life)
-            with self._lock:
-                self._sessions[loop] = found
-        elif found.session.closed:
-            with self._lock:
-                self._sessions.pop(loop, None)
-            return await self._session()
-        return found
+    def _current(self) -> aiohttp.ClientSession | None:
+        """Return the running loop's session, if it has one that is open."""
+        found = self._sessions.get(asyncio.get_running_loop())
+        return None if found is None or found.session.closed else found.session
+
+    async def _begin(self) -> aiohttp.ClientSession:
+        self._sweep()
+        made = _LoopSession()
+        # Begun here, the generator is known to the loop, whose shutdown_asyncgens() ends it;
+        # asyncio.run calls that.
+        await anext(made.life)
+        with self._lock:
+            self._sessions[asyncio.get_running_loop()] = made
+        return made.session
 
     def _sweep(self) -> None:
         """Drop what loops left that were closed without shutdown_asyncgens()."""
@@ -263,24 +273,26 @@ class AioDriver:
     async def _open(self, send: Send) -> aiohttp.ClientResponse:
         request = send.request
         base, proxy, tls = self._place(request.path)
-        session = (await self._session()).session
+        session = self._current() or await self._begin()
         left = send.deadline.remaining()
         if left <= 0.0:
             raise ReadTimedOut
         limit = aiohttp.ClientTimeout(
-            total=left if left < 1e9 else None,
+            total=left if left < FOREVER_SECONDS else None,
             sock_connect=min(send.connect_timeout, left),
-            ceil_threshold=1e9,
+            ceil_threshold=FOREVER_SECONDS,
         )
         body = request.body
         if body is not None and not isinstance(body, bytes):
             body = _stream_of(body)  # type: ignore[assignment]
+        headers = self._access.headers_for(request)
         try:
             return await session.request(
                 request.method,
                 base,
                 data=body,
-                headers=self._access.headers_for(request),
+                headers=headers,
+                skip_auto_headers=None if "Content-Type" in headers else _NO_TYPE,
                 allow_redirects=False,
                 timeout=limit,
                 proxy=proxy,
@@ -291,17 +303,16 @@ class AioDriver:
 
     def _place(self, path: str) -> tuple[URL, str | None, Any]:
         """Return the URL of a path, the proxy to it and what TLS is checked by."""
-        url = self._access.url_of(path)
-        scheme, _, rest = url.partition("://")
-        origin = f"{scheme}://{rest.partition('/')[0]}"
-        found = self._urls.get(origin)
+        found = self._places.get(path)
         if found is None:
-            parts = urlsplit(origin)
-            port = parts.port or (443 if scheme == "https" else 80)
-            proxy = self._route.proxy(scheme, parts.hostname or "", port)
+            url = URL(self._access.url_of(path), encoded=True)
+            scheme, host, port = url.scheme, url.host or "", url.port or 80
+            proxy = self._route.proxy(scheme, host, port)
             secure = scheme == "https" or (proxy or "").lower().startswith("https:")
-            found = self._urls[origin] = (None, proxy, self._route.tls() if secure else True)
-        return URL(url, encoded=True), found[1], found[2]
+            if len(self._places) >= KEPT_PLACES:
+                self._places = {}
+            found = self._places[path] = url, proxy, self._route.tls() if secure else True
+        return found
 
 
 async def _stream_of(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
@@ -396,7 +407,7 @@ def _dispose(session: _LoopSession) -> None:
     parent of a forked child, whose connections must live on.
     """
     session.session.detach()
-    for transport in list(session.connector.transports):
+    for transport in [transport for transport, _ in session.connector.known.values()]:
         inner: Any = transport
         protocol = getattr(inner, "_ssl_protocol", None)
         if protocol is not None:

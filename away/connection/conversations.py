@@ -12,6 +12,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from away import __version__
@@ -58,7 +59,6 @@ BASE_HEADERS: Mapping[str, str] = {
     # Said, so that both HTTP libraries say the same and Go's gateway does not add its own.
     "Accept-Encoding": "gzip, deflate",
 }
-_BASE_NAMES = {name.lower(): name for name in BASE_HEADERS}
 
 
 class Deadline:
@@ -100,24 +100,31 @@ class Headers(Mapping[str, str]):
     '7'
     """
 
-    __slots__ = ("_values", "pairs")
+    __slots__ = ("_by_name", "pairs")
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
         self.pairs = tuple(pairs)
-        values: dict[str, str] = {}
-        for name, value in self.pairs:
-            key = name.lower()
-            values[key] = f"{values[key]}, {value}" if key in values else value
-        self._values = values
+        # Made when it is first asked for: the answers of many calls are never asked.
+        self._by_name: dict[str, str] | None = None
+
+    def _values(self) -> dict[str, str]:
+        values = self._by_name
+        if values is None:
+            values = {}
+            for name, value in self.pairs:
+                key = name.lower()
+                values[key] = f"{values[key]}, {value}" if key in values else value
+            self._by_name = values
+        return values
 
     def __getitem__(self, name: str) -> str:
-        return self._values[name.lower()]
+        return self._values()[name.lower()]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
+        return iter(self._values())
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self._values())
 
     def __repr__(self) -> str:
         return f"Headers({list(self.pairs)!r})"
@@ -339,14 +346,22 @@ def prepare(request: Request) -> tuple[Request, str]:
     Returns:
         The request to send, and its X-Call-Id.
     """
-    headers = request.headers
-    given = {name.lower(): value for name, value in headers.items()}
-    call_id = given.get("x-call-id")
-    complete = {name: BASE_HEADERS[name] for low, name in _BASE_NAMES.items() if low not in given}
-    complete.update(headers)
-    if call_id is None:
+    method, path, headers, body, auth = request
+    base, own_id = _left_out(tuple(headers))
+    complete = {**base, **headers}
+    if own_id is None:
         complete[CALL_ID] = call_id = new_call_id()
-    return request._replace(headers=complete), call_id
+    else:
+        call_id = headers[own_id]
+    return Request(method, path, complete, body, auth), call_id
+
+
+@lru_cache(maxsize=256)
+def _left_out(given: tuple[str, ...]) -> tuple[dict[str, str], str | None]:
+    """Return the base headers that some names leave out, and the name that is X-Call-Id if any."""
+    lower = {name.lower(): name for name in given}
+    base = {name: value for name, value in BASE_HEADERS.items() if name.lower() not in lower}
+    return base, lower.get(CALL_ID.lower())
 
 
 class Where(NamedTuple):

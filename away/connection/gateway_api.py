@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -618,6 +619,7 @@ def _fits_a_path(name: str) -> bool:
     return bool(name) and name.isascii() and all(c.isalnum() or c in "-_." for c in name)
 
 
+@lru_cache(maxsize=256)
 def _function_path(name: str, namespace: str, path: str, query: str) -> str:
     names.check_callable_name(name)
     target = f"/function/{name}"

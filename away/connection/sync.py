@@ -63,7 +63,35 @@ T = TypeVar("T")
 IDLE_SECONDS = 4.0
 POOL_SIZE = 64
 PIECE_BYTES = 65536
+# Beyond this a copy costs more than a second packet.
+JOINED_BYTES = 65536
+# Sockets cannot wait longer than about this: a deadline beyond it is none.
+FOREVER_SECONDS = 1e9
 _NO_RETRIES = Retry(total=False, redirect=False)
+
+
+class _Limits(Timeout):
+    """urllib3's limits of time without its own arithmetic: a deadline does that."""
+
+    def __init__(self, connect: float, read: float | None) -> None:
+        self._limits = connect, read
+
+    def clone(self) -> _Limits:
+        return self
+
+    def start_connect(self) -> float:
+        return 0.0
+
+    @property
+    def connect_timeout(self) -> float:
+        return self._limits[0]
+
+    @property
+    def read_timeout(self) -> float | None:
+        return self._limits[1]
+
+    def __repr__(self) -> str:
+        return f"_Limits{self._limits}"
 
 
 class _Now(threading.local):
@@ -98,7 +126,7 @@ class _Reader(io.RawIOBase):
                 left = min(left, _now.quiet)
             if left <= 0.0:
                 raise TimeoutError("the deadline passed")
-            self._sock.settimeout(left if left < threading.TIMEOUT_MAX else None)
+            self._sock.settimeout(left if left < FOREVER_SECONDS else None)
         count = self._sock.recv_into(buffer)
         self._connection.used = time.monotonic()
         if not count:
@@ -130,7 +158,7 @@ class _Source:
         self.reader = reader
 
     def makefile(self, *_mode: Any) -> io.BufferedReader:
-        return io.BufferedReader(self.reader, PIECE_BYTES)
+        return io.BufferedReader(self.reader)
 
 
 class _Kept:
@@ -138,6 +166,7 @@ class _Kept:
 
     used = 0.0
     sock: socket.socket | None
+    _held: list[bytes] | None = None
 
     @property
     def is_connected(self) -> bool:
@@ -152,14 +181,38 @@ class _Kept:
     def request(self, *args: Any, **options: Any) -> None:
         if self.sock is not None:
             self._connected()
-        super().request(*args, **options)  # type: ignore[misc]
+        self._held = []
+        try:
+            super().request(*args, **options)  # type: ignore[misc]
+            self._let_go()
+        finally:
+            self._held = None
+
+    def send(self, data: Any) -> None:
+        """Keep a head back until its body is there: one packet, and one wake-up of the server."""
+        held = self._held
+        if held is None or self.sock is None or not isinstance(data, bytes):
+            super().send(data)  # type: ignore[misc]
+            return
+        held.append(data)
+        if len(held) > 1 or len(data) > JOINED_BYTES:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        held, self._held = self._held, None
+        if not held:
+            return
+        if sum(map(len, held)) <= JOINED_BYTES:
+            held = [b"".join(held)]
+        for data in held:
+            super().send(data)  # type: ignore[misc]
 
     def _connected(self) -> None:
         """From here on it is the call's deadline that counts, also while sending."""
         _now.connected = True
         if _now.deadline is not None and self.sock is not None:
             left = _now.deadline.remaining()
-            limit = max(left, 0.001) if left < threading.TIMEOUT_MAX else None
+            limit = max(left, 0.001) if left < FOREVER_SECONDS else None
             self.sock.settimeout(limit)
             self.timeout = limit
 
@@ -320,7 +373,7 @@ class SyncDriver:
                 _NO_RETRIES,
                 redirect=False,
                 assert_same_host=False,
-                timeout=Timeout(connect=connect, read=left if left < 1e9 else None),
+                timeout=_Limits(connect, left if left < FOREVER_SECONDS else None),
                 preload_content=False,
             )
         except BaseException as error:

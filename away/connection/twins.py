@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
     from datetime import datetime, timedelta
 
     from away.connection import FaasConnection
@@ -31,9 +31,9 @@ class AsyncTwins:
     def __repr__(self) -> str:
         return f"{self._of!r}.aio"
 
-    async def run(self, conversation: Conversation[T]) -> T:
-        """Pump a conversation on the running event loop and return what it returns."""
-        return await self._of.aio_driver.run(conversation)
+    def run(self, conversation: Conversation[T]) -> Coroutine[Any, Any, T]:
+        """Pump a conversation on the running event loop; awaited, it gives what that returns."""
+        return self._of.aio_driver.run(conversation)
 
     async def functions(
         self, fresh: bool = False, *, namespace: str | None = None, timeout: float | None = None

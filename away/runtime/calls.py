@@ -1,0 +1,328 @@
+"""From a request to an answer: reading the arguments, running the function, sending its result.
+
+Two kinds of callers come. Those that speak Away's protocol send an envelope and get one back, with
+exceptions by type. All others (curl, faas-cli, clients of 2023) send no, one or a list of arguments
+as JSON or YAML, and get the bare value, or text that says what is wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from away import protocol
+from away.exceptions import AwayError, CannotTravel, ProtocolMismatch
+from away.names import printable
+from away.runtime import output
+from away.runtime.event_loop import EventLoop
+from away.runtime.running import Result, run, text_of, traceback_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from away.runtime.http11 import Head
+    from away.runtime.payload import Header
+
+__all__ = ["Answer", "Calls"]
+
+METHODS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"))
+TEXT = "text/plain; charset=utf-8"
+# With a charset, or clients that follow the letter of the RFC read the text as ISO-8859-1.
+BARE = "application/yaml; charset=utf-8"
+JSON = "application/json"
+
+# A call that comes while the function is loaded waits for it: a cold start is no error.
+_LOADING_SECONDS = 60.0
+# What may go into the log and into a header: call ids (the gateway's are UUIDs) and digests.
+_CALL_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_LOOPBACK = re.compile(r"(localhost|127\.[0-9.]+|\[::1\])(:[0-9]+)?")
+
+
+class Answer(NamedTuple):
+    """What is sent back, before it is bytes of HTTP."""
+
+    status: int
+    body: bytes
+    content_type: str = TEXT
+
+
+class Calls:
+    """Answer requests for one function, from as many threads as there are connections.
+
+    Args:
+        max_inflight: Calls that run at once; 0 for no limit.
+        queue_seconds: How long a further call waits for its turn.
+        only_local: Refuse what a web page in the user's browser could send: the server listens
+            on loopback, where every page can reach it.
+    """
+
+    def __init__(
+        self, *, max_inflight: int = 0, queue_seconds: float = 5.0, only_local: bool = False
+    ) -> None:
+        self._turns = threading.Semaphore(max_inflight) if max_inflight else None
+        self._max_inflight = max_inflight
+        self._queue_seconds = queue_seconds
+        self._only_local = only_local
+        self._loop = EventLoop()
+        self._loaded = threading.Event()
+        self._function: Callable[..., Any] | None = None
+        self._header: Header | None = None
+        self._load_error: AwayError | None = None
+        self.draining = False
+        self.forked = False
+
+    # The life of the function
+
+    def know(self, header: Header) -> None:
+        """Take note of the payload's header, whose digest goes on every answer."""
+        self._header = header
+
+    def serve(self, function: Callable[..., Any]) -> None:
+        """Answer calls by a function from now on."""
+        self._function = function
+        if self._header is not None and self._header.kind.startswith("async"):
+            # The first call shall not wait for asyncio.
+            self._loop.start()
+        self._loaded.set()
+
+    def refuse(self, error: AwayError) -> None:
+        """Answer every call by the reason why the function could not be loaded."""
+        self._load_error = error
+        self._loaded.set()
+
+    # Requests
+
+    def headers(self, head: Head | None, answer: Answer) -> dict[str, str]:
+        """Return the header fields of an answer.
+
+        Their mark tells an answer of this runtime from one of a gateway, and their length one that
+        was cut short, which gateways turn into a whole one.
+        """
+        fields = {
+            "Content-Type": answer.content_type,
+            protocol.PROTOCOL_HEADER: protocol.PROTOCOL_VERSION,
+            protocol.LENGTH_HEADER: str(len(answer.body)),
+        }
+        if self._header is not None and _CALL_ID.fullmatch(self._header.digest):
+            fields[protocol.DIGEST_HEADER] = self._header.digest
+        if head is not None and _CALL_ID.fullmatch(said := head.headers.get("x-call-id", "")):
+            fields["X-Call-Id"] = said
+        if answer.status == 405:
+            fields["Allow"] = ", ".join(sorted(METHODS))
+        if answer.status == 503:
+            fields["Retry-After"] = "1"
+        return fields
+
+    def answer(self, head: Head, body: bytes) -> Answer:
+        """Answer one request; whatever the function does, this returns."""
+        if head.method not in METHODS:
+            return _plain(405, f"the method {head.method[:20]} is not for functions")
+        if self._only_local and (why := _from_a_web_page(head)):
+            return _plain(403, why)
+        page = _PAGES.get(head.path)
+        if page is not None and head.method in ("GET", "HEAD"):
+            return page(self)
+        said = head.headers.get("content-type", "")
+        speaks = said.partition(";")[0].strip().lower() == protocol.CONTENT_TYPE
+        if not speaks and protocol.STUB_HEADER.lower() in head.headers:
+            # A stub that does not know yet who it calls: tell it, before anything runs.
+            return _plain(415, "this function speaks Away's protocol; repeat the call by it")
+        if head.headers.get("content-encoding", "identity").lower() != "identity":
+            return _plain(400, "the body is compressed; send it as it is")
+        conversation = _Envelope if speaks else _Bare
+        if self._turns is None:
+            return self._call(conversation, head, body)
+        if not self._turns.acquire(timeout=self._queue_seconds):
+            return _plain(
+                503,
+                f"{self._max_inflight} calls are running, which is this function's limit;"
+                " nothing ran, so call again",
+            )
+        try:
+            return self._call(conversation, head, body)
+        finally:
+            self._turns.release()
+
+    def _call(self, conversation: type[_Envelope | _Bare], head: Head, body: bytes) -> Answer:
+        if not self._loaded.wait(_LOADING_SECONDS):
+            return _plain(503, "the function is still being loaded; nothing ran, so call again")
+        if self._load_error is not None:
+            return conversation.send(Result(error=self._load_error), safe=True)
+        assert self._function is not None, "a loaded runtime has a function"
+        assert self._header is not None, "a loaded runtime has a header"
+        try:
+            _check_version(head)
+            args, kwargs, safe = conversation.read(body, function_is_safe=self._header.safe)
+        except RecursionError:
+            error = ProtocolMismatch("the call's arguments are nested too deeply to be read")
+            return conversation.send(Result(error=error, refused=True), safe=True)
+        except BaseException as error:  # an unsafe body runs code of its sender
+            return conversation.send(Result(error=error, refused=True), safe=True)
+        return self._run(conversation, head, args, kwargs, safe)
+
+    def _run(
+        self,
+        conversation: type[_Envelope | _Bare],
+        head: Head,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        safe: bool,
+    ) -> Answer:
+        call_id = head.headers.get("x-call-id", "")
+        call = output.CallOutput(call_id if _CALL_ID.fullmatch(call_id) else os.urandom(8).hex())
+        context = Context()
+        context.run(output.current_call.set, call)
+        assert self._function is not None, "a loaded runtime has a function"
+        result = run(self._function, args, kwargs, context, self._loop)
+        if self.forked:
+            # The function forked and its child came back from it: only one of the two may answer.
+            os._exit(0)
+        output.finish(call)
+        if result.error is not None and not result.refused:
+            output.log(traceback_text(result.error), call)
+        return conversation.send(result, safe=safe)
+
+    # The pages that are not calls
+
+    def health(self) -> Answer:
+        """Say that the process lives, also while it cannot answer calls."""
+        return _plain(200, "ok")
+
+    def ready(self) -> Answer:
+        """Say whether calls are answered now."""
+        if self.draining:
+            return _plain(503, "the function is being stopped")
+        if not self._loaded.is_set():
+            return _plain(503, "the function is still being loaded")
+        if self._load_error is not None:
+            return _plain(503, str(self._load_error))
+        return _plain(200, "ok")
+
+    def about(self) -> Answer:
+        """Say what is published here; for whoever waits for a publish to be done."""
+        if not self._loaded.wait(_LOADING_SECONDS):
+            return _plain(503, "the function is still being loaded")
+        if self._load_error is not None or self._header is None:
+            return _Envelope.send(Result(error=self._load_error), safe=True)
+        import json
+
+        header = self._header
+        about = {
+            "name": header.name,
+            "entry": header.entry,
+            "digest": header.digest,
+            "protocol": protocol.PROTOCOL_VERSION,
+            "python": header.python,
+            "kind": header.kind,
+            "safe": header.safe,
+        }
+        return Answer(200, json.dumps(about).encode(), JSON)
+
+
+# The paths of OpenFaaS's watchdog, and one of our own beside them. Every other path is a call.
+_PAGES: dict[str, Callable[[Calls], Answer]] = {
+    "/_/health": Calls.health,
+    "/_/ready": Calls.ready,
+    "/_/away": Calls.about,
+}
+
+
+def _plain(status: int, text: str) -> Answer:
+    return Answer(status, (text + "\n").encode("utf-8", "backslashreplace"))
+
+
+def _check_version(head: Head) -> None:
+    version = head.headers.get(protocol.PROTOCOL_HEADER.lower(), protocol.PROTOCOL_VERSION)
+    if version != protocol.PROTOCOL_VERSION:
+        raise ProtocolMismatch(
+            f"the call speaks version {printable(version[:20])!r} of Away's protocol and this function version"
+            f" {protocol.PROTOCOL_VERSION}; upgrade the older side, or publish the function again"
+        )
+
+
+def _from_a_web_page(head: Head) -> str | None:
+    """Say why a request to a loopback address is not answered; None if it is.
+
+    Browsers send Sec-Fetch-Site, older ones at least Origin, and a page that points a name of its
+    own at 127.0.0.1 (DNS rebinding) shows that name as the Host.
+    """
+    if not _LOOPBACK.fullmatch(head.headers.get("host", "localhost").lower()):
+        return "this function is called by a loopback address only"
+    site = head.headers.get("sec-fetch-site")
+    if site is not None:
+        if site in ("none", "same-origin"):
+            return None
+        return "a page of another site may not call this function"
+    origin = head.headers.get("origin", "http://localhost").partition("://")[2].lower()
+    if not _LOOPBACK.fullmatch(origin):
+        return "a page of another site may not call this function"
+    return None
+
+
+class _Envelope:
+    """The conversation with callers that speak Away's protocol."""
+
+    @staticmethod
+    def read(
+        body: bytes, *, function_is_safe: bool
+    ) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
+        call = protocol.read_call(body, allow_unsafe=not function_is_safe)
+        return call.args, call.kwargs, call.safe
+
+    @staticmethod
+    def send(result: Result, *, safe: bool) -> Answer:
+        try:
+            if result.error is None:
+                pack = protocol.pack_items if result.items else protocol.pack_value
+                return Answer(200, pack(result.value, safe=safe), protocol.CONTENT_TYPE)
+        except BaseException as error:  # dill runs code of the value's
+            result = Result(error=_cannot_return(error))
+        status = 400 if result.refused else 500
+        assert result.error is not None, "a result without a value has an error"
+        try:
+            body = protocol.pack_error(result.error, safe=safe, refused=result.refused)
+        except BaseException as error:  # the exception's own __str__, __reduce__ run here
+            plain = RuntimeError(
+                f"the function raised {type(result.error).__name__}, which cannot be described:"
+                f" {type(error).__name__}"
+            )
+            body = protocol.pack_error(plain, safe=True, refused=result.refused)
+        return Answer(status, body, protocol.CONTENT_TYPE)
+
+
+class _Bare:
+    """The conversation with everyone else."""
+
+    @staticmethod
+    def read(
+        body: bytes, *, function_is_safe: bool
+    ) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
+        return tuple(protocol.read_positional(body, safe=function_is_safe)), {}, function_is_safe
+
+    @staticmethod
+    def send(result: Result, *, safe: bool) -> Answer:
+        try:
+            if result.error is None:
+                return Answer(200, protocol.pack_bare(result.value, ascii=True), BARE)
+        except BaseException as error:  # dill runs code of the value's
+            result = Result(error=_cannot_return(error))
+        assert result.error is not None, "a result without a value has an error"
+        if result.refused or isinstance(result.error, AwayError):
+            text = f"{type(result.error).__name__}: {text_of(result.error)}"
+            return _plain(400 if result.refused else 500, text)
+        return _plain(500, traceback_text(result.error))
+
+
+def _cannot_return(error: BaseException) -> BaseException:
+    """Name the function's result as what cannot be sent."""
+    if isinstance(error, CannotTravel) and "result" in str(error):
+        return error
+    if isinstance(error, CannotTravel):
+        path = error.path
+        return CannotTravel(f"the function's result cannot be sent back: {error}", path=path)
+    return CannotTravel(
+        f"the function's result cannot be sent back: {type(error).__name__}: {text_of(error)}"
+    )

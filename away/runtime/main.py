@@ -1,0 +1,118 @@
+"""The life of a runtime: listen, load the function, serve, drain."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from away.exceptions import AwayError, ConfigError
+from away.names import printable
+from away.runtime import output, payload, settings, standins
+from away.runtime.calls import Calls
+from away.runtime.server import Server
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+__all__ = ["main"]
+
+# What is left for the function's own exit handlers once all calls are answered.
+_EXIT_SECONDS = 2.0
+
+
+def main() -> int:
+    """Serve until SIGTERM or SIGINT; return the process's exit status."""
+    if os.getpid() == 1:
+        from away.runtime.process_one import supervise
+
+        supervise()
+    output.install()
+    try:
+        said = settings.from_environment(os.environ)
+    except ConfigError as error:
+        output.log(f"away: {error}")
+        return 2
+    local = said.host in ("localhost", "::1") or said.host.startswith("127.")
+    calls = Calls(
+        max_inflight=said.max_inflight, queue_seconds=said.queue_seconds, only_local=local
+    )
+    try:
+        server = Server(calls, said)
+    except OSError as error:
+        output.log(
+            f"away: cannot listen on {said.host}:{said.port}: {error}; set PORT to a free one"
+        )
+        return 1
+    life = _Life(server, said)
+    # Listening comes before loading: a call that comes meanwhile waits instead of failing.
+    server.start()
+    version = ".".join(map(str, sys.version_info[:3]))
+    output.log(f"away: listening on port {server.port} (Python {version})")
+    _load(calls)
+    life.wait()
+    return 0
+
+
+def _load(calls: Calls) -> None:
+    """Load the function, in the main thread, where modules may install signal handlers."""
+    layout = payload.locate(os.environ)
+    try:
+        header, body = payload.read(layout)
+        calls.know(header)
+        payload.prepare_imports(layout, header)
+        standins.install()
+        function = payload.load(header, body)
+    except AwayError as error:
+        # Keep serving: the answers, and the log, are how the publisher gets to know.
+        output.log(f"away: {error}")
+        if error.__cause__ is not None:
+            import traceback
+
+            output.log("".join(traceback.format_exception(error.__cause__)))
+        calls.refuse(error)
+        return
+    calls.serve(function)
+    output.log(f"away: {printable(header.entry)} is loaded")
+
+
+class _Life:
+    """The way to the end: from a signal through draining to exit."""
+
+    def __init__(self, server: Server, said: settings.Settings) -> None:
+        self._server = server
+        self._grace = said.grace_seconds
+        self._drained = threading.Event()
+        self._stopping = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        os.register_at_fork(after_in_child=_default_signals)
+
+    def wait(self) -> None:
+        """Wait for a signal, and then for the calls that were running."""
+        self._drained.wait()
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        if not self._stopping:
+            self._stopping = True
+            # In a thread: the main one may be in the function's module, which takes its time.
+            threading.Thread(target=self._drain, name="away-drain", daemon=True).start()
+
+    def _drain(self) -> None:
+        left = self._server.drain(self._grace)
+        if left:
+            output.log(f"away: stopped with {left} calls running after {self._grace:g} s")
+            os._exit(0)
+        self._drained.set()
+        # Threads that the function left behind could keep the process from its end.
+        time.sleep(_EXIT_SECONDS)
+        os._exit(0)
+
+
+def _default_signals() -> None:
+    """Give a forked child back the signals' usual meaning: it is not the server."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)

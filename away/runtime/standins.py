@@ -1,0 +1,257 @@
+"""What ``from away import builder, FaasConnection`` gives inside a published function.
+
+The module of a function is imported there again, decorators and all. Nothing may be published from
+there, and no gateway be asked while it is imported, so decorators return the function as it is and
+a connection only remembers what it was made with. A stub of another function becomes real when it
+is called, where Away's client was packed; publishing packs it when it finds such a stub.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, Self
+
+from away.exceptions import AwayError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["FaasConnection", "builder", "configure", "install"]
+
+# of code objects, as inspect names it, which is not imported for this
+_CO_COROUTINE = 0x80
+
+
+class FaasConnection:
+    """A connection that opens nothing; it is resolved by name or address when it is needed.
+
+    It keeps no password and no token: functions are called without.
+    """
+
+    def __init__(
+        self, provider: str = "localhost", port: int = 8080, *_args: Any, **options: Any
+    ) -> None:
+        self._provider = provider
+        self._port = port
+        self._gateway = options.get("name")
+        self._namespace = options.get("namespace", "")
+
+    @classmethod
+    def named(cls, name: str, **options: Any) -> FaasConnection:
+        """Remember a gateway's name."""
+        return cls(**{**options, "name": name})
+
+    @classmethod
+    def local(cls, **options: Any) -> FaasConnection:
+        """Remember that it is the gateway which this function runs on."""
+        return cls(**options)
+
+    def resolve(self, real: Any) -> Any:
+        """Make the real connection, of the class given."""
+        if self._gateway is not None:
+            return real.named(self._gateway)
+        return real(self._provider, self._port)
+
+    def close(self) -> None:
+        """Do nothing: nothing is open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        return
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        return
+
+    def __repr__(self) -> str:
+        return f"<stand-in for a connection to {self._gateway or self._provider!r}>"
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(real_connection(self), name)
+
+
+def real_connection(connection: FaasConnection | None) -> Any:
+    """Make the connection that a stand-in stands for; without one, that of ``default``.
+
+    Raises:
+        AwayError: Away's client is not packed with this function.
+    """
+    import os
+
+    real = _client("away.connection").FaasConnection
+    made = real.named("default") if connection is None else connection.resolve(real)
+    # The URL that the publisher used may mean nothing here, and a loopback one another machine.
+    inside = os.environ.get("AWAY_INSIDE_URL")
+    if inside and (made.url == os.environ.get("AWAY_OUTSIDE_URL") or _is_loopback(made.url)):
+        made = real(inside)
+    return made
+
+
+def _is_loopback(url: str) -> bool:
+    return url.partition("://")[2].startswith(("localhost", "127.", "[::1]"))
+
+
+def _client(module: str) -> Any:
+    from importlib import import_module
+
+    problem: Exception | None = None
+    try:
+        found = import_module(module)
+        if found is not _connection:
+            return found
+    except ModuleNotFoundError as error:
+        problem = error
+    raise AwayError(
+        "another function is called from inside a published one, whose image has no client for"
+        " that; let the function use the stub by its name, so that publishing finds and packs it"
+    ) from problem
+
+
+def configure(*_args: Any, **_options: Any) -> None:
+    """Do nothing: inside a function the environment says where gateways are."""
+
+
+def _identity(function: Any) -> Any:
+    return function
+
+
+def publish(target: Any = None, *_args: Any, **_options: Any) -> Any:
+    """Return the function as it is, or a decorator that does."""
+    if target is not None and callable(target) and not isinstance(target, FaasConnection):
+        return target
+    return _identity
+
+
+def mirror_in_faas(function: Any = None, *_args: Any, **_options: Any) -> Any:
+    """Return the function as it is."""
+    return publish(function)
+
+
+def faas_function(target: Any = None, *_args: Any, dialect: str = "auto", **options: Any) -> Any:
+    """Return a stub, or a decorator that makes one; the connection is made at its first call."""
+    options["dialect"] = dialect
+    if target is None or isinstance(target, FaasConnection):
+        return lambda function: _stub(function, target, options)
+    return _stub(target, None, options)
+
+
+def faas_function_with_protocol(target: Any = None, *_args: Any, **options: Any) -> Any:
+    """Return a stub that sends the positional list, or a decorator that makes one."""
+    return faas_function(target, dialect="list", **options)
+
+
+def sync_from_name(name: str, faas: Any = None, *_args: Any, **options: Any) -> Any:
+    """Return a stub of the function with that name."""
+    return _stub(_named(name, asynchronous=False), faas, {"name": name, **options})
+
+
+def async_from_name(name: str, faas: Any = None, *_args: Any, **options: Any) -> Any:
+    """Return an async stub of the function with that name."""
+    return _stub(_named(name, asynchronous=True), faas, {"name": name, **options})
+
+
+def sync_from_name_with_protocol(name: str, faas: Any = None, **options: Any) -> Any:
+    """Return a stub of the function with that name that sends the positional list."""
+    return sync_from_name(name, faas, **{"dialect": "list", **options})
+
+
+def async_from_name_with_protocol(name: str, faas: Any = None, **options: Any) -> Any:
+    """Return an async stub of the function with that name that sends the positional list."""
+    return async_from_name(name, faas, **{"dialect": "list", **options})
+
+
+def _named(name: str, *, asynchronous: bool) -> FunctionType:
+    def function(*args: Any, **kwargs: Any) -> Any: ...
+
+    async def async_function(*args: Any, **kwargs: Any) -> Any: ...
+
+    made: Any = async_function if asynchronous else function
+    made.__name__ = made.__qualname__ = name
+    return made  # type: ignore[no-any-return]
+
+
+def _stub(function: Any, faas: Any, options: dict[str, Any]) -> Any:
+    """Make a function that finds the remote one when it is first called."""
+    from functools import cache, wraps
+
+    asynchronous = bool(function.__code__.co_flags & _CO_COROUTINE)
+
+    @cache
+    def remote() -> Callable[..., Any]:
+        remote_function = _client("away.functions").RemoteFunction
+        given = {_TRAVELLING[key]: options[key] for key in _TRAVELLING if key in options}
+        if "name" not in options:
+            given["description"] = _client("away.signatures").describe(function)
+        made: Callable[..., Any] = remote_function(
+            real_connection(faas),
+            options.get("name") or function.__name__,
+            kind="async" if asynchronous else "sync",
+            python_name=function.__name__,
+            module=function.__module__,
+            **given,
+        )
+        return made
+
+    if asynchronous:
+
+        @wraps(function)
+        async def async_stub(*args: Any, **kwargs: Any) -> Any:
+            return await remote()(*args, **kwargs)
+
+        return async_stub
+
+    @wraps(function)
+    def stub(*args: Any, **kwargs: Any) -> Any:
+        return remote()(*args, **kwargs)
+
+    return stub
+
+
+# what a stub is told → what the real one calls it
+_TRAVELLING = {
+    "namespace": "namespace",
+    "safe_args": "safe_args",
+    "implicit_exception_handling": "implicit_exception_handling",
+    "timeout": "timeout",
+    "idempotent": "idempotent",
+    "dialect": "dialect",
+    "pack_args": "pack",
+    "unpack_args": "unpack",
+}
+
+builder = ModuleType("away.builder", "Decorators that publish and call nothing (see away.runtime).")
+builder.__dict__.update(
+    publish=publish,
+    mirror_in_faas=mirror_in_faas,
+    faas_function=faas_function,
+    faas_function_with_protocol=faas_function_with_protocol,
+    sync_from_name=sync_from_name,
+    async_from_name=async_from_name,
+    sync_from_faas_str=sync_from_name,
+    async_from_faas_str=async_from_name,
+    sync_from_name_with_protocol=sync_from_name_with_protocol,
+    async_from_name_with_protocol=async_from_name_with_protocol,
+)
+
+_connection = ModuleType("away.connection", "A connection that opens nothing.")
+_connection.__dict__["FaasConnection"] = FaasConnection
+
+
+def install() -> None:
+    """Let ``import away.builder`` and ``away.connection`` give the stand-ins too.
+
+    The builder's always, since the real one would publish; the connection's only where the real
+    one is not packed, since references to other functions need that.
+    """
+    sys.modules["away.builder"] = builder
+    from importlib.util import find_spec
+
+    if find_spec("away.connection") is None:
+        sys.modules["away.connection"] = _connection

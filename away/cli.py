@@ -33,12 +33,14 @@ from away.exceptions import (
 from away.terminal import complain, is_terminal, json_text, line, raw, records, safe, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from away.connection import FaasConnection
     from away.connection.catalogue import FunctionInfo
     from away.connection.gateway_api import LogLine
     from away.functions import RemoteFunction
+    from away.gateway.announcement import Announcement
+    from away.gateway.serving import Started
 
 __all__ = ["app", "exit_code", "main", "run"]
 
@@ -575,4 +577,36 @@ def up(
     It listens on this machine only. While it runs, away.remote.local and FaasConnection.local()
     find it.
     """
-    raise NotImplementedError
+    from away.gateway import serve
+
+    def ready(started: Started) -> None:
+        for each in _welcome(started.announcement, started.notes, password_file):
+            line(each)
+
+    serve(
+        port=port,
+        state=state,
+        password_file=password_file,
+        allowed_hosts=allow_hosts,
+        ready=ready,
+    )
+
+
+def _welcome(
+    gateway: Announcement, notes: Iterable[str], password_file: Path | None
+) -> Iterator[str]:
+    """Say where the gateway is, where its password is kept, and how it is used from Python."""
+    from away.gateway.announcement import FILE, announced
+
+    yield from notes
+    found = announced()
+    if found is not None and found.url == gateway.url:
+        use = "from away.remote.local import FUNCTION, or away.FaasConnection.local()"
+    else:
+        use = f"away.FaasConnection({gateway.url!r}, password=...)"
+    yield f"gateway:  {gateway.url}"
+    yield f"user:     {gateway.user}"
+    yield f"password: kept in {password_file or Path(gateway.state, FILE)}"
+    yield f"state:    {gateway.state}"
+    yield f"Python:   {use}"
+    yield "Ctrl-C stops it, and its functions with it; they are back when it starts again"

@@ -7,8 +7,6 @@ can be slow, refuse or answer garbage; functions that run are in tests/end_to_en
 from __future__ import annotations
 
 import asyncio
-import base64
-import contextlib
 import copy
 import doctest
 import functools
@@ -16,7 +14,6 @@ import importlib
 import importlib.util
 import inspect
 import itertools
-import json
 import os
 import pickle
 import pkgutil
@@ -28,7 +25,6 @@ import threading
 import time
 import types
 import unittest.mock
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import dill
 import pytest
@@ -38,75 +34,7 @@ from away import config, exceptions, hooks, signatures
 from away.hooks import errors
 from away.hooks.finder import GatewayEntry, GatewayFinder
 from away.hooks.listing import Listing
-
-PASSWORD = "not-to-be-shown"
-
-
-def published(name, entry="", kind="sync", parameters=("n",), doc="", **more):
-    """Describe a function as Away's annotations do."""
-    description = signatures.Description(
-        kind=kind,
-        parameters=tuple(signatures.Parameter(each, annotation="int") for each in parameters),
-        returns="int",
-        doc=doc,
-        entry=entry or f"shop:{name.replace('-', '_')}",
-        digest="0" * 64,
-    )
-    return {"name": name, "annotations": signatures.to_annotations(description), **more}
-
-
-class Gateway:
-    """A server that lists functions; what it is asked for stands in ``asked``."""
-
-    def __init__(self):
-        self.functions = []
-        self.asked = []
-        self.seconds = 0.0
-        self.answer = None  # (status, headers, body) in place of the list
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):
-                outer.asked.append(self.path)
-                time.sleep(outer.seconds)
-                status, headers, body = outer.reply(self.headers.get("Authorization"))
-                self.send_response(status)
-                for key, value in {**headers, "Content-Length": str(len(body))}.items():
-                    self.send_header(key, value)
-                self.end_headers()
-                with contextlib.suppress(ConnectionError):
-                    self.wfile.write(body)
-
-            do_POST = do_GET
-
-            def log_message(self, *args):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
-        self.thread.start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-
-    def reply(self, authorization):
-        if self.answer is not None:
-            return self.answer
-        wanted = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
-        if authorization != f"Basic {wanted}":
-            return 401, {"Www-Authenticate": 'Basic realm="Restricted"'}, b"invalid credentials\n"
-        body = json.dumps([{"image": "x", "namespace": "", **each} for each in self.functions])
-        return 200, {"Content-Type": "application/json"}, body.encode()
-
-    @property
-    def lists(self):
-        return sum(path.startswith("/system/functions") for path in self.asked)
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
+from tests.listing_gateway import PASSWORD, Gateway, published
 
 
 @pytest.fixture

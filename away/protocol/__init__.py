@@ -143,7 +143,7 @@ def read_call(body: bytes, *, allow_unsafe: bool) -> Call:
         >>> read_call(b'{"args": [1], "kwargs": {"key": "x"}}', allow_unsafe=False)
         Call(args=(1,), kwargs={'key': 'x'}, safe=True)
     """
-    found = _read_envelope(body, "call", levels=_LIST_LEVELS)
+    found = _read_envelope(body, "call", lambda _: _LIST_LEVELS)
     keys = found.keys()
     if keys == {"dill"}:
         if not allow_unsafe:
@@ -268,7 +268,7 @@ def read_answer(body: bytes, *, allow_unsafe: bool) -> Answer:
         >>> read_answer(b'{"value": 3}', allow_unsafe=False)
         Answer(kind='value', value=3, refused=False)
     """
-    found = _read_envelope(body, "answer", levels=_ERROR_LEVELS)
+    found = _read_envelope(body, "answer", _answer_levels)
     keys = found.keys()
     if keys == {"value"}:
         return Answer("value", found["value"], refused=False)
@@ -309,7 +309,7 @@ def pack_list(args: Sequence[Any]) -> str:
         '[1, "a", null, !!binary "aGk="]'
     """
     try:
-        return yaml_text.write_text(list(args))
+        return yaml_text.write_text(list(args), levels=_LIST_LEVELS)
     except Refused:
         raise _refusal(_labelled(args, {}, ()), judged=yaml_text.judge) from None
 
@@ -448,7 +448,7 @@ def _pack_args(args: Iterable[Any]) -> str:
 def _pack_args_unsafe(args: Iterable[Any]) -> str:
     args = list(args)
     try:
-        return yaml_text.write_text(args, python_tuples=True)
+        return yaml_text.write_text(args, levels=_LIST_LEVELS, python_tuples=True)
     except Refused:
         return _pack_pickle_text(tuple(args), _labelled(args, {}, ()))
 
@@ -494,7 +494,13 @@ def _refusal(
     )
 
 
-def _read_envelope(body: bytes, what: str, *, levels: int) -> dict[Any, Any]:
+def _answer_levels(found: Any) -> int:
+    if type(found) is dict and "error" in found:
+        return _ERROR_LEVELS
+    return _LIST_LEVELS if type(found) is dict and "items" in found else MAX_DEPTH
+
+
+def _read_envelope(body: bytes, what: str, levels: Callable[[Any], int]) -> dict[Any, Any]:
     found = values.read(body, levels=levels)
     if type(found) is not dict:
         raise ProtocolMismatch(f"the {what} is no envelope of Away's; is this another protocol?")

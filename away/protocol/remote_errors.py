@@ -345,11 +345,12 @@ def _make(kind: type[Exception], found: _Description) -> Exception:
 def _builtin_base(kind: type[Exception]) -> type[Exception]:
     """Return the nearest class that Python itself defines."""
     known = vars(builtins)
-    return next(
+    base: type[Exception] = next(
         each
         for each in kind.__mro__
         if issubclass(each, Exception) and known.get(each.__name__) is each
     )
+    return base
 
 
 def _safe_state(kind: type[Exception], state: dict[str, Any]) -> dict[str, Any]:

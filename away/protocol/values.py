@@ -27,7 +27,7 @@ from away.exceptions import CannotTravel, ProtocolMismatch
 from away.names import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = [
     "MAX_DEPTH",
@@ -79,8 +79,8 @@ class Refused(Exception):
 def is_plain(values: list[Any], levels: int) -> bool:
     """Tell whether json can write values as they are: no other types, no reserved key.
 
-    The walk goes by levels, each a few calls into C. In a level that looks large, a container that
-    occurs twice is looked at once: a list that holds itself twice doubles with every level.
+    The walk goes by levels, each a few calls into C. A list that holds itself twice doubles with
+    every level: once a level has grown large and has such, each container is looked at once.
 
     Args:
         values: The values; the list itself is no level.
@@ -93,8 +93,9 @@ def is_plain(values: list[Any], levels: int) -> bool:
         >>> is_plain([1, {"a": [None]}], 2), is_plain([(1, 2)], 2), is_plain([[[]]], 1)
         (True, False, False)
     """
-    lists: list[Iterable[Any]] = [values]
-    dicts: list[dict[Any, Any]] = []
+    lists: list[Any] = [values]
+    dicts: list[Any] = []
+    shared = False
     while True:
         if dicts:
             if set(map(type, chain.from_iterable(dicts))) - _STR:
@@ -112,13 +113,18 @@ def is_plain(values: list[Any], levels: int) -> bool:
             return False
         lists = _of_type(list, children, kinds) if list in beyond else []
         dicts = _of_type(dict, children, kinds) if dict in beyond else []
+        if shared or sum(map(len, lists)) + sum(map(len, dicts)) > _MANY:
+            before = len(lists) + len(dicts)
+            lists, dicts = _distinct(lists), _distinct(dicts)
+            shared = shared or len(lists) + len(dicts) < before
 
 
 def _of_type(kind: type, children: list[Any], kinds: set[type]) -> list[Any]:
-    found = children if len(kinds) == 1 else [each for each in children if type(each) is kind]
-    if sum(map(len, found)) > _MANY:
-        found = list(dict(zip(map(id, found), found, strict=True)).values())
-    return found
+    return children if len(kinds) == 1 else [each for each in children if type(each) is kind]
+
+
+def _distinct(containers: list[Any]) -> list[Any]:
+    return list(dict(zip(map(id, containers), containers, strict=True)).values())
 
 
 class _Walk:
@@ -451,12 +457,12 @@ _decode = json.JSONDecoder(parse_constant=_no_constant).decode
 _decode_marked = json.JSONDecoder(parse_constant=_no_constant, object_hook=_unmark).decode
 
 
-def read(body: bytes, *, levels: int) -> Any:
+def read(body: bytes, *, levels: Callable[[Any], int]) -> Any:
     """Read what :func:`write` wrote.
 
     Args:
         body: JSON text as UTF-8.
-        levels: How deep containers may be nested in each of the envelope's values.
+        levels: Tells of an envelope how deep containers may be nested in each of its values.
 
     Returns:
         The envelope, its values with their types.
@@ -465,7 +471,7 @@ def read(body: bytes, *, levels: int) -> Any:
         ProtocolMismatch: Not UTF-8, not JSON, nested deeper, or a reserved key in no known form.
 
     Example:
-        >>> read(b'{"value": {"$away": ["bytes", "aGk="]}}', levels=MAX_DEPTH)
+        >>> read(b'{"value": {"$away": ["bytes", "aGk="]}}', levels=lambda _: MAX_DEPTH)
         {'value': b'hi'}
     """
     try:
@@ -480,7 +486,8 @@ def read(body: bytes, *, levels: int) -> Any:
         raise ProtocolMismatch(f"the body is not JSON: {printable(str(error)[:200])}") from None
     # A mark takes two levels of text for one of the value, so a deep text that has marks is looked
     # at again as a value.
-    if text_is_deeper(body, levels + 1) and not (marked and not _is_deeper(found, levels + 1)):
+    most = 1 + levels(found)
+    if text_is_deeper(body, most) and not (marked and not _is_deeper(found, most)):
         raise _too_deep()
     return found
 

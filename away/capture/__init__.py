@@ -11,16 +11,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from away.capture.callables import MAIN_NAMES
+from away.capture.callables import MAIN_NAMES, shown_name
 from away.capture.entry import (
     deployment_name,
     entry_of,
     import_path,
     project_root,
-    shown_name,
 )
 from away.capture.modules import PackedFile, gather, is_local
 from away.capture.payload import header, import_body, write
+from away.capture.references import find
 from away.capture.values import CapturedValue, Reference
 from away.exceptions import NameRefused
 from away.requirements import Requirement, listed, origin
@@ -146,8 +146,12 @@ def capture(
         wanted, body, identity_body = by_value.modules, by_value.body, by_value.identity_body
         entry = entry_of(function)
     needs = gather(wanted, users=users, secrets=secrets)
-    references = by_value.references if by_value else ()
-    client = needs.client or bool(references)
+    named = by_value.named if by_value else (function,)
+    called = find(named, own=function)
+    references = tuple(
+        dict.fromkeys([*(by_value.references if by_value else ()), *called.references])
+    )
+    client = needs.client or bool(references) or called.later
     description = describe(function)
     head = header(
         version=_version(),

@@ -32,7 +32,7 @@ from dill._dill import save_type as save_builtin_type
 from dill._shims import _setattr
 
 from away.capture.bytecode import names_of
-from away.capture.callables import MAIN_NAMES, home, inner_function, module_name
+from away.capture.callables import MAIN_NAMES, home, inner_function, module_name, shown_name
 from away.capture.modules import is_local
 from away.capture.refusals import Step, unable
 from away.capture.trail import Globals
@@ -71,6 +71,7 @@ def save_function(pickler: Any, obj: types.FunctionType) -> None:
     """Save a function by its name where it will be found, else with the globals that it uses."""
     if pickler.located(obj):
         pickler.need(obj.__module__)
+        pickler.named.append(obj)
         StockPickler.save_global(pickler, obj, name=obj.__qualname__)
         return
     steps = _enter(pickler, obj, "function")
@@ -84,6 +85,7 @@ def save_function(pickler: Any, obj: types.FunctionType) -> None:
         pickler.note_imports(obj, names_of(obj.__code__))
         if not is_local(module.__name__):
             pickler.quiet.add(steps[-1].name)  # a wrapper of a library's
+        pickler.named.append(obj)
         shared: dict[str, Any] = obj.__globals__
     else:
         shared = pickler.globals_for(obj)
@@ -145,7 +147,7 @@ def _note_cells(pickler: Any, obj: types.FunctionType, steps: list[Step]) -> Non
         if name == own_name and (contents is NOT_FOUND or pickler.is_own(contents)):
             pickler.own_cells.add(id(cell))
         elif contents is NOT_FOUND and "NameError" not in obj.__code__.co_names:
-            pickler.missing.setdefault(name, obj.__qualname__)
+            pickler.missing.setdefault(name, shown_name(obj))
 
 
 def _note_defaults(pickler: Any, obj: types.FunctionType, steps: list[Step]) -> None:
@@ -228,16 +230,17 @@ def save_dict(pickler: Any, obj: dict[Any, Any]) -> None:
     """Save a dict; the namespace of a module is had from the module."""
     name = obj.get("__name__")
     module = sys.modules.get(name) if isinstance(name, str) else None
-    if module is None or vars(module) is not obj:
-        StockPickler.save_dict(pickler, obj)
-    elif name in MAIN_NAMES:
+    is_modules = module is not None and vars(module) is obj
+    if pickler.is_namespace(obj) or (is_modules and name in MAIN_NAMES):
         raise unable(
             pickler.trail.path(),
             "the whole namespace of the running script",
             "use what you need of it by its own name",
         )
-    else:
+    if is_modules:
         pickler.save_reduce(vars, (module,), obj=obj)
+    else:
+        StockPickler.save_dict(pickler, obj)
 
 
 # ------------------------------------------------------------------ classes
@@ -249,6 +252,7 @@ def save_type(pickler: Any, obj: type) -> None:
         save_builtin_type(pickler, obj)
     elif pickler.located(obj):
         pickler.need(obj.__module__)
+        pickler.named.append(obj)
         StockPickler.save_global(pickler, obj, name=obj.__qualname__)
     elif id(obj) in pickler.making:
         raise ReachedFromInside(obj)

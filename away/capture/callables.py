@@ -6,7 +6,7 @@ import sys
 import types
 from typing import Any
 
-__all__ = ["MAIN_NAMES", "globals_name", "home", "inner_function", "module_name"]
+__all__ = ["MAIN_NAMES", "globals_name", "home", "inner_function", "module_name", "shown_name"]
 
 # multiprocessing runs the script of its parent under the second name.
 MAIN_NAMES = frozenset({"__main__", "__mp_main__"})
@@ -51,3 +51,10 @@ def globals_name(function: types.FunctionType) -> str:
     """Name the module whose globals a function sees."""
     name = function.__globals__.get("__name__")
     return "__main__" if name in MAIN_NAMES or not isinstance(name, str) else name
+
+
+def shown_name(function: Any) -> str:
+    """Name a function in a message."""
+    named = function if hasattr(function, "__qualname__") else inner_function(function)
+    name = getattr(named, "__qualname__", None) or type(named).__qualname__
+    return str(name).rpartition("<locals>.")[2]

@@ -12,14 +12,14 @@ import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from away.capture.callables import MAIN_NAMES, inner_function
+from away.capture.callables import MAIN_NAMES, inner_function, shown_name
 from away.exceptions import NameRefused
 from away.names import function_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["deployment_name", "entry_of", "import_path", "project_root", "shown_name"]
+__all__ = ["deployment_name", "entry_of", "import_path", "project_root"]
 
 
 def entry_of(function: Callable[..., Any]) -> str:
@@ -48,13 +48,6 @@ def _script_name(namespace: dict[str, Any]) -> str:
     if isinstance(file, str) and "get_ipython" not in namespace:
         return Path(file).stem
     return "__main__"
-
-
-def shown_name(function: Any) -> str:
-    """Name a function in a message."""
-    named = function if hasattr(function, "__qualname__") else inner_function(function)
-    name = getattr(named, "__qualname__", None) or type(named).__qualname__
-    return str(name).rpartition("<locals>.")[2]
 
 
 def deployment_name(function: Any, name: str | None = None) -> str:
@@ -144,7 +137,8 @@ def _is_being_defined(module: types.ModuleType, function: Any) -> bool:
     if not isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef):
         return False
     first = min([found.lineno, *(each.lineno for each in found.decorator_list)])
-    return first == function.__code__.co_firstlineno and len(found.decorator_list) <= 1
+    others = [each for each in found.decorator_list if getattr(each, "id", "") != "staticmethod"]
+    return first == function.__code__.co_firstlineno and len(others) <= 1
 
 
 def _definition(body: list[ast.stmt], name: str) -> ast.stmt | None:

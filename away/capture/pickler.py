@@ -25,7 +25,7 @@ from dill import _dill
 
 from away.capture.by_value import NOT_FOUND, OWN, ReachedFromInside
 from away.capture.bytecode import Names, names_of, placed, placeless, relative_file
-from away.capture.callables import MAIN_NAMES, globals_name, inner_function
+from away.capture.callables import MAIN_NAMES, globals_name, inner_function, shown_name
 from away.capture.leaks import holds_secret
 from away.capture.refusals import Step, hint_for, missing_names, shown_path, shown_type, unable
 from away.capture.trail import Frame, Globals, Trail
@@ -61,6 +61,7 @@ def pickled(settings: Settings) -> Pickled:
         second.file.getvalue(),
         tuple(first.values.values()),
         first.modules,
+        tuple(first.named),
         tuple(dict.fromkeys(first.references)),
         tuple(dict.fromkeys(first.warnings)),
     )
@@ -137,6 +138,7 @@ class _Pickler(dill.Pickler):  # type: ignore[misc]  # dill has no types
         self.trail = Trail(settings.name)
         self.values: dict[str, CapturedValue] = {}
         self.modules: dict[str, str] = {}
+        self.named: list[Any] = []
         self.references: list[Reference] = []
         self.warnings: list[str] = []
         self.missing: dict[str, str] = {}
@@ -333,6 +335,10 @@ class _Pickler(dill.Pickler):  # type: ignore[misc]  # dill has no types
             self._shared[id(function.__globals__)] = found
         return found
 
+    def is_namespace(self, obj: dict[Any, Any]) -> bool:
+        """Tell whether a dict is the globals of a function that goes by value."""
+        return id(obj) in self._shared
+
     def globals_used(self, function: types.FunctionType) -> Globals:
         """Collect the globals that a function's code uses, and note what it imports."""
         names = names_of(function.__code__)
@@ -346,11 +352,11 @@ class _Pickler(dill.Pickler):  # type: ignore[misc]  # dill has no types
             if value is not NOT_FOUND:
                 used[name] = value
             elif not self._needs_no_value(function, name, names):
-                self.missing.setdefault(name, function.__qualname__)
+                self.missing.setdefault(name, shown_name(function))
         used.update(_submodules(used, names.chains))
         if "globals" in names.loaded and "globals" not in used:
             self.warnings.append(
-                f"`{function.__qualname__}` calls globals(): only names that its code spells out"
+                f"`{shown_name(function)}` calls globals(): only names that its code spells out"
                 " go along"
             )
         return used
@@ -359,7 +365,7 @@ class _Pickler(dill.Pickler):  # type: ignore[misc]  # dill has no types
         value = function.__globals__.get(name, NOT_FOUND)
         if name == "__file__" and isinstance(value, str):
             self.warnings.append(
-                f"`{function.__qualname__}` uses __file__, which is only the file's name there;"
+                f"`{shown_name(function)}` uses __file__, which is only the file's name there;"
                 " files beside it go along if it is in a package"
             )
             return relative_file(value, self.settings.root)
@@ -389,7 +395,7 @@ class _Pickler(dill.Pickler):  # type: ignore[misc]  # dill has no types
             if each.level:
                 base = package[: len(package) - each.level + 1]
                 module = ".".join([*base, *([module] if module else [])])
-            why = f"`{function.__qualname__}` imports {module}"
+            why = f"`{shown_name(function)}` imports {module}"
             self.need(module, why)
             for part in each.names:
                 if part != "*":

@@ -1,0 +1,127 @@
+"""Which other remote functions a function calls, where its code is packed and not pickled.
+
+The code of packed modules is imported where the function runs; the proxies that it uses are found by
+following the names in its code through the user's own functions and classes.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import types
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from away.capture.bytecode import names_of
+from away.capture.callables import home
+from away.capture.modules import is_local
+from away.capture.values import Reference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Found", "find"]
+
+# A table of more entries is data, not a table of functions.
+_MOST_ENTRIES = 1_000
+
+_MAKERS = frozenset(
+    {"faas_function", "faas_function_with_protocol", "mirror_in_faas", "publish", "RemoteFunction",
+     "sync_from_name", "async_from_name", "sync_from_faas_str", "async_from_faas_str",
+     "sync_from_name_with_protocol", "async_from_name_with_protocol"}
+)  # fmt: skip
+
+
+class Found:
+    """What was found: the references, and whether one is only defined further down its module."""
+
+    def __init__(self) -> None:
+        self.references: dict[Reference, None] = {}
+        self.later = False
+
+
+def find(objects: Iterable[Any], own: Any = None) -> Found:
+    """Follow the code of functions and classes to the remote functions that they use.
+
+    Args:
+        objects: Functions, classes and modules' attributes to begin with.
+        own: The function that is captured, whose own proxy is no reference.
+    """
+    found = Found()
+    seen: set[int] = set()
+    waiting = list(objects)
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        if hasattr(type(each), "__away_reference__"):
+            original = getattr(each, "__away_original__", None)
+            if (reference := each.__away_reference__()) and (
+                original is None or original is not own
+            ):
+                found.references[Reference(*reference)] = None
+        elif isinstance(each, types.FunctionType):
+            waiting += _used_by(each, found)
+        else:
+            waiting += _inside(each)
+    return found
+
+
+def _inside(obj: Any) -> list[Any]:
+    """List what is reached through an object that is no function."""
+    if isinstance(obj, functools.partial):
+        return [obj.func, *obj.args, *obj.keywords.values()]
+    if isinstance(obj, types.MethodType | staticmethod | classmethod):
+        return [obj.__func__]
+    if isinstance(obj, property):
+        return [obj.fget, obj.fset]
+    if isinstance(obj, dict | list | tuple | set | frozenset) and len(obj) <= _MOST_ENTRIES:
+        return list(obj.values() if isinstance(obj, dict) else obj)
+    cls = obj if isinstance(obj, type) else type(obj)
+    if cls.__module__ != "builtins" and (cls.__module__ == "__main__" or is_local(cls.__module__)):
+        return [value for base in cls.__mro__[:-1] for value in vars(base).values()]
+    wrapped = getattr(obj, "__wrapped__", None) if callable(obj) else None
+    return [] if wrapped is None else [wrapped]
+
+
+def _used_by(function: types.FunctionType, found: Found) -> list[Any]:
+    """List the values of the globals and variables that a function of the user's uses."""
+    module = home(function)
+    if module is not None and module.__name__ != "__main__" and not is_local(module.__name__):
+        return []
+    names = names_of(function.__code__)
+    used: list[Any] = []
+    for name in names.loaded:
+        if name in function.__globals__:
+            used.append(function.__globals__[name])
+        elif module is not None and not found.later:
+            found.later = _is_made_later(module, name)
+    for chain in names.chains:
+        first, *rest = chain.split(".")
+        value = function.__globals__.get(first)
+        while rest and isinstance(value, types.ModuleType):
+            value = getattr(value, rest.pop(0), None)
+        used.append(value)
+    for cell in function.__closure__ or ():
+        try:
+            used.append(cell.cell_contents)
+        except ValueError:
+            continue
+    return [*used, *vars(function).values()]
+
+
+def _is_made_later(module: types.ModuleType, name: str) -> bool:
+    """Tell whether a module that is still being run will make a remote function of that name."""
+    try:
+        body = ast.parse(Path(module.__file__ or "").read_bytes()).body
+    except (OSError, SyntaxError, ValueError):
+        return False
+    for statement in body:
+        targets = [getattr(each, "id", None) for each in getattr(statement, "targets", [])]
+        if getattr(statement, "name", None) != name and name not in targets:
+            continue
+        words = {getattr(node, "attr", getattr(node, "id", None)) for node in ast.walk(statement)}
+        if not words.isdisjoint(_MAKERS):
+            return True
+    return False

@@ -7,17 +7,17 @@ slow to import are imported by the command that needs them, so that ``away --hel
 
 from __future__ import annotations
 
-import json
+import io
 import os
 import re
-import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 import click
 
-from away.declarations import FileFailed, Usage, publications, read_target
+from away.arguments import Usage, read_arguments, read_moment, read_secret, read_target
+from away.declarations import FileFailed, publications
 from away.exceptions import (
     AnswerLost,
     AuthenticationRefused,
@@ -80,6 +80,21 @@ _CODES: tuple[tuple[tuple[type[BaseException], ...], int], ...] = (
 )
 
 
+class PipeClosed(Exception):
+    """Nobody reads what is printed any more; under this name click leaves it to us."""
+
+
+class Commands(click.Group):
+    """The group of all commands."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run a command; click's own answer to a closed pipe is the code of a refusal."""
+        try:
+            return super().invoke(context)
+        except BrokenPipeError as error:
+            raise PipeClosed from error
+
+
 class RemoteFailure(Exception):
     """An exception that the remote function raised, in words for a person."""
 
@@ -91,6 +106,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command, say in one line what went wrong, and return the exit code."""
+    if sys.stdout is None:  # closed by whoever started us
+        sys.stdout = io.TextIOWrapper(io.BytesIO())
     for stream in (sys.stdout, sys.stderr):
         # A terminal of another encoding shows an escape for what it lacks, never a traceback.
         if hasattr(stream, "reconfigure"):
@@ -101,7 +118,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         return ended if isinstance(ended, int) else 0
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except BrokenPipeError:
+    except (PipeClosed, BrokenPipeError):
         # Else the interpreter complains as it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
@@ -159,7 +176,9 @@ def _connect(gateway: str) -> FaasConnection:
     return FaasConnection.named(gateway)
 
 
-@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="away", message="%(prog)s %(version)s")
 def app() -> None:
     """Call, publish and manage OpenFaaS functions.
@@ -298,7 +317,7 @@ def call(
     ARGUMENTS are JSON values by position, and NAME=JSON by keyword. A single - takes all of
     standard input as one text, and so does input that is piped in when no arguments are given.
     """
-    args, kwargs = _arguments(arguments)
+    args, kwargs = read_arguments(arguments)
     function = _callable(_connect(gateway), name)
     if timeout is not None:
         function = function.options(timeout=timeout)
@@ -328,47 +347,6 @@ def _callable(connection: FaasConnection, name: str) -> RemoteFunction[..., Any]
         return RemoteFunction(connection, name)
     function.kind = "generator" if "generator" in function.kind else "sync"
     return function
-
-
-def _arguments(given: tuple[str, ...]) -> tuple[list[Any], dict[str, Any]]:
-    """Read a call's arguments from the command line and standard input."""
-    if given == ("-",) or (not given and _is_piped()):
-        data = sys.stdin.buffer.read()
-        try:
-            text: str | bytes = data.decode()
-        except UnicodeDecodeError:
-            text = data
-        return ([text] if given or text else []), {}
-    args: list[Any] = []
-    kwargs: dict[str, Any] = {}
-    for each in given:
-        keyword, separator, value = each.partition("=")
-        if not (separator and keyword.isidentifier()):
-            if kwargs:
-                raise Usage(f"the argument {each!r} stands after a keyword; put it before them")
-            args.append(_json_value(each))
-        elif keyword in kwargs:
-            raise Usage(f"the keyword {keyword!r} is given twice")
-        else:
-            kwargs[keyword] = _json_value(value)
-    return args, kwargs
-
-
-def _json_value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        quoted = json.dumps(text, ensure_ascii=False)
-        raise Usage(f"the argument {text!r} is not JSON; a text is written '{quoted}'") from None
-
-
-def _is_piped() -> bool:
-    """Tell whether input was given: a pipe or a file, not a terminal and not /dev/null."""
-    try:
-        mode = os.fstat(sys.stdin.fileno()).st_mode
-    except (AttributeError, OSError, ValueError):
-        return False  # closed
-    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
 
 
 def _print_result(result: Any, as_json: bool) -> None:
@@ -413,30 +391,12 @@ def logs(
     lines: Iterable[LogLine]
     if follow:
         lines = connection.logs(
-            found, tail=tail, since=_moment(since), follow=True, timeout=FOLLOW_SECONDS
+            found, tail=tail, since=read_moment(since), follow=True, timeout=FOLLOW_SECONDS
         )
     else:
-        lines = connection.logs(found, tail=tail, since=_moment(since))
+        lines = connection.logs(found, tail=tail, since=read_moment(since))
     for each in lines:
         line(json_text(each._asdict()) if as_json else f"{each.timestamp} {each.text.rstrip()}")
-
-
-def _moment(since: str | None) -> Any:
-    """Read a time: so long ago (10m), or a date with or without a time (UTC)."""
-    import datetime as dt
-
-    if since is None:
-        return None
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    ago = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", since)
-    if ago:
-        seconds = float(ago[1]) * units[ago[2]]
-        return dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds)
-    try:
-        moment = dt.datetime.fromisoformat(since)
-    except ValueError:
-        raise Usage(f"--since {since!r} is neither such as 10m or 2h nor a date") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
 # ---------------------------------------------------------------- publishing
@@ -512,7 +472,7 @@ def _value_options(command: Callable[P, R]) -> Callable[P, R]:
 def create_secret(name: str, from_file: Path | None, keep_newline: bool, gateway: str) -> None:
     """Create a secret; its value comes from standard input or a file."""
     connection = _connect(gateway)
-    connection.create_secret(name, _value(name, from_file, keep_newline))
+    connection.create_secret(name, read_secret(name, from_file, keep_newline=keep_newline))
     line(f"created the secret {name} on {connection.url}")
 
 
@@ -523,7 +483,7 @@ def create_secret(name: str, from_file: Path | None, keep_newline: bool, gateway
 def update_secret(name: str, from_file: Path | None, keep_newline: bool, gateway: str) -> None:
     """Replace a secret's value by one from standard input or a file."""
     connection = _connect(gateway)
-    connection.update_secret(name, _value(name, from_file, keep_newline))
+    connection.update_secret(name, read_secret(name, from_file, keep_newline=keep_newline))
     line(f"updated the secret {name} on {connection.url}")
 
 
@@ -535,24 +495,6 @@ def remove_secret(name: str, gateway: str) -> None:
     connection = _connect(gateway)
     connection.remove_secret(name)
     line(f"removed the secret {name} from {connection.url}")
-
-
-def _value(name: str, from_file: Path | None, keep_newline: bool) -> str:
-    if from_file is not None:
-        data = from_file.read_bytes()
-    elif sys.stdin.isatty():
-        data = str(click.prompt(f"value of {name}", hide_input=True, err=True)).encode()
-    else:
-        data = sys.stdin.buffer.read()
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        raise Usage(f"the value of the secret {name!r} is not UTF-8 text") from None
-    if not keep_newline:
-        text = text.removesuffix("\n").removesuffix("\r")
-    if not text:
-        raise Usage(f"the value of the secret {name!r} is empty; pipe it in or name --from-file")
-    return text
 
 
 # ---------------------------------------------------------------- the embedded gateway

@@ -11,44 +11,23 @@ import importlib.util
 import os
 import sys
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from away.arguments import Usage
 from away.exceptions import AwayError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from types import ModuleType
 
     from away.connection import FaasConnection
 
-__all__ = ["FileFailed", "Usage", "publications", "read_target"]
-
-
-class Usage(Exception):
-    """A command that was not written as it must be; the text says how it is."""
+__all__ = ["FileFailed", "publications"]
 
 
 class FileFailed(Exception):
     """A user's file raised as it was imported; the text says where and what."""
-
-
-def read_target(target: str) -> tuple[Path, str]:
-    """Read ``FILE[:FUNCTION]``.
-
-    Returns:
-        The file's full path, and the function's name or an empty string.
-
-    Raises:
-        Usage: There is no such file.
-    """
-    file, separator, function = target.rpartition(":")
-    if not (separator and function.isidentifier()):
-        file, function = target, ""
-    path = Path(file)
-    if not path.is_file():
-        raise Usage(f"there is no file {file!r}")
-    return path.resolve(), function
 
 
 def publications(path: Path, function: str, at: FaasConnection | None) -> list[Callable[..., Any]]:

@@ -23,6 +23,7 @@ LEVELS = {
     "away.connection": 2,
     "away.capture": 2,
     "away.requirements": 2,
+    "away.calls": 2,
     "away.functions": 3,
     "away.publish": 3,
     "away.builder": 4,
@@ -30,6 +31,7 @@ LEVELS = {
     "away.remote": 5,
     "away.cli": 5,
     "away.terminal": 5,
+    "away.arguments": 5,
     "away.declarations": 5,
     "away.__main__": 5,
 }
@@ -37,7 +39,8 @@ LEVELS = {
 ALSO = {
     "away.names": {"away.exceptions"},
     "away.capture": {"away.requirements"},
-    "away.cli": {"away.declarations", "away.terminal"},
+    "away.cli": {"away.arguments", "away.declarations", "away.terminal"},
+    "away.declarations": {"away.arguments"},
     "away.__main__": {"away.cli"},
 }
 # Beside the levels: what each may import, late or not. Nothing of the gateway's knows the client,
@@ -62,7 +65,7 @@ BESIDE = {
 }
 # What others may import of a room beside the levels.
 OPEN = {
-    "away.gateway.announcement": {"away.config"},
+    "away.gateway.announcement": {"away.config", "away.cli"},
     "away.gateway": {"away.cli"},
     "away.secrets": {"away.runtime"},
 }
@@ -174,11 +177,18 @@ def test_no_modules_import_each_other_in_a_ring():
 
 
 def test_files_inside_a_folder_do_not_import_its_public_face():
+    # A face that gathers nothing from its files, such as a seam that they fill, closes no ring.
+    faces = {
+        module.removesuffix(".__init__")
+        for module in MODULES
+        if module.endswith(".__init__")
+        and any(name.startswith(module.removesuffix("__init__")) for name, _ in imports_of(module))
+    }
     wrong = [
         f"{MODULES[module]}:{line} imports {imported}"
         for module in MODULES
         if not module.endswith((".__init__", ".__main__")) and module.count(".") > 1
         for imported, line in imports_of(module)
-        if imported == module.rpartition(".")[0]
+        if imported == module.rpartition(".")[0] and imported in faces
     ]
     assert not wrong

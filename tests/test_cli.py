@@ -1,0 +1,529 @@
+"""The command line: what it prints, where, and with which code it ends."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import away.gateway
+from away import cli, exceptions, terminal
+from tests.listing_gateway import PASSWORD, Gateway, published
+
+AWAY = [sys.executable, "-W", "error", "-m", "away"]
+HOSTILE = "\x1b]0;taken over\x07\x1b[31m\u202e[red]"
+
+
+@pytest.fixture(scope="module")
+def embedded():
+    with away.gateway.run(announce=False) as faas:
+        for name, command in {"cat": "cat", "upper": "tr a-z A-Z", "fail": "false"}.items():
+            faas.deploy({"service": name, "image": "process", "envProcess": command})
+        yield faas
+
+
+@pytest.fixture
+def shop(embedded, own_environment, monkeypatch):
+    """Let the embedded gateway be the configured gateways `shop` and `default`."""
+    for name in ("SHOP", "DEFAULT"):
+        monkeypatch.setenv(f"AWAY_GATEWAY_{name}_URL", embedded.url)
+        monkeypatch.setenv(f"AWAY_GATEWAY_{name}_PASSWORD", embedded.password)
+    return embedded
+
+
+@pytest.fixture
+def listing(own_environment, monkeypatch):
+    gateway = Gateway()
+    monkeypatch.setenv("AWAY_GATEWAY_DEFAULT_URL", gateway.url)
+    monkeypatch.setenv("AWAY_GATEWAY_DEFAULT_PASSWORD", PASSWORD)
+    yield gateway
+    gateway.close()
+
+
+@pytest.fixture
+def run(capfdbinary):
+    """Run a command in this process; what it printed comes as text."""
+
+    def run(*words):
+        code = cli.run(words)
+        out, err = capfdbinary.readouterr()
+        return code, out.decode(), err.decode()
+
+    return run
+
+
+def away_command(*words, stdin=b"", **options):
+    """Run a command in a process of its own."""
+    ran = subprocess.run([*AWAY, *words], input=stdin, capture_output=True, **options)
+    return ran.returncode, ran.stdout, ran.stderr.decode()
+
+
+# ---------------------------------------------------------------- functions
+
+
+def test_a_list_is_lines_with_tabs_in_a_pipe(listing, run):
+    listing.functions = [
+        {"name": "cat", "replicas": 1, "invocationCount": 3},
+        published("sum-two", parameters=("a", "b")),
+        published("later", kind="async"),
+    ]
+    assert run("list") == (
+        0,
+        "cat\t\t0/1\t3\nlater\tasync later(n: int) -> int\t0/0\t0\n"
+        "sum-two\tsum_two(a: int, b: int) -> int\t0/0\t0\n",
+        "",
+    )
+
+
+def test_a_list_is_json_for_scripts(listing, run):
+    listing.functions = [published("fib", doc="Give it."), {"name": "cat"}]
+    code, out, _ = run("list", "--json")
+    cat, fib = json.loads(out)
+    assert code == 0
+    assert (cat["name"], cat["signature"], cat["kind"]) == ("cat", None, None)
+    assert (fib["signature"], fib["doc"]) == ("fib(n: int) -> int", "Give it.")
+    assert "away.signature" not in fib["annotations"]
+
+
+def test_describe_shows_signature_and_docstring(shop, run):
+    code, out, _ = run("describe", "cat")
+    assert code == 0
+    assert out.startswith("cat\n")
+    assert "image: process" in out
+    assert json.loads(run("describe", "cat", "--json")[1])["name"] == "cat"
+
+
+@pytest.mark.parametrize(
+    ("words", "printed"),
+    [
+        (['"text"'], "text\n"),
+        (["[1, 2]"], "[1, 2]\n"),
+        (["-5"], "-5\n"),
+        (["--", "-5"], "-5\n"),
+        (['{"a": null}'], '{"a": null}\n'),
+        (['"text"', "--json"], '"text"\n'),
+        ([], ""),
+    ],
+)
+def test_call_takes_json_and_prints_what_comes_back(words, printed, shop, run):
+    code, out, err = run("call", "cat", *words)
+    assert (code, out, err) == (0, printed, "")
+
+
+@pytest.mark.parametrize("words", [["-"], []])
+def test_call_takes_text_on_standard_input(words, shop):
+    assert away_command("call", "upper", *words, stdin=b"hello\n") == (0, b"HELLO\n", "")
+
+
+def test_call_takes_bytes_on_standard_input(shop):
+    data = bytes(range(256))
+    assert away_command("call", "cat", "-", stdin=data)[:2] == (0, data)
+
+
+def test_a_closed_or_empty_standard_input_is_no_argument(shop):
+    assert away_command("call", "cat", stdin=b"")[:2] == (0, b"")
+    ran = subprocess.run([*AWAY, "call", "cat"], stdin=subprocess.DEVNULL, capture_output=True)
+    assert (ran.returncode, ran.stdout) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["hello"], """the argument 'hello' is not JSON; a text is written '"hello"'"""),
+        (["x=hello"], """the argument 'hello' is not JSON"""),
+        (["x=1", "2"], "the argument '2' stands after a keyword; put it before them"),
+        (["x=1", "x=2"], "the keyword 'x' is given twice"),
+        (["[" * 100_000], "is not JSON"),
+        (["1", "2"], "pack_args"),
+    ],
+)
+def test_arguments_that_cannot_be_sent_are_refused(words, says, shop, run):
+    code, out, err = run("call", "cat", *words)
+    assert (code, out) == (2 if "pack_args" not in says else code, "")
+    assert code != 0
+    assert says in err
+
+
+# ---------------------------------------------------------------- errors and exit codes
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (exceptions.GatewayError("x"), 1),
+        (exceptions.PublishFailed("x"), 1),
+        (exceptions.RemoteError("x"), 1),
+        (ZeroDivisionError("x"), 1),
+        (exceptions.ConfigError("x"), 2),
+        (exceptions.UnknownGateway("x"), 2),
+        (exceptions.CannotTravel("x"), 2),
+        (exceptions.NameRefused("x"), 2),
+        (exceptions.GatewayUnreachable("x"), 3),
+        (exceptions.AuthenticationRefused("x"), 4),
+        (exceptions.FunctionNotFound("x"), 5),
+        (exceptions.CallTimedOut("x"), 6),
+        (exceptions.AnswerLost("x"), 6),
+    ],
+)
+def test_an_error_has_its_exit_code(error, code):
+    assert cli.exit_code(error) == code
+
+
+def test_the_help_lists_commands_and_exit_codes(run):
+    code, out, _ = run("--help")
+    assert code == 0
+    for word in (
+        "up",
+        "gateways",
+        "list",
+        "describe",
+        "call",
+        "publish",
+        "remove",
+        "logs",
+        "secrets",
+    ):
+        assert re.search(rf"^  {word} ", out, re.MULTILINE)
+    for number in ("0", "1", "2", "3", "4", "5", "6", "130"):
+        assert re.search(rf"^    {number} ", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["frob"], 2, "No such command 'frob'; see away --help"),
+        (["call"], 2, "Missing argument 'NAME'; see away call --help"),
+        (["list", "--frob"], 2, "No such option"),
+        (["list", "-g", "nogw"], 2, "no gateway is called 'nogw'"),
+        (["list", "-g", "http://a:b@c/"], 2, "has no '@'"),
+        (["list", "-g", "http://127.0.0.1:1"], 3, "127.0.0.1:1"),
+        (["describe", "cot"], 5, "has no function 'cot'"),
+        (["call", "cot"], 5, "has no function 'cot'"),
+        (["remove", "cot"], 5, "has no function 'cot'"),
+        (["logs", "cot"], 5, "has no function 'cot'"),
+        (["logs", "cat", "--since", "yesterday"], 2, "--since 'yesterday'"),
+        (["call", "fail", "1"], 1, "fail"),
+        (["secrets", "remove", "nope"], 1, "nope"),
+        (["publish", "nofile.py"], 2, "there is no file 'nofile.py'"),
+    ],
+)
+def test_an_error_is_one_line_on_stderr(words, code, says, shop, run):
+    if words[-1] == "http://127.0.0.1:1":
+        words = [*words, "--json"]
+    got, out, err = run(*words)
+    assert (got, out) == (code, "")
+    assert says in err
+    assert err.startswith("away: ")
+    assert err.count("\n") == 1
+    assert shop.password not in err
+
+
+def test_without_a_running_gateway_local_tells_how_to_start_one(own_environment):
+    code, out, err = away_command("list", "-g", "local")
+    assert (code, out) == (2, b"")
+    assert "start one with 'away up'" in err
+
+
+def test_a_wrong_password_is_code_4(shop, run, monkeypatch):
+    monkeypatch.setenv("AWAY_GATEWAY_SHOP_PASSWORD", "wrong-one")
+    code, _, err = run("list", "-g", "shop")
+    assert code == 4
+    assert "wrong-one" not in err
+
+
+def test_a_function_is_called_without_a_login_where_the_gateway_asks_for_none(
+    shop, run, monkeypatch
+):
+    monkeypatch.setenv("AWAY_GATEWAY_SHOP_PASSWORD", "wrong-one")
+    assert run("call", "cat", '"hello"', "-g", "shop")[:2] == (0, "hello\n")
+
+
+def test_away_debug_shows_the_traceback(shop, run, monkeypatch):
+    monkeypatch.setenv("AWAY_DEBUG", "1")
+    code, _, err = run("describe", "cot")
+    assert code == 5
+    assert "Traceback (most recent call last)" in err
+    assert shop.password not in err
+
+
+def test_a_pipe_that_nobody_reads_ends_the_command_quietly(listing):
+    listing.functions = [{"name": f"f{number}"} for number in range(5000)]
+    process = subprocess.Popen([*AWAY, "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    error = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(), error) == (cli.PIPE_CLOSED, b"")
+
+
+def test_a_closed_standard_output_is_no_crash(listing):
+    ran = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *AWAY, "list"], capture_output=True, text=True
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_control_c_is_code_130(listing):
+    listing.seconds = 5.0
+    process = subprocess.Popen([*AWAY, "list"], stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    while not listing.asked:
+        select.select([], [], [], 0.01)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate()
+    assert process.returncode == 130
+    assert b"Traceback" not in error
+
+
+# ---------------------------------------------------------------- terminals
+
+
+def on_a_terminal(*words):
+    """Run a command on a pseudo-terminal and return what a person would get."""
+    main, side = pty.openpty()
+    process = subprocess.Popen(
+        [*AWAY, *words], stdin=side, stdout=side, stderr=side, env={**os.environ, "COLUMNS": "200"}
+    )
+    os.close(side)
+    printed = b""
+    try:
+        while True:
+            piece = os.read(main, 65536)
+            if not piece:
+                break
+            printed += piece
+    except OSError:  # the other end is closed
+        pass
+    finally:
+        os.close(main)
+    process.wait()
+    return printed.decode()
+
+
+@pytest.mark.parametrize(
+    "words", [["list"], ["describe", "fib"], ["list", "--json"], ["logs", "fib"]]
+)
+def test_others_data_never_steers_a_terminal(words, listing):
+    function = published("fib", doc=f"Doc {HOSTILE}", image=HOSTILE, labels={HOSTILE: HOSTILE})
+    listing.functions = [function, {"name": HOSTILE}]
+    if words[0] != "list":
+        body = json.dumps(function)
+        if words[0] == "logs":
+            body = json.dumps({"name": "fib", "text": HOSTILE, "timestamp": HOSTILE})
+        listing.answer = (200, {}, body.encode())
+    printed = on_a_terminal(*words)
+    assert "fib" in printed or words[0] == "logs"
+    for harmful in ("\x1b]0", "\x07", "\x1b[31m", "\u202e"):
+        assert harmful not in printed
+
+
+def test_an_answer_never_steers_a_terminal_and_passes_a_pipe_unchanged(shop):
+    argument = json.dumps(HOSTILE)
+    printed = on_a_terminal("call", "cat", argument)
+    assert "taken over" in printed
+    assert "\x1b" not in printed
+    assert away_command("call", "cat", argument)[1].decode() == HOSTILE + "\n"
+
+
+def test_a_terminal_gets_a_table_with_titles(listing):
+    listing.functions = [published("fib")]
+    printed = on_a_terminal("list")
+    assert "signature" in printed
+    assert "fib(n: int) -> int" in printed
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ((1, {2}), "[1, [2]]"),
+        ({"a", "b"}, '["a", "b"]'),
+        (b"\x00", '"AA=="'),
+        (dt.date(2020, 1, 2), '"2020-01-02"'),
+        (float("nan"), "null"),
+        (float("inf"), "null"),
+        ({1: 2, "a": 3}, '{"1": 2, "a": 3}'),
+        ("\x1b", '"\\u001b"'),
+        (10**30, "1" + "0" * 30),
+        (object, "\"<class 'object'>\""),
+    ],
+)
+def test_values_beyond_json_become_the_nearest_of_it(value, text):
+    assert terminal.json_text(value) == text
+
+
+# ---------------------------------------------------------------- gateways, secrets, removing
+
+
+def test_gateways_are_listed_with_origins_and_without_secrets(shop, run):
+    code, out, _ = run("gateways")
+    assert code == 0
+    assert f"shop\turl\t{shop.url}\tenvironment AWAY_GATEWAY_SHOP_URL" in out
+    assert "shop\tpassword\t•••\t" in out
+    code, text, _ = run("gateways", "--json")
+    found = {each["name"]: each for each in json.loads(text)}
+    assert found["shop"]["url"] == shop.url
+    assert "AWAY_GATEWAY_SHOP_PASSWORD" in found["shop"]["origins"]["password"]
+    assert shop.password not in out + text
+
+
+def test_a_secret_comes_from_standard_input_or_a_file(shop, run, tmp_path):
+    file = tmp_path / "value"
+    file.write_text("from a file\n")
+    assert away_command("secrets", "create", "token", stdin=b"hush\n")[0] == 0
+    assert run("secrets", "create", "other", "--from-file", str(file))[0] == 0
+    assert run("secrets", "list")[1].split() == ["other", "token"]
+    assert away_command("secrets", "update", "token", stdin=b"new")[0] == 0
+    assert json.loads(run("secrets", "list", "--json")[1]) == [{"name": "other"}, {"name": "token"}]
+    for name in ("other", "token"):
+        code, out, _ = run("secrets", "remove", name)
+        assert (code, out) == (0, f"removed the secret {name} from {shop.url}\n")
+    assert run("secrets", "list")[1] == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin", "says"),
+    [
+        (["token"], b"", "is empty"),
+        (["token"], b"\xff\xfe", "is not UTF-8"),
+        (["token", "hush"], b"", "unexpected extra argument"),
+    ],
+)
+def test_a_secret_without_a_value_is_refused(words, stdin, says, shop):
+    code, out, err = away_command("secrets", "create", *words, stdin=stdin)
+    assert (code, out) == (2, b"")
+    assert says in err
+
+
+def test_remove_takes_several_names(shop, run):
+    for name in ("gone-one", "gone-two"):
+        shop.deploy({"service": name, "image": "process", "envProcess": "cat"})
+    code, out, _ = run("remove", "gone_one", "gone-two")
+    assert (code, out) == (
+        0,
+        f"removed gone-one from {shop.url}\nremoved gone-two from {shop.url}\n",
+    )
+
+
+def test_logs_are_printed_line_by_line(listing, run):
+    entry = {"name": "fib", "instance": "1", "timestamp": "2024-01-02T03:04:05Z", "text": "hi\n"}
+    listing.answer = (200, {}, json.dumps(entry).encode() + b"\n")
+    code, out, _ = run("logs", "fib", "--tail", "1", "--since", "10m")
+    assert (code, out) == (0, "2024-01-02T03:04:05Z hi\n")
+    code, out, _ = run("logs", "fib", "--json")
+    assert json.loads(out)["text"].strip() == "hi"
+
+
+# ---------------------------------------------------------------- publishing a file
+
+
+def publish_file(folder, text, target="shop.py", *words):
+    (folder / "shop.py").write_text(text)
+    return away_command("publish", target, *words, cwd=folder)
+
+
+DECORATED = """
+from away import FaasConnection, builder
+
+faas = FaasConnection.named("shop")
+
+@builder.publish(faas)
+def add_up(a: int, b: int = 1) -> int:
+    return a + b
+
+@builder.publish(faas, name="café".replace("é", "e"))
+def café():
+    return "☕"
+
+def plain(a):
+    return a
+
+if __name__ == "__main__":
+    raise AssertionError("the file ran")
+"""
+
+
+@pytest.mark.slow
+def test_publish_publishes_what_a_file_decorates_once(shop, tmp_path, run):
+    code, out, err = publish_file(tmp_path, DECORATED)
+    assert (code, out.decode().splitlines()) == (0, ["created add-up", "created cafe"]), err
+    assert run("call", "add_up", "2", "b=3", "-g", "shop")[1] == "5\n"
+    assert run("call", "cafe", "-g", "shop")[1] == "☕\n"
+    code, out, _ = publish_file(tmp_path, DECORATED, "shop.py:add_up", "--json")
+    (record,) = json.loads(out)
+    assert (code, record["name"], record["action"]) == (0, "add-up", "unchanged")
+    code, out, _ = publish_file(tmp_path, DECORATED, "shop.py:plain", "-g", "shop", "-q")
+    assert (code, out) == (0, b"created plain\n")
+    assert shop.function("add-up").description.entry == "shop:add_up"
+    code, _, err = run("call", "add_up", "1", "2", "3", "-g", "shop")
+    assert code == 2
+    assert "add_up() takes from 1 to 2 positional arguments but 3 were given" in err
+    code, _, err = run("call", "add_up", "null", "-g", "shop")
+    assert code == 1
+    assert err.startswith("away: add_up raised TypeError: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "code", "says"),
+    [
+        ("x = 1\n", "shop.py", 2, "decorates no function"),
+        ("def fib(): pass\n", "shop.py:fab", 2, "has no function 'fab'; did you mean 'fib'?"),
+        ("x = 1\n1 / 0\n", "shop.py", 1, "shop.py:2: ZeroDivisionError: division by zero"),
+        ("def f(:\n", "shop.py", 1, "shop.py:1: SyntaxError"),
+        ("import sys; sys.exit()\n", "shop.py", 2, "if __name__ == '__main__'"),
+    ],
+)
+def test_a_file_that_cannot_be_published_is_said_in_one_line(text, target, code, says, tmp_path):
+    got, out, err = publish_file(tmp_path, text, target)
+    assert (got, out) == (code, b"")
+    assert says in err
+    assert err.count("\n") == 1
+
+
+# ---------------------------------------------------------------- the embedded gateway
+
+
+def test_up_says_where_it_is_and_never_the_password(tmp_path, own_environment):
+    password = tmp_path / "password"
+    password.write_text("a-password-of-ours\n")
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "away",
+            "up",
+            "--state",
+            str(tmp_path / "state"),
+            "--password-file",
+            str(password),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    timer = threading.Timer(60, process.kill)
+    timer.start()
+    try:
+        said = ""
+        while "Ctrl-C" not in said:
+            read = process.stdout.readline()
+            assert read, process.stderr.read()
+            said += read
+        url = re.search(r"gateway: +(http://127\.0\.0\.1:\d+)", said)[1]
+        assert "from away.remote.local import" in said
+        assert str(password) in said
+        assert "a-password-of-ours" not in said
+        code, out, err = away_command("list", "-g", "local", "--json")
+        assert (code, out) == (0, b"[]\n"), err
+        assert away_command("list", "-g", url)[0] == 0
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+        timer.cancel()
+    assert (process.returncode, errors) == (0, "")

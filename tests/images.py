@@ -120,7 +120,7 @@ class Registry:
 
 # A function of a few lines that reads chunked bodies and has every manner that the contract's
 # checks know: X-Reflect, /status/N, /redirect, /stream.
-ECHO = r'''
+ECHO = r"""
 import json, os, re, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
@@ -215,7 +215,7 @@ class Server(ThreadingHTTPServer):
 
 print("echo listens", flush=True)
 Server(("127.0.0.1", int(os.environ.get("PORT", "8080"))), Handler).serve_forever()
-'''
+"""
 
 
 def push_echo(registry: Registry, name: str = "ctr/echo:1") -> str:

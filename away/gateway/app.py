@@ -111,7 +111,7 @@ class App:
         if path == "/":
             return web.Response(status=307, headers={"Location": "/ui/"})
         if path == "/v2" or path.startswith("/v2/"):
-            return await self._to_registry(request)
+            return await self._to_registry(request, path)
         methods, name = self._find(path)
         if methods is None:
             return _closing(request, _error(404, "404 page not found"))
@@ -139,9 +139,9 @@ class App:
     def _admits(self, request: web.BaseRequest) -> bool:
         return self._access.admits(request.headers.get("Authorization"))
 
-    async def _to_registry(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _to_registry(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         if self._admits(request):
-            return await self._registry.handle(request)
+            return await self._registry.handle(request, path)
         response = RegistryError(401, "UNAUTHORIZED", "authentication required").response()
         response.headers["Www-Authenticate"] = 'Basic realm="Restricted"'
         return _closing(request, response)

@@ -80,10 +80,10 @@ class ImageRegistry:
         self._store = store
         self._sessions: dict[str, _Session] = {}
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer a request."""
+    async def handle(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+        """Answer a request, whose path is given unquoted."""
         try:
-            return await self._route(request)
+            return await self._route(request, path)
         except RegistryError as error:
             response = error.response()
             if request.body_exists and not request.content.at_eof():
@@ -96,8 +96,7 @@ class ImageRegistry:
             session.upload.abandon()
         self._sessions.clear()
 
-    async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
-        path = request.path
+    async def _route(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         if path in ("/v2/", "/v2"):
             return _json({})
         for pattern, name in _ROUTES:

@@ -1,0 +1,46 @@
+"""OpenFaaS's contract, as a script of its own checks it, against a function with all three manners."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import away.gateway
+from tests.images import Registry, push_echo
+
+GROUPS = (
+    "answers", "auth", "call", "deploy", "health", "info", "list", "logs", "namespaces", "reflect",
+    "refuse", "secrets", "status",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def checked():
+    """Run every group's checks once; the lines of each check."""
+    # The names that the checks send in Host headers.
+    hosts = ("x", "gw.example")
+    with away.gateway.run(announce=False, allowed_hosts=hosts) as faas:
+        with Registry(faas.url, faas.user, faas.password) as registry:
+            image = push_echo(registry)
+            registry.deploy("echo", image)
+        script = str(Path(__file__).with_name("contract_check.py"))
+        arguments = ["--user", faas.user, "--password", faas.password, "--function", "echo"]
+        arguments += ["--image", image, "--timeout", "30", "--only", ",".join(GROUPS)]
+        done = subprocess.run(
+            [sys.executable, script, faas.url, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+    return done.stdout.splitlines()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_check_of_the_contract_passes_and_none_is_skipped(checked, group):
+    lines = [line for line in checked if f" {group}/" in line]
+    assert lines, checked[-3:]
+    assert [line for line in lines if not line.startswith("ok ")] == []

@@ -80,3 +80,96 @@ def test_what_cannot_travel_is_refused_by_its_variable_and_the_path_to_it(table,
     for words in refused.words:
         assert words in captured["error"]
     assert captured["path"] == refused.path
+
+
+# ------------------------------------------------------------------ the same bytes for the same function
+
+STEADY = """
+import dataclasses, enum, functools
+WORDS = {'delta', 'alpha', 'charlie', 'bravo'}
+FROZEN = frozenset({('a', 1), ('b', 2), None, 3.5, 'text', b'bytes'})
+class Colour(enum.Enum):
+    RED = 1
+    BLUE = 2
+TONES = {Colour.RED, Colour.BLUE}
+@dataclasses.dataclass
+class Item:
+    name: str
+    tags: set = dataclasses.field(default_factory=set)
+    def double(self):
+        self.one, self.two, self.three = 1, 2, 3
+        return Item(self.name * 2)
+KINDS = {Item, Colour}
+def helper(v): return v in {'x', 'y', 'z'}
+@functools.lru_cache
+def function(v=('a', 'b')):
+    class Inner:
+        def set(self): self.a, self.b, self.c, self.d = 1, 2, 3, 4
+    return [sorted(WORDS), FROZEN, TONES, Item('a').double(), helper(v), KINDS, Inner]
+from away.capture import capture
+c = capture(function)
+import hashlib
+print(c.identity, hashlib.sha256(c.payload).hexdigest(), c.entry)
+"""
+
+
+def test_hash_seeds_change_nothing(tmp_path):
+    (tmp_path / "steady.py").write_text(STEADY)
+    lines = {
+        run(tmp_path / "steady.py", env={"PYTHONHASHSEED": seed}) for seed in ("0", "1", "2", "77")
+    }
+    assert len(lines) == 1
+
+
+def test_a_function_that_only_moved_keeps_its_identity_but_true_line_numbers(tmp_path):
+    (tmp_path / "steady.py").write_text(STEADY)
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "moved" / "steady.py").write_text("# one\n\n\n# more\n" + STEADY)
+    here, there = run(tmp_path / "steady.py").split(), run(tmp_path / "moved/steady.py").split()
+    assert here[0] == there[0]
+    assert here[1] != there[1]
+    assert here[2] == there[2] == "steady:function"
+
+
+def test_a_changed_constant_is_another_identity(tmp_path):
+    (tmp_path / "steady.py").write_text(STEADY)
+    first = run(tmp_path / "steady.py").split()[0]
+    (tmp_path / "steady.py").write_text(STEADY.replace("'alpha'", "'alpine'"))
+    assert run(tmp_path / "steady.py").split()[0] != first
+
+
+def test_a_script_is_one_entry_and_one_identity_however_it_is_started(tmp_path):
+    (tmp_path / "steady.py").write_text(STEADY)
+    as_script = run(tmp_path / "steady.py")
+    as_module = run("-m", "steady", cwd=tmp_path, env={"PYTHONPATH": f"{ROOT}:{tmp_path}"})
+    as_worker = run(
+        "-c",
+        f"import runpy; runpy.run_path({str(tmp_path / 'steady.py')!r}, run_name='__mp_main__')",
+    )
+    assert as_script == as_module
+    assert as_script.split()[::2] == as_worker.split()[::2]
+
+
+@pytest.mark.parametrize("way", ["-c", "stdin"])
+def test_without_a_file_the_entry_is_main(way):
+    source = "def f(): return 1\nfrom away.capture import capture\nprint(capture(f).entry)"
+    if way == "-c":
+        assert run("-c", source) == "__main__:f\n"
+    else:
+        done = subprocess.run(
+            [sys.executable, "-"], input=source, capture_output=True, text=True, cwd=ROOT
+        )
+        assert done.stdout == "__main__:f\n", done.stderr
+
+
+def test_two_threads_capture_at_once(tmp_path):
+    (tmp_path / "main.py").write_text(
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from away.capture import capture\n"
+        "N = {'a': [1, 2, 3]}\n"
+        "def helper(a): return N[a]\n"
+        "def function(a): return helper(a)\n"
+        "with ThreadPoolExecutor(8) as pool:\n"
+        "    print(len({c.payload for c in pool.map(capture, [function] * 64)}))\n"
+    )
+    assert run(tmp_path / "main.py") == "1\n"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dis
 import re
+from itertools import pairwise
 from pathlib import PurePath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -108,7 +109,14 @@ def placed(code: CodeType, root: PurePath | None) -> CodeType:
 
 def placeless(code: CodeType) -> CodeType:
     """Return the code as if it stood in line 1 of no file, so that moving it changes nothing."""
-    return code.replace(co_filename="", co_firstlineno=1)
+    constants = list(code.co_consts)
+    if "__firstlineno__" in code.co_names:
+        # From 3.13 a class body notes its line as a constant of its code.
+        steps = [step for step in dis.get_instructions(code) if step.opname not in _NOTHING]
+        for load, store in pairwise(steps):
+            if store.argval == "__firstlineno__" and load.opname == "LOAD_CONST":
+                constants[load.arg or 0] = 1
+    return code.replace(co_filename="", co_firstlineno=1, co_consts=tuple(constants))
 
 
 def relative_file(name: str, root: PurePath | None) -> str:

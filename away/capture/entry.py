@@ -45,7 +45,7 @@ def _script_name(namespace: dict[str, Any]) -> str:
         return name
     file = namespace.get("__file__")
     # A notebook has a file only in some front ends, and its cells are none of its lines.
-    if isinstance(file, str) and "get_ipython" not in namespace:
+    if isinstance(file, str) and not file.startswith("<") and "get_ipython" not in namespace:
         return Path(file).stem
     return "__main__"
 

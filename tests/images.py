@@ -83,7 +83,7 @@ class Registry:
         *,
         files: dict[str, str | bytes] | None = None,
         command: list[str] | None = None,
-        env: list[str] = [],  # noqa: B006
+        env: list[str] | None = None,
         folder: str = "/",
         on_base: bool = True,
         media_type: str = LAYER,
@@ -97,7 +97,7 @@ class Registry:
         diffs = config["rootfs"]["diff_ids"] if on_base else []
         above = [{"mediaType": media_type, **self.push_blob(repository, each)} for each in layers]
         config["rootfs"]["diff_ids"] = diffs + (diff_ids or [digest_of(each) for each in layers])
-        config["config"] |= {"Cmd": command or [], "Env": env, "WorkingDir": folder}
+        config["config"] |= {"Cmd": command or [], "Env": env or [], "WorkingDir": folder}
         config_bytes = json.dumps(config).encode()
         document = {
             "schemaVersion": 2,

@@ -31,7 +31,8 @@ class Up:
         self.process = subprocess.Popen([sys.executable, "-c", UP, str(state), str(port)])
         until = time.monotonic() + 60
         while (found := read(state)) is None or not answers(found.url):
-            assert time.monotonic() < until and self.process.poll() is None
+            assert time.monotonic() < until
+            assert self.process.poll() is None
             time.sleep(0.02)
         self.url, self.user, self.password = found.url, found.user, found.password
 

@@ -40,7 +40,7 @@ HELD_BYTES = 4096
 # OpenFaaS's upstream_timeout, longer: a laptop's function may be stopped in a debugger.
 ANSWER_SECONDS = 600.0
 # The end of a function is seen by its connections some instants before its warden reports it.
-END_SECONDS = 0.25
+END_SECONDS = 0.5
 EVENT_STREAM = b"text/event-stream"
 
 _DROPPED = frozenset(
@@ -267,15 +267,19 @@ class Call:
                     wire.close()
                 running.pool.keep(wire)
                 return response
-            except BaseException as error:
+            except Broken:
                 wire.close()
-                if not isinstance(error, Broken):
-                    raise
+                # Before the answer ends: the client's next call must not meet what is dying.
                 await running.instance.ended(END_SECONDS)
-                if self._written or not reused or not self._may_repeat(running):
+                if self._written:
+                    return self._cut()
+                if not reused or not self._may_repeat(running):
                     raise
                 # The connection was kept and had been closed by the function meanwhile.
                 raise NotListening from None
+            except BaseException:
+                wire.close()
+                raise
             finally:
                 if upload is not None and not upload.done():
                     self._keeps = False
@@ -340,20 +344,17 @@ class Call:
         write = self._request.writer.write
         self._written = True
         await write(head + (_framed(held, chunked) if held else b""))
-        try:
-            async for piece in pieces:
-                await write(_framed(piece, chunked))
-        except Broken:
-            return self._cut(answer)
+        async for piece in pieces:
+            await write(_framed(piece, chunked))
         if chunked and not answer.bodiless:
             await write(b"0\r\n\r\n")
         return Sent(answer.status, self._keeps)
 
-    def _cut(self, answer: Answer) -> web.StreamResponse:
+    def _cut(self) -> web.StreamResponse:
         """Close the connection without the answer's end, so that it is not taken for whole."""
         if self._request.transport is not None:
             self._request.transport.close()
-        return Sent(answer.status, keeps=False)
+        return Sent(500, keeps=False)
 
     def _answer_head(self, answer: Answer, length: int | None, chunked: bool = False) -> bytes:
         lines = [b"HTTP/1.1 %d %b" % (answer.status, answer.reason.encode("latin-1"))]

@@ -1,0 +1,532 @@
+"""The embedded gateway over its socket: who may speak to it, functions' lives, secrets and logs."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import stat
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import away.gateway
+from away.exceptions import ConfigError
+from away.gateway.deploy_request import Deployment, Refused, read_deployment
+from away.gateway.paths import Malformed, Moved, Target, read_target
+from tests.images import Registry, push_echo
+
+
+@pytest.fixture(scope="module")
+def faas(tmp_path_factory):
+    state = tmp_path_factory.mktemp("gateway") / "state"
+    with away.gateway.run(state=state, announce=False, allowed_hosts=["gw.example"]) as faas:
+        faas.state = state
+        yield faas
+
+
+@pytest.fixture(scope="module")
+def echo(faas):
+    with Registry(faas.url, faas.user, faas.password) as registry:
+        image = push_echo(registry)
+        registry.deploy("echo", image)
+        registry.image = image
+        yield registry
+
+
+@pytest.fixture
+def fresh(echo, request):
+    """Deploy a function for one test; its name."""
+    name = f"f-{abs(hash(request.node.name)) % 10**8}"
+    echo.deploy(name, echo.image)
+    yield name
+    echo.call("DELETE", "/system/functions", json.dumps({"functionName": name}).encode())
+
+
+def lines_of(echo, name, **query):
+    fields = "".join(f"&{key}={value}" for key, value in query.items())
+    _, headers, body = echo.call("GET", f"/system/logs?name={name}{fields}")
+    assert headers["Content-Type"].startswith("text/plain")
+    return [json.loads(line)["text"] for line in body.splitlines()]
+
+
+def until(found, seconds=20):
+    end = time.monotonic() + seconds
+    while not (value := found()):
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.01)
+    return value
+
+
+# Who may speak to it
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/function/echo", "/system/info", "/v2/", "/ui/", "/x"]
+)
+@pytest.mark.parametrize(
+    ("headers", "allowed"),
+    [
+        ({}, True),
+        ({"Host": "localhost:99"}, True),
+        ({"Host": "LOCALHOST."}, True),
+        ({"Host": "[::1]:8080"}, True),
+        ({"Host": "127.9.9.9"}, True),
+        ({"Host": "gw.example:81"}, True),
+        ({"Host": "evil.example"}, False),
+        ({"Host": "localhost.evil.example"}, False),
+        ({"Host": "127.0.0.1.evil.example"}, False),
+        ({"Host": "192.168.1.7"}, False),
+        ({"Host": ""}, False),
+        ({"Origin": "http://evil.example"}, False),
+        ({"Origin": "null"}, False),
+        ({"Origin": "http://127.0.0.1:1"}, False),
+        ({"Origin": "http://localhost:77", "Host": "localhost:77"}, True),
+        ({"Sec-Fetch-Site": "none"}, True),
+        ({"Sec-Fetch-Site": "same-origin"}, True),
+        ({"Sec-Fetch-Site": "same-site"}, False),
+        ({"Sec-Fetch-Site": "cross-site"}, False),
+    ],
+    ids=str,
+)
+def test_other_host_names_origins_and_sites_are_refused_on_every_route(
+    echo, path, headers, allowed
+):
+    status, _, body = echo.call("GET", path, None, headers)
+    if allowed:
+        assert status in (200, 404)
+    else:
+        assert status == 403
+        assert body.endswith(b"\n")
+
+
+def test_a_refused_host_name_is_told_the_way_to_allow_it(echo):
+    _, headers, body = echo.call("GET", "/healthz", None, {"Host": "laptop.lan"})
+    assert headers["Content-Type"].startswith("text/plain")
+    assert b"--allow-host" in body
+    assert b"'laptop.lan'" in body
+
+
+@pytest.mark.parametrize("path", ["/system/functions", "/v2/", "/ui/"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        "", "Basic", "Basic !!", "Bearer {password}", "Basic {user}", "Digest {right}",
+        "Basic {wrong}", "Basic {right}x",
+    ],
+)  # fmt: skip
+def test_only_basic_credentials_that_are_right_open_it(faas, path, given):
+    def encoded(text):
+        return base64.b64encode(text.encode()).decode()
+
+    header = given.format(
+        password=faas.password,
+        user=encoded(faas.user),
+        right=encoded(f"{faas.user}:{faas.password}"),
+        wrong=encoded(f"{faas.user}:{faas.password}x"),
+    )
+    connection = http.client.HTTPConnection(faas.url.removeprefix("http://"), timeout=20)
+    connection.request("GET", path, headers={"Authorization": header} if header else {})
+    answer = connection.getresponse()
+    assert answer.status == 401
+    assert answer.getheader("Www-Authenticate") == 'Basic realm="Restricted"'
+    answer.read()
+    connection.close()
+
+
+def test_the_state_is_private(faas):
+    for folder, _, files in os.walk(faas.state):
+        if "layers" in folder or "images" in folder:
+            continue
+        for name in files:
+            mode = Path(folder, name).stat().st_mode
+            if (
+                name not in ("state.sqlite", "state.sqlite-wal", "state.sqlite-shm")
+                and "blobs" not in folder
+            ):
+                assert stat.S_IMODE(mode) == 0o600, (folder, name)
+    assert stat.S_IMODE(faas.state.stat().st_mode) == 0o700
+
+
+def test_the_root_leads_to_a_page_behind_the_password(echo):
+    assert echo.call("GET", "/")[1]["Location"] == "/ui/"
+    status, headers, body = echo.call("GET", "/ui/")
+    assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert b"gateway" in body
+
+
+# The path of a call
+
+
+@pytest.mark.parametrize(
+    ("raw", "wanted"),
+    [
+        ("/function/f", Target("f", "/")),
+        ("/function/f/", Target("f", "/")),
+        ("/function/f?a=%2F&b", Target("f", "/?a=%2F&b")),
+        ("/function/f/a%2Fb%20c", Target("f", "/a/b%20c")),
+        ("/function/f/caf%C3%A9", Target("f", "/caf%C3%A9")),
+        ("/function/f.ns/x", Target("f.ns", "/x")),
+        ("/function/", None),
+        ("/function/a b", None),
+        ("/function/%2e/x", Moved("/function/x")),
+        ("/function/f//a?q=1", Moved("/function/f/a?q=1")),
+        ("/function/f/./", Moved("/function/f/")),
+        ("/function/f/%2e%2e/%2e%2e/etc", Moved("/etc")),
+        ("/function/f/%zz", Malformed()),
+        ("/function/f/%", Malformed()),
+    ],
+)
+def test_the_path_of_a_call_is_read_as_go_does(raw, wanted):
+    if isinstance(wanted, Exception):
+        with pytest.raises(type(wanted)) as caught:
+            read_target(raw)
+        assert caught.value.args == wanted.args
+    else:
+        assert read_target(raw) == wanted
+
+
+@given(st.text())
+def test_any_path_is_read_refused_or_cleaned_once(text):
+    try:
+        found = read_target("/function/" + text)
+    except Malformed:
+        return
+    except Moved as moved:
+        try:
+            # What it leads to is clean: no client is sent in circles.
+            read_target(moved.location) if moved.location.startswith("/function/") else None
+        except Moved:
+            raise AssertionError(moved.location) from None
+        return
+    if found is not None:
+        assert found.path.startswith("/")
+        assert "\n" not in found.name
+
+
+# Deployments
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text() | st.floats(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+        max_leaves=8,
+    ),
+    st.sampled_from(["service", "image", "envVars", "labels", "secrets", "limits", "annotations"]),
+)
+def test_any_json_is_a_deployment_or_is_refused(value, field):
+    for body in (value, {"service": "f", "image": "x", field: value}):
+        try:
+            found = read_deployment(json.dumps(body).encode())
+        except Refused as error:
+            found = error
+        assert isinstance(found, Deployment) or (found.status, bool(found.text)) == (400, True)
+
+
+@given(st.binary())
+def test_any_body_is_a_deployment_or_is_refused(body):
+    with pytest.raises(Refused):
+        read_deployment(body)
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"service": "a" * 64}, "greater than maximum length (63"),
+        ({"service": ""}, "identifier must not be empty"),
+        ({"service": "a--b"}, "must match ^[A-Za-z0-9]+"),
+        ({"image": ""}, "invalid reference format"),
+        ({"image": "UPPER/x"}, "invalid reference format"),
+        ({"image": "docker.io/library/x:1"}, "its own registry only"),
+        ({"image": "nothing/here:1"}, "not found"),
+        ({"image": "process"}, "envProcess, which is empty"),
+        ({"labels": {"a": "x" * 4096}}, "maximum size (4096 bytes)"),
+        ({"annotations": {"a": "x" * 4071}}, "maximum size (4096 bytes)"),
+        ({"annotations": {"a": "x" * 4070}}, None),
+        ({"envVars": {"A": 5}}, "cannot unmarshal number into Go struct field"),
+        ({"envVars": {"": "x"}}, "cannot be the name of an environment variable"),
+        ({"secrets": ["nobody-has-it"]}, "unable to find secret: nobody-has-it"),
+        ({"namespace": "other"}, "namespace not valid"),
+        ({"limits": {"memory": 5}}, "cannot unmarshal number"),
+    ],
+    ids=str,
+)
+def test_a_deployment_is_refused_with_openfaas_words_and_leaves_nothing(echo, fields, text):
+    body = {"service": "refused", "image": echo.image, **fields}
+    status, _, answer = echo.call("POST", "/system/functions", json.dumps(body).encode())
+    if text is None:
+        assert status == 200
+        echo.call("DELETE", "/system/functions", b'{"functionName": "refused"}')
+        return
+    assert status == 400
+    assert text in answer.decode()
+    assert echo.call("GET", "/system/function/refused")[0] == 404
+
+
+def test_an_update_that_fails_leaves_what_ran(echo, fresh):
+    pid = echo.call("GET", f"/function/{fresh}/pid")[2]
+    broken = echo.push_image("t/broken:1", command=["python3", "-c", "raise SystemExit('no luck')"])
+    for image, fields, wanted in (
+        (broken, {}, "no luck"),
+        ("nothing/here:1", {}, "not found"),
+        (echo.image, {"secrets": ["none"]}, "unable to find secret"),
+    ):
+        body = {"service": fresh, "image": image, **fields}
+        status, _, text = echo.call("PUT", "/system/functions", json.dumps(body).encode())
+        assert status in (400, 500)
+        assert wanted in text.decode()
+        assert echo.call("GET", f"/function/{fresh}/pid")[2] == pid
+    assert "no luck" in lines_of(echo, fresh)
+
+
+def test_an_update_loses_no_call_in_flight_and_stops_the_old_process(faas, echo, fresh):
+    pid = int(echo.call("GET", f"/function/{fresh}/pid")[2])
+    answers = []
+
+    def slow():
+        with Registry(faas.url, faas.user, faas.password) as other:
+            answers.append(other.call("GET", f"/function/{fresh}/stream?n=4&ms=150"))
+
+    calls = [threading.Thread(target=slow) for _ in range(4)]
+    for call in calls:
+        call.start()
+    time.sleep(0.2)
+    echo.deploy(fresh, echo.image, "PUT", envVars={"NEW": "1"})
+    assert json.loads(echo.call("GET", f"/function/{fresh}/env")[2])["NEW"] == "1"
+    for call in calls:
+        call.join()
+    assert [(status, len(body)) for status, _, body in answers] == [(200, 64)] * 4
+    until(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def test_callers_all_at_once_lose_no_call(faas, echo, fresh):
+    def call(number):
+        with Registry(faas.url, faas.user, faas.password) as own:
+            for each in range(5):
+                body = b"%d-%d" % (number, each)
+                found.append(own.call("POST", f"/function/{fresh}", body)[2] == body)
+
+    found: list[bool] = []
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(64)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [True] * 320
+    items = json.loads(echo.call("GET", "/system/functions")[2])
+    assert next(each for each in items if each["name"] == fresh)["invocationCount"] == 320
+
+
+# Functions that die
+
+
+def test_a_function_that_exits_is_a_500_and_the_next_call_works(echo, fresh):
+    for _ in range(5):
+        status, headers, body = echo.call("POST", f"/function/{fresh}/exit", b"x")
+        assert status == 500
+        assert headers["X-Openfaas-Internal"] == "proxy"
+        assert body == f"Can't reach service for: {fresh}.\n".encode()
+        assert echo.call("POST", f"/function/{fresh}", b"again")[2] == b"again"
+
+
+@pytest.mark.parametrize("query", ["send=100", "send=100&known=500"])
+def test_half_a_small_answer_is_a_500(echo, fresh, query):
+    status, headers, _ = echo.call("GET", f"/function/{fresh}/half?{query}")
+    assert (status, headers["X-Openfaas-Internal"]) == (500, "proxy")
+    assert echo.call("POST", f"/function/{fresh}", b"again")[2] == b"again"
+
+
+@pytest.mark.parametrize("query", ["send=300000", "send=300000&known=900000"])
+@pytest.mark.parametrize("accept", ["*/*", "text/event-stream"])
+def test_half_a_large_answer_does_not_look_whole(faas, echo, fresh, query, accept):
+    with (
+        Registry(faas.url, faas.user, faas.password) as own,
+        pytest.raises(http.client.IncompleteRead),
+    ):
+        own.call("GET", f"/function/{fresh}/half?{query}", None, {"Accept": accept})
+    assert echo.call("POST", f"/function/{fresh}", b"again")[2] == b"again"
+
+
+def test_a_function_that_prints_without_end_neither_blocks_nor_fills_memory(echo, fresh):
+    # 100 MB in lines of 100 bytes.
+    status, _, body = echo.call("POST", f"/function/{fresh}/flood?lines=1000000", b"")
+    assert (status, body) == (200, b"flooded")
+    assert echo.call("POST", f"/function/{fresh}", b"next")[2] == b"next"
+    lines = lines_of(echo, fresh)
+    assert 1000 < len(lines) <= 10_000
+    assert set(lines) == {"y" * 99}
+
+
+def test_a_function_that_never_listens_is_deployed_and_cannot_be_reached(echo):
+    image = echo.push_image("t/dead:1", command=["python3", "-c", "print('gone at once')"])
+    echo.deploy("dead", image)
+    status, headers, body = echo.call("POST", "/function/dead", b"")
+    assert (status, headers["X-Openfaas-Internal"]) == (500, "proxy")
+    assert body == b"Can't reach service for: dead.\n"
+    assert "gone at once" in lines_of(echo, "dead")
+    assert "availableReplicas" not in json.loads(echo.call("GET", "/system/function/dead")[2])
+    assert echo.call("DELETE", "/system/functions", b'{"functionName": "dead"}')[0] == 200
+
+
+# What functions get
+
+
+def test_a_function_has_its_own_environment_only(echo, monkeypatch):
+    echo.deploy("own", echo.image, envVars={"ONE": "a=b", "PORT": "1"})
+    found = json.loads(echo.call("GET", "/function/own/env")[2])
+    assert found["ONE"] == "a=b"
+    assert found["PORT"] != "1"
+    wanted = {"ONE", "PORT", "PATH", "HOME", "TMPDIR", "AWAY_SECRETS_DIR", "AWAY_INSTANCE"}
+    assert set(found) - {"LC_CTYPE"} == wanted
+    assert Path(found["HOME"]).is_dir()
+    assert Path(found["HOME"]) != Path.home()
+    item = json.loads(echo.call("GET", "/system/function/own")[2])
+    assert item["envVars"] == {"ONE": "a=b", "PORT": "1"}
+    echo.call("DELETE", "/system/functions", b'{"functionName": "own"}')
+    assert not Path(found["HOME"]).exists()
+
+
+def test_a_secret_reaches_its_functions_alone_and_changes_at_once(echo, fresh):
+    raw = base64.b64encode(b"binary \xff".replace(b"\xff", b"!")).decode()
+    for body in ({"name": "one", "value": "v1"}, {"name": "two", "rawValue": raw}):
+        assert echo.call("POST", "/system/secrets", json.dumps(body).encode())[0] == 200
+    echo.deploy(fresh, echo.image, "PUT", secrets=["one"])
+    assert echo.call("GET", f"/function/{fresh}/secret?name=one")[2] == b"v1"
+    folder = Path(json.loads(echo.call("GET", f"/function/{fresh}/env")[2])["AWAY_SECRETS_DIR"])
+    assert [each.name for each in folder.iterdir()] == ["one"]
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / "one").stat().st_mode) == 0o600
+
+    echo.call("PUT", "/system/secrets", b'{"name": "one", "value": "v2"}')
+    assert echo.call("GET", f"/function/{fresh}/secret?name=one")[2] == b"v2"
+    echo.call("DELETE", "/system/secrets", b'{"name": "one"}')
+    assert echo.call("GET", f"/function/{fresh}/secret?name=one")[2] == b"v2"
+    assert b"v2" not in echo.call("GET", "/system/secrets")[2]
+
+
+def test_a_command_is_a_function_by_the_image_process(echo):
+    echo.deploy("upper", "process", envProcess="tr a-z A-Z")
+    assert echo.call("POST", "/function/upper", b"hello")[2] == b"HELLO"
+    assert echo.call("POST", "/function/upper", b"")[2] == b""
+    echo.deploy("said", "process:latest", envProcess="env", envVars={"OWN": "1"})
+    _, headers, body = echo.call("PUT", "/function/said/a/b?q=1", b"x", {"X-Some": "thing"})
+    found = dict(line.split("=", 1) for line in body.decode().splitlines())
+    assert found["Http_Method"] == "PUT"
+    assert (found["Http_Path"], found["Http_Query"]) == ("/a/b", "q=1")
+    assert (found["Http_X_Some"], found["OWN"]) == ("thing", "1")
+    assert "X-Duration-Seconds" in headers
+    echo.deploy("fails", "process", envProcess="sh -c 'echo out; echo err >&2; exit 3'")
+    status, headers, body = echo.call("POST", "/function/fails", b"")
+    assert (status, body) == (500, b"exit status 3\nout\n")
+    assert "X-Openfaas-Internal" not in headers
+    until(lambda: "err" in lines_of(echo, "fails"))
+    item = json.loads(echo.call("GET", "/system/function/fails")[2])
+    assert (item["image"], item["envProcess"][:2]) == ("process:latest", "sh")
+    for name in ("upper", "said", "fails"):
+        body = json.dumps({"functionName": name}).encode()
+        assert echo.call("DELETE", "/system/functions", body)[0] == 200
+
+
+# Logs
+
+
+def test_logs_are_the_last_lines_from_a_time_on(echo, fresh):
+    for number in range(5):
+        echo.call("POST", f"/function/{fresh}/print", b"<%d>" % number)
+    until(lambda: "printed <4>" in lines_of(echo, fresh))
+    assert lines_of(echo, fresh)[0] == "echo listens"
+    assert lines_of(echo, fresh, tail=2) == ["printed <3>", "printed <4>"]
+    assert lines_of(echo, fresh, tail=0) == []
+    later = (datetime.now(UTC) + timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert lines_of(echo, fresh, since=later) == []
+    raw = echo.call("GET", f"/system/logs?name={fresh}&tail=1")[2]
+    assert b"printed \\u003c4\\u003e" in raw
+    assert json.loads(raw)["instance"] == echo.call("GET", f"/function/{fresh}/pid")[2].decode()
+
+
+def test_logs_can_be_followed(faas, echo, fresh):
+    connection = http.client.HTTPConnection(faas.url.removeprefix("http://"), timeout=20)
+    connection.request("GET", f"/system/logs?name={fresh}&follow=true", headers=echo.headers)
+    answer = connection.getresponse()
+    assert json.loads(answer.readline())["text"] == "echo listens"
+    for word in (b"one", b"two"):
+        echo.call("POST", f"/function/{fresh}/print", word)
+        assert json.loads(answer.readline())["text"] == f"printed {word.decode()}"
+    connection.close()
+
+
+# Bodies
+
+
+def test_large_bodies_pass_both_ways_in_pieces(echo):
+    body = os.urandom(1 << 20) * 12
+    for headers in ({}, {"Accept": "text/event-stream"}):
+        status, _, answer = echo.call("POST", "/function/echo", body, headers)
+        assert (status, answer == body) == (200, True)
+
+
+def test_a_body_that_breaks_off_does_not_reach_a_function_as_a_whole_one(faas, echo, fresh):
+    import socket
+
+    host, port = faas.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 20) as client:
+        client.sendall(
+            f"POST /function/{fresh} HTTP/1.1\r\nHost: x.localhost\r\n".encode().replace(
+                b"x.localhost", b"localhost"
+            )
+            + b"Content-Length: 1000000\r\n\r\n"
+            + b"x" * 100_000
+        )
+        time.sleep(0.1)
+    assert echo.call("POST", f"/function/{fresh}", b"next")[2] == b"next"
+
+
+# Starting
+
+
+def test_a_gateway_that_cannot_start_says_why(tmp_path, faas):
+    port = int(faas.url.rpartition(":")[2])
+    with pytest.raises(ConfigError, match=r"cannot listen on port .* name another with --port"):
+        with away.gateway.run(port=port):
+            pass
+    with pytest.raises(ConfigError, match=r"runs already at http://127\.0\.0\.1"):
+        with away.gateway.run(state=faas.state):
+            pass
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="name another folder with --state"):
+        with away.gateway.run(state=tmp_path / "file"):
+            pass
+    (tmp_path / "empty").write_text("\n")
+    with pytest.raises(ConfigError, match=r"password file .* is empty"):
+        away.gateway.serve(password_file=tmp_path / "empty")
+
+
+def test_functions_images_secrets_and_the_password_survive_a_restart(tmp_path):
+    with away.gateway.run(state=tmp_path / "s", announce=False) as faas:
+        password = faas.password
+        with Registry(faas.url, faas.user, password) as registry:
+            registry.call("POST", "/system/secrets", b'{"name": "s", "value": "kept"}')
+            image = push_echo(registry)
+            registry.deploy("stays", image, secrets=["s"], annotations={"a": "b"})
+            before = json.loads(registry.call("GET", "/system/function/stays")[2])
+            # The deployment is pinned: what the tag means later is not its concern.
+            registry.push_image("ctr/echo:1", command=["python3", "-c", "0"])
+    with away.gateway.run(state=tmp_path / "s", announce=False) as faas:
+        assert faas.password == password
+        with Registry(faas.url, faas.user, faas.password) as registry:
+            assert registry.call("GET", "/function/stays/secret?name=s")[2] == b"kept"
+            after = json.loads(registry.call("GET", "/system/function/stays")[2])
+    assert after == before
+
+
+def test_a_given_password_is_taken(tmp_path):
+    with away.gateway.run(password="correct horse", announce=False) as faas:
+        with Registry(faas.url, "admin", "correct horse") as registry:
+            assert registry.call("GET", "/system/info")[0] == 200

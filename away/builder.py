@@ -127,6 +127,7 @@ def faas_function_with_protocol(faas: Any = None, **options: Unpack[StubOptions]
     The arguments travel as that project's positional list; a function of Away's asks for the
     protocol instead and gets it. Parameters as for :func:`faas_function`, without the packers.
     """
+    _check_options("faas_function_with_protocol", options, StubOptions)
     return _decorator(faas, lambda stub, gateway: _stub(stub, gateway, dialect="list", **options))
 
 

@@ -1,0 +1,458 @@
+"""One remote function behind every way in: how it is called, and what it looks like."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import functools
+import inspect
+import json
+import pickle
+import pydoc
+import subprocess
+import sys
+import typing
+from unittest import mock
+
+import pytest
+
+from away import FaasConnection, RemoteFunction, builder, functions, protocol, signatures
+from away.exceptions import (
+    AnswerLost,
+    CannotTravel,
+    ConfigError,
+    FunctionNotFound,
+    GatewayError,
+    NameRefused,
+    ProtocolMismatch,
+)
+from tests import servers
+
+UNKNOWN = servers.answer(
+    404, b"error finding function x.openfaas-fn: server returned non-200 status code (404)"
+)
+
+
+def connected(server, **options):
+    return FaasConnection(server.url, password="x", **options)
+
+
+def enveloped(value, *, status=200, **changed):
+    """Answer as Away's runtime does, but for what is changed; None leaves a header out."""
+    body = changed.pop("body", None) or protocol.pack_value(value)
+    headers = {
+        "Content-Type": protocol.CONTENT_TYPE,
+        protocol.PROTOCOL_HEADER: protocol.PROTOCOL_VERSION,
+        protocol.LENGTH_HEADER: str(len(body)),
+        **{key.replace("_", "-"): text for key, text in changed.items()},
+    }
+    shown = {key: text for key, text in headers.items() if text is not None}
+    return servers.answer(status, body, shown)
+
+
+def asks_for_protocol(seen):
+    """Behave as Away's runtime: ask a stub for the protocol, answer an envelope with its sum."""
+    if "x-away-stub" in seen.headers:
+        return servers.answer(415, b"by protocol", {protocol.PROTOCOL_HEADER: "1"})
+    call = protocol.read_call(seen.body, allow_unsafe=False)
+    return enveloped(sum(call.args) + sum(call.kwargs.values()))
+
+
+# ---------------------------------------------------------------- which language is spoken
+
+
+def test_a_stub_learns_once_that_the_function_speaks_the_protocol():
+    with servers.Server(asks_for_protocol) as server:
+        add = builder.sync_from_name("add", connected(server))
+        assert add(1) == 1
+        assert add(2) == 2
+        stubs = [seen.headers.get("x-away-stub") for seen in server.requests]
+    assert stubs == ["plain", None, None]
+
+
+def test_a_published_function_is_spoken_to_by_protocol_at_once():
+    with servers.Server(asks_for_protocol) as server:
+        add = RemoteFunction(connected(server), "add", dialect="protocol")
+        assert add(1, b=2) == 3
+        assert [seen.method for seen in server.requests] == ["POST"]
+
+
+def test_an_answer_without_the_protocol_is_a_mismatch_and_drops_what_was_remembered():
+    script = [
+        servers.answer(415, b"", {protocol.PROTOCOL_HEADER: "1"}),
+        enveloped(1),
+        servers.answer(200, b"2", {"Content-Type": "application/json"}),
+        servers.answer(200, b"3", {"Content-Type": "application/json"}),
+    ]
+    with servers.Server(script) as server:
+        f = builder.sync_from_name("f", connected(server))
+        assert f(0) == 1
+        with pytest.raises(ProtocolMismatch, match="without Away's protocol") as caught:
+            f(0)
+        assert caught.value.function == "f"
+        assert f(0) == 3
+        assert server.requests[-1].headers.get("x-away-stub") == "plain"
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [pytest.param("9999", id="more bytes than came"), pytest.param(None, id="no length at all")],
+)
+def test_half_an_answer_never_passes_for_a_whole_one(stated):
+    with servers.Server(enveloped([1, 2], X_Away_Length=stated)) as server:
+        f = RemoteFunction(connected(server), "f", dialect="protocol")
+        with pytest.raises(AnswerLost, match="it may have run"):
+            f()
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"value": {"$away": ["nope"]}}', b"\xff"])
+def test_garbage_in_an_envelope_is_a_protocol_mismatch(body):
+    with servers.Server(enveloped(None, body=body or b" ")) as server:
+        f = RemoteFunction(connected(server), "f", dialect="protocol")
+        with pytest.raises(ProtocolMismatch):
+            f()
+
+
+def test_the_functions_own_exception_comes_with_both_tracebacks():
+    try:
+        1 / 0
+    except ZeroDivisionError as error:
+        body = protocol.pack_error(error)
+    with servers.Server(enveloped(None, status=500, body=body)) as server:
+        f = RemoteFunction(connected(server), "f", dialect="protocol")
+        with pytest.raises(ZeroDivisionError) as caught:
+            f()
+        assert str(caught.value) == "division by zero"
+        assert "1 / 0" in "".join(caught.value.__notes__)
+        careful = RemoteFunction(
+            connected(server), "f", dialect="protocol", implicit_exception_handling=False
+        )
+        assert careful() == ("ZeroDivisionError: division by zero", 500)
+
+
+def test_the_functions_own_not_found_never_sends_the_call_again():
+    body = protocol.pack_error(FunctionNotFound("no such thing in there"))
+    with servers.Server(enveloped(None, status=500, body=body)) as server:
+        f = RemoteFunction(connected(server), "with_underscore", dialect="protocol")
+        with pytest.raises(FunctionNotFound, match="no such thing in there"):
+            f()
+        assert len(server.requests) == 1
+
+
+# ---------------------------------------------------------------- names
+
+
+def test_either_spelling_is_found_and_the_one_found_is_kept():
+    def script(seen):
+        if seen.path.startswith("/function/my-fn"):
+            return servers.answer(200, b"1", {"Content-Type": "application/json"})
+        return UNKNOWN if seen.path.startswith("/function/") else servers.json([])
+
+    with servers.Server(script) as server:
+        f = builder.sync_from_name("my_fn", connected(server))
+        assert f(1) == 1
+        before = len(server.requests)
+        assert f(1) == 1
+        assert [seen.path for seen in server.requests[before:]] == ["/function/my-fn"]
+        assert f.function_name == "my-fn"
+
+
+@pytest.mark.parametrize("name", ["../system/functions", "a/b", "a.b", "", "a?b", "a%2fb", "é"])
+def test_a_name_never_changes_the_path_of_a_request(name):
+    with pytest.raises(NameRefused):
+        builder.sync_from_name(name, FaasConnection("127.0.0.1", password="x"))
+
+
+# ---------------------------------------------------------------- binding
+
+
+def stub_of(server, function, **options):
+    return builder.faas_function(connected(server), **options)(function)
+
+
+def test_a_wrong_argument_is_refused_before_anything_is_sent():
+    with servers.Server(servers.answer()) as server:
+
+        def f(a, b=2, *, c=3): ...
+
+        remote = stub_of(server, f)
+        for call in (lambda: remote(), lambda: remote(1, 2, 3), lambda: remote(1, d=1)):
+            with pytest.raises(TypeError, match=r"^f\(\) "):
+                call()
+        assert server.requests == []
+
+
+def test_an_argument_that_cannot_travel_is_named_before_anything_is_sent():
+    with servers.Server(servers.answer()) as server:
+        description = signatures.describe(lambda rows: None)
+        f = RemoteFunction(connected(server), "f", description=description, dialect="protocol")
+        with pytest.raises(CannotTravel, match=r"'rows'.*object"):
+            f([{"a": object()}])
+        assert server.requests == []
+
+
+def test_a_custom_pack_gets_positions_with_defaults_and_sends_text_without_a_type():
+    with servers.Server(
+        servers.answer(200, "é".encode(), {"Content-Type": "text/plain"})
+    ) as server:
+
+        def f(a, b="ž"): ...
+
+        remote = stub_of(server, f, pack_args=lambda args: repr(tuple(args)), unpack_args=str.upper)
+        assert remote(b=1, a=2) == "É"
+        assert remote(2) == "É"
+        assert [seen.body.decode() for seen in server.requests] == ["(2, 1)", "(2, 'ž')"]
+        assert server.requests[0].method == "POST"
+        assert "content-type" not in server.requests[0].headers
+
+
+def test_a_pack_that_gives_no_text_is_refused():
+    with servers.Server(servers.answer()) as server:
+
+        def f(a): ...
+
+        with pytest.raises(CannotTravel, match="must give a str"):
+            stub_of(server, f, pack_args=lambda args: b"bytes")(1)
+        assert server.requests == []
+
+
+@pytest.mark.parametrize("decorator", ["faas_function", "faas_function_with_protocol"])
+def test_an_option_that_does_not_exist_is_a_type_error_with_the_nearest(decorator):
+    with pytest.raises(TypeError, match=f"{decorator}.*'pack_arg'; did you mean 'pack_args'"):
+        getattr(builder, decorator)(FaasConnection(password="x"), pack_arg=str)
+    with pytest.raises(ConfigError, match="was given a str"):
+        getattr(builder, decorator)("http://127.0.0.1")
+
+
+# ---------------------------------------------------------------- a call that has no plain form
+
+
+def described(name="f", **annotations):
+    return servers.json(
+        {"name": name, "image": "i", "namespace": "openfaas-fn", "annotations": annotations}
+    )
+
+
+def test_several_arguments_ask_once_whether_away_published_the_function():
+    published = signatures.to_annotations(signatures.describe(lambda a, b: None))
+
+    def script(seen):
+        if seen.path.startswith("/system/function/"):
+            return described(**published)
+        return asks_for_protocol(seen)
+
+    with servers.Server(script) as server:
+        f = builder.sync_from_name("f", connected(server))
+        assert f(1, 2) == 3
+        assert f(1, b=3) == 4
+        asked = [path for path in server.paths() if path.startswith("/system/")]
+        assert len(asked) == 1
+        with pytest.raises(TypeError, match="missing 1 required positional argument"):
+            f(1)
+
+
+def test_several_arguments_for_a_foreign_function_send_nothing_to_it():
+    with servers.Server({"/system/function/": described(), "": servers.answer()}) as server:
+        f = builder.sync_from_name("f", connected(server))
+        with pytest.raises(CannotTravel, match=r"2 arguments.*pass pack_args="):
+            f(1, 2)
+        assert not [path for path in server.paths() if path.startswith("/function/")]
+
+
+def test_without_a_login_nothing_is_asked_at_all():
+    with servers.Server(servers.answer()) as server:
+        f = builder.sync_from_name("f", FaasConnection(server.url))
+        with pytest.raises(CannotTravel, match="no password is known"):
+            f(1, 2)
+        assert server.requests == []
+        f(1)
+        assert [seen.headers.get("authorization") for seen in server.requests] == [None]
+
+
+def test_the_gateways_password_never_goes_to_a_function():
+    with servers.Server(servers.answer()) as server:
+        builder.sync_from_name("f", connected(server))(1)
+        assert "authorization" not in server.requests[0].headers
+
+
+# ---------------------------------------------------------------- statuses
+
+
+@pytest.mark.parametrize("status", [400, 404, 418, 500, 503])
+def test_a_status_of_the_function_is_an_error_with_its_text(status):
+    with servers.Server(servers.answer(status, b"the reason\x1b[31m")) as server:
+        with pytest.raises(GatewayError) as caught:
+            builder.sync_from_name("f", connected(server))(1)
+        assert caught.value.status == status
+        assert "the reason" in str(caught.value)
+        assert "\x1b" not in str(caught.value)
+        assert caught.value.call_id == server.requests[0].headers["x-call-id"]
+        careful = builder.sync_from_name("f", connected(server), implicit_exception_handling=False)
+        assert careful(1) == ("the reason\x1b[31m", status)
+
+
+# ---------------------------------------------------------------- what it looks like
+
+
+def local(n: int, *rest: str, by: float = 2.5) -> list[int]:
+    """Say what it does.
+
+    >>> 1 + 1
+    2
+    """
+    return [n]
+
+
+async def later(n: int) -> int:
+    return n
+
+
+@pytest.fixture
+def proxy():
+    return builder.faas_function(FaasConnection("127.0.0.1", password="hidden-pw"))(local)
+
+
+def test_a_proxy_looks_like_the_function_to_inspect(proxy):
+    assert inspect.signature(proxy) == inspect.signature(local)
+    assert proxy.__name__ == "local"
+    assert proxy.__doc__ == local.__doc__
+    assert proxy.__module__ == __name__
+    assert proxy.__kwdefaults__ == {"by": 2.5}
+    assert inspect.isroutine(proxy)
+    assert not inspect.iscoroutinefunction(proxy)
+    assert not hasattr(proxy, "__wrapped__")
+    assert typing.get_type_hints(proxy) is not None
+    assert "Say what it does" in pydoc.render_doc(proxy, renderer=pydoc.plaintext)
+
+
+def test_an_async_proxy_is_a_coroutine_function_to_everyone():
+    proxy = builder.faas_function(FaasConnection("127.0.0.1", password="x"))(later)
+    assert inspect.iscoroutinefunction(proxy)
+    assert asyncio.iscoroutinefunction(proxy)
+    assert inspect.iscoroutinefunction(mock.create_autospec(proxy))
+
+
+def test_autospec_wraps_and_partial_take_a_proxy(proxy):
+    spec = mock.create_autospec(proxy, return_value=[1])
+    assert spec(1, by=2) == [1]
+
+    @functools.wraps(proxy)
+    def wrapper(*args): ...
+
+    assert wrapper.__name__ == "local"
+    assert inspect.signature(functools.partial(proxy, 1)).parameters.keys() == {"rest", "by"}
+
+
+def test_a_proxy_in_a_class_binds_like_a_function(proxy):
+    class Holder:
+        method = proxy
+
+    assert inspect.ismethod(Holder().method)
+    assert Holder.method is proxy
+
+
+def test_the_repr_shows_name_and_gateway_and_no_secret(proxy):
+    assert repr(proxy) == "<remote function local on http://127.0.0.1:8080>"
+    assert "hidden-pw" not in str(vars(proxy))
+
+
+def test_a_proxy_pickles_to_a_reference_without_credentials(proxy):
+    data = pickle.dumps(proxy)
+    assert b"hidden-pw" not in data
+    back = pickle.loads(data)
+    assert back.function_name == "local"
+    assert back.connection.url == proxy.connection.url
+    assert str(inspect.signature(back)).startswith("(n: int, *rest")
+    assert copy.copy(proxy) is proxy
+    assert copy.deepcopy([proxy]) == [proxy]
+
+
+def test_a_process_that_imported_nothing_unpickles_a_proxy_with_its_own_credentials(tmp_path):
+    def script(seen):
+        if seen.path.startswith("/system/function/"):
+            return described(**signatures.to_annotations(signatures.describe(lambda a, b: None)))
+        return asks_for_protocol(seen)
+
+    with servers.Server(script) as server:
+        f = builder.sync_from_name("add", connected(server))
+        (tmp_path / "f.pickle").write_bytes(pickle.dumps(f))
+        code = "import pickle, pathlib; print(pickle.loads(pathlib.Path('f.pickle').read_bytes())(1, 2))"
+        environment = {
+            "PATH": "",
+            "AWAY_GATEWAY_GW_URL": server.url,
+            "AWAY_GATEWAY_GW_PASSWORD": "child-pw",
+            "HOME": str(tmp_path),
+        }
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=environment,
+        )
+        assert (done.stdout, done.stderr) == ("3\n", "")
+        asked = next(seen for seen in server.requests if seen.path.startswith("/system/"))
+        assert asked.headers["authorization"].startswith("Basic ")
+
+
+def test_options_make_another_and_leave_the_first(proxy):
+    other = proxy.options(timeout=1.5, idempotent=True)
+    assert other is not proxy
+    assert other.function_name == proxy.function_name
+    assert inspect.signature(other) == inspect.signature(proxy)
+
+
+def test_a_listed_function_becomes_a_proxy_with_its_signature():
+    from away.connection.catalogue import FunctionInfo
+
+    info = FunctionInfo.from_json(
+        {
+            "name": "later",
+            "image": "i",
+            "namespace": "openfaas-fn",
+            "annotations": signatures.to_annotations(signatures.describe(later)),
+        }
+    )
+    assert info is not None
+    proxy = functions.from_info(FaasConnection("127.0.0.1", password="x"), info, module="m")
+    assert inspect.iscoroutinefunction(proxy)
+    assert str(inspect.signature(proxy)) == "(n: int) -> int"
+    assert proxy.__module__ == "m"
+
+
+def test_generators_come_back_as_iterators():
+    def numbers(n):
+        yield n
+
+    async def stream(n):
+        yield n
+
+    with servers.Server(enveloped(None, body=protocol.pack_items([1, 2]))) as server:
+        faas = connected(server)
+        sync = RemoteFunction(
+            faas, "f", description=signatures.describe(numbers), dialect="protocol"
+        )
+        assert list(sync(1)) == [1, 2]
+        assert inspect.isgeneratorfunction(sync)
+        several = RemoteFunction(
+            faas, "f", description=signatures.describe(stream), dialect="protocol"
+        )
+
+        async def collect():
+            return [each async for each in several(1)]
+
+        assert asyncio.run(collect()) == [1, 2]
+        assert inspect.isasyncgenfunction(several)
+
+
+def test_sync_and_async_say_the_same_words_on_the_wire():
+    with servers.Server(servers.answer(200, b"1", {"Content-Type": "application/json"})) as server:
+        faas = connected(server)
+        assert builder.sync_from_name("f", faas)({"a": 1}) == 1
+        assert asyncio.run(builder.async_from_name("f", faas)({"a": 1})) == 1
+        first, second = server.requests
+        assert json.loads(first.body) == json.loads(second.body)
+        ignored = {"x-call-id", "connection", "host", "content-length"}
+        assert {k.lower(): v for k, v in first.headers.items() if k.lower() not in ignored} == {
+            k.lower(): v for k, v in second.headers.items() if k.lower() not in ignored
+        }

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANNOTATION_LIMIT",
+    "KEYWORD_ONLY",
     "Description",
     "Kind",
     "Opaque",
@@ -48,7 +49,7 @@ _MOST_PARAMETERS = 200
 _REPR_LIMIT = 200
 
 # inspect._ParameterKind, by value: 0 positional only, 1 either, 2 *args, 3 keyword only, 4 **kwargs
-_POSITIONAL_ONLY, _EITHER, _VAR_POSITIONAL, _KEYWORD_ONLY, _VAR_KEYWORD = range(5)
+_POSITIONAL_ONLY, _EITHER, _VAR_POSITIONAL, KEYWORD_ONLY, _VAR_KEYWORD = range(5)
 
 
 class Opaque:
@@ -369,7 +370,7 @@ def binder(name: str, parameters: Sequence[Parameter]) -> Callable[..., Any]:
     """
     positional = [each.name for each in parameters if each.kind <= _EITHER]
     positional += [f"*{each.name}" for each in parameters if each.kind == _VAR_POSITIONAL]
-    keywords = [f"{each.name!r}: {each.name}" for each in parameters if each.kind == _KEYWORD_ONLY]
+    keywords = [f"{each.name!r}: {each.name}" for each in parameters if each.kind == KEYWORD_ONLY]
     keywords += [f"**{each.name}" for each in parameters if each.kind == _VAR_KEYWORD]
     first = "".join(f"{each}, " for each in positional)
     return _make(name, parameters, "def", f"return ({first}), {{{', '.join(keywords)}}}")
@@ -389,7 +390,7 @@ def _make(name: str, parameters: Sequence[Parameter], head: str, body: str) -> C
     scope: dict[str, Any] = {"__builtins__": {}}
     parts: list[str] = []
     for i, each in enumerate(parameters):
-        if each.kind == _KEYWORD_ONLY and not any(part.startswith("*") for part in parts):
+        if each.kind == KEYWORD_ONLY and not any(part.startswith("*") for part in parts):
             parts.append("*")
         star = {_VAR_POSITIONAL: "*", _VAR_KEYWORD: "**"}.get(each.kind, "")
         default = ""

@@ -173,3 +173,330 @@ def test_two_threads_capture_at_once(tmp_path):
         "    print(len({c.payload for c in pool.map(capture, [function] * 64)}))\n"
     )
     assert run(tmp_path / "main.py") == "1\n"
+
+
+# ------------------------------------------------------------------ what a capture says and takes
+
+
+def outcome(folder: Path, source: str, files: dict[str, str | bytes] | None = None, **options):
+    """Run a script that prints a dict as JSON, in a folder with these files beside it."""
+    write(folder, {"main.py": source, **(files or {})})
+    return json.loads(run(folder / "main.py", **options))
+
+
+SAY = """
+import json, sys
+from away.capture import capture
+def say(c, **more):
+    print(json.dumps({
+        'form': c.form, 'entry': c.entry, 'name': c.name, 'dill': c.needs_dill,
+        'client': c.needs_client, 'files': [f.path for f in c.files], 'gateways': c.gateways,
+        'references': c.references, 'requirements': [r.spec for r in c.requirements],
+        'why': [r.why for r in c.requirements],
+        'values': c.values, 'warnings': c.warnings,
+        'header': json.loads(c.payload.partition(b'\\n')[0]), **more}))
+"""
+
+
+def test_a_function_of_a_module_needs_no_dill_and_none_is_imported(tmp_path):
+    said = outcome(
+        tmp_path,
+        SAY + "from tools import add\nsay(capture(add), loaded='dill' in sys.modules)",
+        {"tools.py": "def add(a): return a\n"},
+    )
+    assert (said["form"], said["dill"], said["loaded"]) == ("import", False, False)
+    assert said["entry"] == "tools:add"
+    assert said["header"]["body_sha256"]
+    assert said["header"]["files"][0][0] == "tools.py"
+
+
+def test_importing_capture_is_light():
+    heavy = ["dill", "requests", "aiohttp", "yaml", "asyncio", "importlib_metadata"]
+    out = run("-c", f"import sys, away.capture; print([m for m in {heavy} if m in sys.modules])")
+    assert out == "[]\n"
+
+
+def test_unsafe_arguments_need_dill_in_any_form(tmp_path):
+    said = outcome(
+        tmp_path,
+        SAY + "from tools import add\nsay(capture(add, safe_args=False))",
+        {"tools.py": "def add(a): return a\n"},
+    )
+    assert (said["dill"], said["header"]["safe"]) == (True, False)
+
+
+def test_the_header_is_one_line_of_json_that_tells_the_python(tmp_path):
+    said = outcome(tmp_path, SAY + "def f(): return 1\nsay(capture(f))")["header"]
+    assert said["python"] == f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert said["cache_tag"] == sys.implementation.cache_tag
+    assert (said["format"], said["form"], said["kind"], said["name"]) == (1, "dill", "sync", "f")
+
+
+def test_values_are_listed_with_their_sizes(tmp_path):
+    source = SAY + (
+        "WORDS = ['a'] * 1000\ndef helper(): return WORDS\n"
+        "def make(n):\n    def inner(x=(1, 2)): return helper(), n, x\n    return inner\n"
+        "say(capture(make(12345678)))"
+    )
+    said = outcome(tmp_path, source)
+    values = {name: (kind, size) for name, kind, size in said["values"]}
+    assert values["WORDS"][0] == "list"
+    assert 1_000 < values["WORDS"][1] < 5_000
+    assert values["n"] == ("int", 5)
+    assert values["x"][0] == "tuple"
+    assert values["helper"][0] == "function"
+
+
+def test_a_preview_lists_all_that_goes_along_and_needs_no_name(tmp_path):
+    write(
+        tmp_path,
+        {
+            "tools.py": "def add(a): return a\n",
+            "main.py": "import yaml\nfrom tools import add\nfrom away.capture import preview\n"
+            "BASE = {'a': 1}\n"
+            "print(preview(lambda a: yaml.safe_load(str(BASE)) or add(a)).listing())",
+        },
+    )
+    lines = run(tmp_path / "main.py").splitlines()
+    assert lines[0].startswith("main:<lambda> by dill, ")
+    assert any(line.startswith("  value BASE: dict, ") for line in lines)
+    assert any(line.startswith("  file tools.py: ") for line in lines)
+    assert any(line.startswith("  requirement PyYAML==") for line in lines)
+
+
+def test_other_remote_functions_travel_as_references_and_bring_the_client(tmp_path):
+    source = SAY + (
+        "from away.connection import FaasConnection\nfrom away.functions import RemoteFunction\n"
+        "other = RemoteFunction(FaasConnection('gw.example'), 'other', namespace='n')\n"
+        "def f(a): return other(a)\nsay(capture(f))"
+    )
+    said = outcome(tmp_path, source)
+    assert said["references"] == [["http://gw.example:8080", "n", "other"]]
+    assert said["client"] is True
+    assert said["requirements"] == []
+
+
+STUB = (
+    "from away.connection import FaasConnection\nfrom away.functions import RemoteFunction\n"
+    "other = RemoteFunction(FaasConnection('gw.example'), 'other')\n"
+)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        STUB + "def f(a): return other(a)\n",
+        STUB + "def helper(a): return [other][0](a)\ndef f(a): return helper(a)\n",
+        STUB + "class C:\n    def m(self): return other(1)\ndef f(a): return C().m()\n",
+        "import stubs\ndef f(a): return stubs.other(a)\n",
+    ],
+    ids=["directly", "through a helper", "through a class", "of another module"],
+)
+def test_a_module_that_calls_other_remote_functions_brings_the_client(tmp_path, module):
+    files = {"mod.py": module, "stubs.py": STUB}
+    said = outcome(tmp_path, SAY + "from mod import f\nsay(capture(f))", files)
+    assert said["form"] == "import"
+    assert said["references"] == [["http://gw.example:8080", "", "other"]]
+    assert said["client"] is True
+
+
+def test_a_stub_that_the_function_does_not_use_brings_no_client(tmp_path):
+    files = {
+        "mod.py": STUB.replace("from away.connection", "from away.connection")
+        + "def f(a): return a\n"
+    }
+    said = outcome(tmp_path, SAY + "from mod import f\nsay(capture(f))", files)
+    assert said["references"] == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "gateways", "client"),
+    [
+        ("import away.remote.shop as shop", ["shop"], True),
+        ("from away.remote.shop import price", ["shop"], True),
+        ("from away.remote import shop", ["shop"], True),
+        ("from away.remote.aio.shop import price", ["shop"], True),
+        ("from away import builder, FaasConnection", [], False),
+        ("import away", [], False),
+        ("from away.exceptions import AwayError", [], False),
+        ("from away.connection import FaasConnection", [], True),
+    ],
+)
+def test_packed_code_that_imports_from_a_gateway_brings_the_client(
+    tmp_path, statement, gateways, client
+):
+    files = {"mod.py": f"def f(a):\n    {statement}\n    return a\n"}
+    said = outcome(tmp_path, SAY + "from mod import f\nsay(capture(f))", files)
+    assert (said["gateways"], said["client"]) == (gateways, client)
+    script = f"def f(a):\n    {statement}\n    return a\nsay(capture(f))"
+    said = outcome(tmp_path, SAY + script)
+    assert (said["gateways"], said["client"]) == (gateways, client)
+
+
+def test_dotfiles_keys_caches_and_version_control_are_never_packed(tmp_path):
+    files = {
+        "shop/__init__.py": "def f(): return 1\n",
+        "shop/data/rates.csv": "1,2\n",
+        "shop/.env": "SECRET=1",
+        "shop/production.env": "SECRET=1",
+        "shop/.hidden/x.py": "",
+        "shop/.git/config": "",
+        "shop/server.key": "k",
+        "shop/cert.PEM": "k",
+        "shop/id_rsa": "k",
+        "shop/id_ed25519.pub": "k",
+        "shop/__pycache__/x.cpython-311.pyc": b"",
+        "shop/CVS/Root": "",
+        "elsewhere.py": "",
+    }
+    write(tmp_path, files)
+    (tmp_path / "shop" / "harmless").symlink_to("server.key")
+    said = outcome(tmp_path, SAY + "from shop import f\nsay(capture(f))")
+    assert said["files"] == ["shop/__init__.py", "shop/data/rates.csv"]
+    assert sum("looks like a key" in each for each in said["warnings"]) == 6
+
+
+def test_an_unneeded_module_beside_the_script_is_not_packed(tmp_path):
+    files = {"one.py": "import two\n", "two.py": "", "three.py": ""}
+    said = outcome(tmp_path, SAY + "import one\ndef f(): return one\nsay(capture(f))", files)
+    assert said["files"] == ["one.py", "two.py"]
+
+
+def test_what_an_absent_import_means_is_told(tmp_path):
+    files = {"one.py": "def f():\n    import nowhere_to_be_found\n"}
+    said = outcome(tmp_path, SAY + "from one import f\nsay(capture(f))", files)
+    assert said["warnings"] == [
+        "one.py, line 2, imports nowhere_to_be_found, and nowhere_to_be_found is not installed"
+        " here, so it is not packed"
+    ]
+
+
+def test_computed_names_and_file_are_told(tmp_path):
+    source = SAY + "A = 1\ndef f(): return globals()['A'], __file__\nsay(capture(f))"
+    said = outcome(tmp_path, source)
+    assert any("calls globals()" in each for each in said["warnings"])
+    assert any("uses __file__" in each for each in said["warnings"])
+    assert str(tmp_path) not in json.dumps(said)
+
+
+def test_no_path_of_this_machine_is_in_a_payload(tmp_path):
+    source = (
+        "from away.capture import capture\nimport dataclasses\n"
+        "@dataclasses.dataclass\nclass A:\n    x: int = 1\n"
+        "def f(): return A(), __file__\nprint(capture(f).payload.hex())"
+    )
+    (tmp_path / "main.py").write_text(source)
+    payload = bytes.fromhex(run(tmp_path / "main.py"))
+    assert str(tmp_path).encode() not in payload
+
+
+def test_a_secret_below_eight_letters_counts_only_as_a_whole_text(tmp_path):
+    files = {"conf.py": "USER = 'passive'\nSIZE = 1234\ndef f(): return USER\n"}
+    source = "from away.secret_texts import remember\nremember('pass'); remember('1234')\n"
+    said = outcome(tmp_path, source + SAY + "from conf import f\nsay(capture(f))", files)
+    assert said["files"] == ["conf.py"]
+
+
+def test_a_secret_is_in_no_message(tmp_path):
+    source = (
+        "from away.secret_texts import remember\nremember('correcthorse')\n"
+        "from away.capture import capture\n"
+        "THE = {'correcthorse': 1, 'k': ['correcthorse']}\ndef f(): return THE\n"
+        "try: capture(f)\nexcept TypeError as error: print(error, error.path)"
+    )
+    (tmp_path / "main.py").write_text(source)
+    out = run(tmp_path / "main.py")
+    assert "`THE['•••']`, which holds a password or token" in out
+    assert "correcthorse" not in out
+
+
+# ------------------------------------------------------------------ names
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("def sum_two_numbers(): ...\nf = sum_two_numbers", "sum-two-numbers"),
+        ("f = lambda: 1", "pass name="),
+        ("class A:\n    def run(self): ...\nf = A().run", "pass name="),
+        ("import functools\nf = functools.partial(print)", "pass name="),
+        ("class A:\n    def __call__(self): ...\nf = A()", "pass name="),
+        ("def café(): ...\nf = café", "pass name="),
+        ("f = type(lambda: 1)((lambda: 1).__code__, {}, 'x' * 64)", "pass a shorter name="),
+    ],
+)
+def test_the_name_to_deploy_under_is_the_functions_own_or_must_be_given(tmp_path, source, name):
+    ask = (
+        "\nfrom away.capture import deployment_name\n"
+        "try: print(deployment_name(f))\nexcept ValueError as error: print(error)\n"
+        "print(deployment_name(f, 'given_name'))"
+    )
+    (tmp_path / "main.py").write_text(source + ask)
+    own, given = run(tmp_path / "main.py").splitlines()
+    assert name in own
+    assert given == "given-name"
+
+
+@pytest.mark.parametrize(
+    ("source", "entry"),
+    [
+        ("def f(): ...", "main:f"),
+        ("def make():\n    def f(): ...\n    return f\nf = make()", "main:make.<locals>.f"),
+        ("class A:\n    def run(self): ...\nf = A().run", "main:A.run"),
+        ("class A:\n    def __call__(self): ...\nf = A()", "main:A.__call__"),
+        ("import functools\ndef g(a): ...\nf = functools.partial(g, 1)", "main:g"),
+        ("f = lambda: 1", "main:<lambda>"),
+        ("from math import sqrt as f", "math:sqrt"),
+        ("from tools import g as f", "tools:g"),
+    ],
+)
+def test_the_entry_is_module_and_qualified_name(tmp_path, source, entry):
+    files = {"tools.py": "def g(): ...\n"}
+    said = outcome(tmp_path, source + "\n" + SAY + "say(capture(f, name='f'))", files)
+    assert said["entry"] == said["header"]["entry"] == entry
+
+
+# ------------------------------------------------------------------ the clean interpreter
+
+
+def verified(tmp_path: Path, source: str, files: dict[str, str | bytes], layers: list[Path]) -> str:
+    ask = (
+        "\nfrom pathlib import Path\nfrom away.capture import capture, verify\n"
+        f"try: print(verify(capture(f), [Path(p) for p in {[str(p) for p in layers]}]))\n"
+        "except TypeError as error: print(error)"
+    )
+    write(tmp_path, {"main.py": source + ask, **files})
+    return run(tmp_path / "main.py").strip()
+
+
+@pytest.fixture(scope="module")
+def dill_layer(tmp_path_factory):
+    """Give a folder with dill alone, as an image has it."""
+    import dill
+
+    folder = tmp_path_factory.mktemp("layer")
+    (folder / "dill").symlink_to(Path(dill.__file__).parent)
+    return folder
+
+
+def test_a_payload_that_has_all_it_needs_loads_in_a_clean_interpreter(tmp_path, dill_layer):
+    tools = {"tools.py": "import os\ndef g(): return os.sep\n"}
+    assert verified(tmp_path, "from tools import g as f", tools, []) == "None"
+    source = "import tools\ndef f(): return tools.g()"
+    assert verified(tmp_path, source, tools, [dill_layer]) == "None"
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("import yaml\ndef f(): ...\n", "ModuleNotFoundError: No module named 'yaml'"),
+        ("import os\nif os.environ.get('AWAY_RUNTIME'): 1 / 0\ndef f(): ...\n", "ZeroDivisionError"),
+        ("import os\nif os.environ.get('AWAY_RUNTIME'): os._exit(9)\ndef f(): ...\n", "status 9"),
+        ("import os\nif os.environ.get('AWAY_RUNTIME'): raise SystemExit('no')\ndef f(): ...\n", "SystemExit: no"),
+    ],
+    ids=["a missing requirement", "a failing import", "a process that ends", "an exit"],
+)  # fmt: skip
+def test_what_is_missing_in_a_clean_interpreter_is_told(tmp_path, module, words):
+    out = verified(tmp_path, "from mod import f", {"mod.py": module}, [])
+    assert out.startswith("mod:f does not load in a clean interpreter: ")
+    assert words in out

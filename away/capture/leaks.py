@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["holds_secret", "line_of_secret"]
+__all__ = ["holds_secret", "line_of_secret", "redacted"]
 
 # From here on a text is found anywhere; below, only as a whole.
 _ANYWHERE_FROM = 8
@@ -27,6 +27,16 @@ def holds_secret(value: str | bytes, secrets: Iterable[str]) -> bool:
         if value == sought or (len(secret) >= _ANYWHERE_FROM and sought in value):  # type: ignore[operator]  # both are of one type
             return True
     return False
+
+
+def redacted(text: str, secrets: Iterable[str]) -> str:
+    """Replace secrets in a text that a person will see, quoted ones however short."""
+    for secret in secrets:
+        for quote in "\"'":
+            text = text.replace(f"{quote}{secret}{quote}", f"{quote}•••{quote}")
+        if len(secret) >= _ANYWHERE_FROM:
+            text = text.replace(secret, "•••")
+    return text
 
 
 def line_of_secret(data: bytes, *, python: bool, secrets: Iterable[str]) -> int | None:

@@ -26,7 +26,7 @@ from dill import _dill
 from away.capture.by_value import NOT_FOUND, OWN, ReachedFromInside
 from away.capture.bytecode import Names, names_of, placed, placeless, relative_file
 from away.capture.callables import MAIN_NAMES, globals_name, inner_function, shown_name
-from away.capture.leaks import holds_secret
+from away.capture.leaks import holds_secret, redacted
 from away.capture.refusals import Step, hint_for, missing_names, shown_path, shown_type, unable
 from away.capture.trail import Frame, Globals, Trail
 from away.capture.values import CapturedValue, Pickled, Reference
@@ -96,9 +96,10 @@ def _dump_once(settings: Settings, *, placeless: bool, late: bool) -> _Pickler:
             "make it inside the function",
         ) from error
     except Exception as error:  # the user's own __reduce__ and __getstate__ run here
+        said = f"{type(error).__name__}: {error}"
         raise unable(
             pickler.failed,
-            f"which cannot be pickled ({type(error).__name__}: {error})",
+            f"which cannot be pickled ({redacted(said, settings.secrets)})",
             "make it inside the function, or move it into a module of its own",
         ) from error
     if pickler.missing:
@@ -135,7 +136,7 @@ class _Pickler(dill.Pickler):  # type: ignore[misc]  # dill has no types
         self.importable = settings.importable
         self.placeless = placeless
         self.late = late
-        self.trail = Trail(settings.name)
+        self.trail = Trail(settings.name, settings.secrets)
         self.values: dict[str, CapturedValue] = {}
         self.modules: dict[str, str] = {}
         self.named: list[Any] = []

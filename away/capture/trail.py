@@ -9,6 +9,7 @@ from __future__ import annotations
 import types
 from typing import TYPE_CHECKING, Any
 
+from away.capture.leaks import redacted
 from away.capture.refusals import Step
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class Frame:
 class Trail:
     """The objects in the making, from the captured function to the present one."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, secrets: Sequence[str] = ()) -> None:
+        self.secrets = secrets
         self.start = [Step("function", name)]
         self.frames: list[Frame] = []
         # Places by id; whatever has one is kept alive, so that the id stays its own.
@@ -100,7 +102,9 @@ class Trail:
         if len(whole) == 3 and isinstance(whole[0], types.CellType) and frame.count == 3:
             return whole[0]
         above = self.frames[index - 1].obj if index else None
-        return above if len(whole) == 1 and isinstance(above, types.CellType) else None
+        # None stands in a cell that is filled later.
+        filled = len(whole) == 1 and whole[0] is not None
+        return above if filled and isinstance(above, types.CellType) else None
 
     def _extended(self, steps: list[Step], index: int) -> list[Step]:
         frame = self.frames[index]
@@ -117,7 +121,7 @@ class Trail:
         if isinstance(whole, dict):
             if self.holds_attributes(whole):
                 return [*steps, Step("inside", f".{frame.key}")]
-            return [*steps, Step("inside", f"[{_short(frame.key)}]")]
+            return [*steps, Step("inside", f"[{redacted(_short(frame.key), self.secrets)}]")]
         if type(whole) is list or (type(whole) is tuple and self._is_users(index)):
             return [*steps, Step("inside", f"[{frame.count - 1}]")]
         return steps

@@ -96,7 +96,8 @@ class Registry:
         below = manifest["layers"] if on_base else []
         diffs = config["rootfs"]["diff_ids"] if on_base else []
         above = [{"mediaType": media_type, **self.push_blob(repository, each)} for each in layers]
-        config["rootfs"]["diff_ids"] = diffs + (diff_ids or [digest_of(each) for each in layers])
+        own = [digest_of(each) for each in layers] if diff_ids is None else diff_ids
+        config["rootfs"]["diff_ids"] = diffs + own
         config["config"] |= {"Cmd": command or [], "Env": env or [], "WorkingDir": folder}
         config_bytes = json.dumps(config).encode()
         document = {

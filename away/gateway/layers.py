@@ -60,7 +60,8 @@ def unpack(blob: Path, media_type: str, diff_id: str, folder: Path) -> None:
         try:
             with tarfile.open(fileobj=_Bounded(file), mode="r:") as tar:  # type: ignore[call-overload]
                 removed = _extract(tar, tree)
-        except (tarfile.TarError, OSError, UnicodeError, OverflowError) as error:
+        except (tarfile.TarError, OSError, ValueError, KeyError, OverflowError) as error:
+            # ValueError for a name that is no text, KeyError for a link to nothing.
             raise LayerRefused(str(error) or type(error).__name__) from error
     (folder / "removed.json").write_text(json.dumps(removed))
     _compile(tree)

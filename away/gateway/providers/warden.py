@@ -14,8 +14,8 @@ Messages are JSON, one a line. To the warden, with the write end of the log's pi
     {"do": "start", "id": …, "argv": […], "env": {…}, "cwd": …, "scratch": …}
     {"do": "stop", "id": …, "grace": seconds}
 
-From it: ``{"id": …, "pid": …}`` or ``{"id": …, "failed": text}``, then ``{"id": …, "exit": status}``,
-and after a stop, when nothing of the function is left, ``{"id": …, "gone": true}``.
+From it: ``{"id": …, "pid": …}`` or ``{"id": …, "failed": text}``; when the function has ended, asked to
+or not, ``{"id": …, "exit": status}``, and when nothing of it is left ``{"id": …, "gone": true}``.
 """
 
 from __future__ import annotations
@@ -55,7 +55,6 @@ class Function:
         self.scratch = scratch
         self.alive = True
         self.kill_at: float | None = None
-        self.stopping = False
 
 
 class Warden:
@@ -168,7 +167,6 @@ class Warden:
         self.libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
 
     def _stop(self, function: Function, grace: float) -> None:
-        function.stopping = True
         function.kill_at = time.monotonic() + grace
         kill_group(function.pid, signal.SIGTERM)
 
@@ -187,8 +185,7 @@ class Warden:
         sweep(function.identity)
         shutil.rmtree(function.scratch, ignore_errors=True)
         del self.functions[function.identity]
-        if function.stopping:
-            self._say({"id": function.identity, "gone": True})
+        self._say({"id": function.identity, "gone": True})
 
     def _kill_overdue(self) -> None:
         now = time.monotonic()

@@ -414,13 +414,27 @@ def test_an_unknown_gateway_as_an_attribute_is_an_attribute_error(name):
 
 @pytest.mark.parametrize(
     ("gateway_name", "text"),
-    [("local", "away up"), ("aio", "is reserved"), ("Default", "gateway")],
+    [("aio", "is reserved"), ("Default", "gateway")],
 )
 def test_names_that_are_no_gateways_say_why(gateway_name, text):
     for form in (f"import away.remote.{gateway_name}", f"from away.remote import {gateway_name}"):
         with pytest.raises(ModuleNotFoundError, match=text) as caught:
             run_import(form, "")
         assert isinstance(caught.value, exceptions.UnknownGateway)
+
+
+def test_without_a_running_gateway_local_tells_how_to_start_one():
+    # In a process of its own: another test's gateway may run in this one.
+    said = child(
+        """
+        for form in ("import away.remote.local", "from away.remote import local"):
+            try:
+                exec(form)
+            except ModuleNotFoundError as error:
+                print(error, error.name)
+        """
+    )
+    assert said.count("start one with 'away up' away.remote.local") == 2
 
 
 @pytest.mark.parametrize("form", UNKNOWN_FORMS[:4])
@@ -585,6 +599,17 @@ def test_invalidate_caches_follows_a_gateway_that_moved(gateway, name, module):
         assert module.fib is fib
         assert fib.connection.url == moved.url
         assert moved.url in repr(module)
+    finally:
+        moved.close()
+
+
+def test_a_gateway_that_moved_is_followed_with_the_next_list(gateway, name, module):
+    assert not hasattr(module, "fib")
+    moved = Gateway()
+    try:
+        moved.functions = [published("fib")]
+        config.configure(name, url=moved.url, user="admin", password=PASSWORD)
+        assert module.fib.connection.url == moved.url
     finally:
         moved.close()
 
@@ -776,6 +801,14 @@ def test_the_summary_names_the_nearest_first():
     listing = listed(*({"name": each} for each in ("add", "sub", "mul", "sum-all")))
     assert listing.summary("sum_al") == "it has sum_all, add, mul, sub"
     assert listed().summary("x") == "it has no functions yet"
+
+
+@pytest.mark.parametrize(
+    ("qualname", "names"),
+    [("café", ["cafe", "café"]), ("f.<locals>.café", ["cafe", "café"]), ("C.café", ["cafe"])],
+)
+def test_a_nested_function_goes_by_its_own_name_and_a_method_by_none(qualname, names):
+    assert listed(published("cafe", entry=f"m:{qualname}")).python_names() == names
 
 
 def test_several_functions_published_from_one_odd_name_are_all_named():

@@ -115,7 +115,9 @@ class Listing:
             found: dict[str, list[str]] = {}
             for name, function in self._functions.items():
                 description = function.description if _callable(name) else None
-                wrote = description.entry.partition(":")[2] if description else ""
+                qualname = description.entry.partition(":")[2] if description else ""
+                # A function within a function goes by its own name, a method by none.
+                wrote = qualname.rpartition("<locals>.")[2]
                 if wrote.isidentifier() and _stands_for(wrote, name):
                     found.setdefault(_normal(wrote), []).append(name)
             self._entries = found

@@ -137,9 +137,7 @@ class GatewayFunctions:
     def __init__(self, gateway: str, content: dict[str, Any]) -> None:
         self.gateway = gateway
         self._content = content
-        # What the connection was made from; whether that still holds is asked after a forget.
         self._settings: GatewayConfig | None = None
-        self._settings_hold = False
         self._connection: FaasConnection | None = None
         self._accepted: tuple[FaasConnection, list[FunctionInfo]] | None = None
         self._infos: dict[str, FunctionInfo] = {}
@@ -223,7 +221,7 @@ class GatewayFunctions:
 
     async def fetch_async(self) -> None:
         """Do as :meth:`fetch_sync` without blocking the event loop."""
-        connection = self._connect()
+        connection = self._connect(anew=True)
         try:
             # Two tasks at once send two requests: no lock is held across an await.
             infos = await connection.aio.functions(fresh=True, timeout=connection.connect_timeout)
@@ -234,9 +232,8 @@ class GatewayFunctions:
         self._keep_all()
 
     def forget(self) -> None:
-        """Ask anew for list and configuration when next needed; functions in hand stay valid."""
+        """Ask anew for the list when next needed; functions in hand stay valid."""
         self._stale = True
-        self._settings_hold = False
 
     def start_anew(self) -> None:
         """After a reload: also let go of the names, which the new list brings back or not."""
@@ -269,7 +266,7 @@ class GatewayFunctions:
         """Fetch the list in this thread; whoever comes meanwhile waits for it and shares it."""
         self._warn_where_a_loop_waits()
         started = time.monotonic()
-        connection = self._connect()
+        connection = self._connect(anew=True)
         limit = connection.connect_timeout
         if self._process != os.getpid():
             self._make_locks()  # after a fork: whoever held them is not in this process
@@ -310,12 +307,17 @@ class GatewayFunctions:
                 self._renew(name)
             return listing
 
-    def _connect(self) -> FaasConnection:
-        """Return the gateway's connection, made anew if the configuration has changed."""
+    def _connect(self, *, anew: bool = False) -> FaasConnection:
+        """Return the gateway's connection.
+
+        Args:
+            anew: Whether to look into the configuration first: a gateway that moved, or the embedded
+                one that started again, is followed with the next list.
+        """
         from away.connection import FaasConnection
 
         connection = self._connection
-        if connection is not None and self._settings_hold:
+        if connection is not None and not anew:
             return connection
         try:
             settings = resolve(self.gateway)
@@ -323,8 +325,7 @@ class GatewayFunctions:
                 connection = FaasConnection.named(self.gateway)
         except AwayError as error:
             raise as_import_error(error, self.module_name) from error
-        self._settings, self._settings_hold = settings, True
-        self._connection = connection
+        self._settings, self._connection = settings, connection
         return connection
 
     def _warn_where_a_loop_waits(self) -> None:
@@ -444,7 +445,8 @@ def find(fullname: str, *, only_asked: bool) -> ModuleSpec | None:
     except UnknownGateway as error:
         if only_asked:
             return None
-        raise _unknown(error, gateway, fullname) from error
+        # It says all that the first one said, and who imports has no use for a second traceback.
+        raise _unknown(error, gateway, fullname) from None
     except ConfigError as error:
         raise as_import_error(error, fullname) from error
     # The URL as origin is what repr shows. Without has_location: a __file__ would make pickling

@@ -92,9 +92,14 @@ def _describe(exc: BaseException, groups: int) -> dict[str, Any]:
     kind = type(exc)
     args: list[Any] = []
     shown: list[int] = []
-    members = exc.exceptions if isinstance(exc, BaseExceptionGroup) else ()
-    # A group's members travel as descriptions of their own.
-    for index, arg in enumerate(exc.args[:1] if members else exc.args):
+    members: tuple[BaseException, ...] = ()
+    # Asked of the builtin classes: the user's may have properties of these names, which may raise.
+    all_args = vars(BaseException)["args"].__get__(exc)
+    if isinstance(exc, BaseExceptionGroup):
+        # A group's members travel as descriptions of their own.
+        members = vars(BaseExceptionGroup)["exceptions"].__get__(exc)
+        all_args = all_args[:1]
+    for index, arg in enumerate(all_args):
         if values.travels(arg):
             args.append(arg)
         else:
@@ -145,22 +150,23 @@ def _text_of(exc: BaseException) -> str:
 
 
 def _notes_of(exc: BaseException) -> list[str]:
-    notes = getattr(exc, "__notes__", None)
+    notes = _attributes(exc).get("__notes__")
     if type(notes) is not list:
         return []
     return [_plain(note, MAX_TRACEBACK) for note in notes[:_MAX_NOTES] if isinstance(note, str)]
 
 
 def _state_of(exc: BaseException) -> dict[str, Any]:
-    try:
-        state = vars(exc)
-    except TypeError:
-        return {}
     return {
         key: value
-        for key, value in state.items()
+        for key, value in _attributes(exc).items()
         if type(key) is str and not key.startswith("__") and values.travels(value)
     }
+
+
+def _attributes(exc: BaseException) -> dict[str, Any]:
+    found: dict[str, Any] = object.__getattribute__(exc, "__dict__")
+    return found
 
 
 def _attributes_of(exc: BaseException) -> dict[str, Any]:
@@ -229,10 +235,9 @@ def rebuild(data: object) -> Exception:
             remote_traceback=_harmless(found.traceback),
         )
         error.message = found.text
-    # As the class BaseException does it: a subclass may have an add_note of its own.
-    for note in found.notes:
-        BaseException.add_note(error, _harmless(note))
-    BaseException.add_note(error, f"{NOTE_HEAD}\n{_harmless(found.traceback)}")
+    # Where PEP 678 keeps them; add_note would run a __setattr__ of the user's.
+    notes = [*found.notes, f"{NOTE_HEAD}\n{found.traceback}"]
+    error.__dict__["__notes__"] = list(map(_harmless, notes))
     return error
 
 

@@ -40,6 +40,9 @@ MAX_PURE_BYTES = 1024 * 1024
 # a second, and what a function gives back is written out again in full.
 MAX_NODES = 1_000_000
 MAX_ALIASES = 1_000
+# The pure scanner looks at every open level for each token: a megabyte 199 levels down would take
+# it a minute. Nodes times their depth, which no honest text of that size reaches.
+_MAX_PURE_WORK = 4_000_000
 # A tuple is made when its parts are there, which takes PyYAML four frames of the stack a level.
 MAX_TUPLE_DEPTH = 60
 
@@ -327,7 +330,8 @@ def _read_yaml(text: str, levels: int, *, python_tuples: bool) -> Any:
         )
     loader = _loader(yaml, in_c=in_c, python_tuples=python_tuples)
     try:
-        _Guard(levels, python_tuples=python_tuples).check(yaml.parse(text, Loader=loader))
+        guard = _Guard(levels, python_tuples=python_tuples, in_c=in_c)
+        guard.check(yaml.parse(text, Loader=loader))
         return yaml.load(text, Loader=loader)  # noqa: S506 - derives from SafeLoader
     except ProtocolMismatch:
         raise
@@ -392,8 +396,9 @@ class _Guard:
     up to its first offence.
     """
 
-    def __init__(self, levels: int, *, python_tuples: bool) -> None:
+    def __init__(self, levels: int, *, python_tuples: bool, in_c: bool) -> None:
         self.levels = levels
+        self.work = MAX_NODES * levels if in_c else _MAX_PURE_WORK
         self.python_tuples = python_tuples
         self.open: list[_Node] = []
         self.anchors: dict[str, tuple[int, int] | None] = {}
@@ -442,8 +447,9 @@ class _Guard:
         if len(self.open) + height > self.levels:
             raise _refused(f"is nested deeper than {MAX_DEPTH} levels")
         self.nodes += 1
-        if self.nodes > MAX_NODES:
-            raise _refused(f"has more than {MAX_NODES} values")
+        self.work -= 1 + len(self.open)
+        if self.nodes > MAX_NODES or self.work < 0:
+            raise _refused("has too many values; send JSON")
 
     def _alias(self, anchor: str) -> None:
         self.aliases += 1

@@ -172,7 +172,7 @@ def requirement(
             from version control or an archive, or files that belong to no distribution.
     """
     found = found or origin(name)
-    file = module_file(name, found) or found.file or _any_file(found)
+    file = module_file(name, found) or found.file
     distribution = None if file is None else _distribution_of(file)
     chosen = {_normal(each.name): each for each in users}
     if distribution is None:
@@ -235,13 +235,6 @@ def listed(specs: Iterable[str]) -> tuple[Requirement, ...]:
 def _normal(name: str) -> str:
     """Normalise a distribution's name as the simple index does (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _any_file(found: Origin) -> Path | None:
-    for folder in found.folders:
-        for file in sorted(folder.rglob("*.py")):
-            return file
-    return None
 
 
 def _distribution_of(file: Path) -> _Distribution | None:

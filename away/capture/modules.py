@@ -128,7 +128,7 @@ class _Gathering:
                 self.warnings.append(
                     f"{wanted.why}, and {found.name} is not installed here, so it is not packed"
                 )
-        elif found.kind == "installed":
+        elif found.kind == "installed" and not _is_namespace(wanted.name, found):
             required = self.require(wanted, found)
             if required is None:
                 return self.enter(wanted, found)
@@ -225,6 +225,11 @@ class Wanted(NamedTuple):
 
 # An import that may fail, of what cannot be pinned: as good as absent.
 Unneeded = Requirement("", "", "", "")
+
+
+def _is_namespace(name: str, found: Origin) -> bool:
+    """Tell a folder that several distributions share, of which none need be named, from a module."""
+    return found.file is None and module_file(name, found) is None
 
 
 def _not_source(wanted: Wanted, file: Path) -> CaptureRefused:

@@ -12,10 +12,10 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
-from away.config.secret import Secret
 from away.config.urls import normal_url
-from away.connection.access import Access, Login
+from away.connection.access import Access, Login, configured_login, given_login
 from away.connection.catalogue import FunctionInfo, renew_after_fork, shared
+from away.connection.conversations import TransportError
 from away.exceptions import ConfigError
 
 if TYPE_CHECKING:
@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from types import TracebackType
 
+    from away.config.secret import Secret
     from away.connection.aio import AioDriver
     from away.connection.catalogue import Catalogue
     from away.connection.conversations import Conversation, Deadline, Reply, Request
-    from away.connection.gateway_api import GatewayApi, LogLine
+    from away.connection.gateway_api import GatewayApi
+    from away.connection.logs import LogLine
     from away.connection.route import Route
     from away.connection.sync import SyncDriver
     from away.connection.twins import AsyncTwins
@@ -115,7 +117,7 @@ class FaasConnection:
         self._user = user
         self._access = Access(
             self.url,
-            login=_given_login(user, password, token),
+            login=given_login(user, password, token),
             find=self._find_login,
             auth_functions=auth_functions,
         )
@@ -195,7 +197,7 @@ class FaasConnection:
         from away import config
 
         if self.name is not None:
-            login = _login_of(self.name, self.url)
+            login = configured_login(self.name, self.url)
             if login is not None:
                 return login
         wanted = None if self._user == DEFAULT_USER else self._user
@@ -417,9 +419,12 @@ class FaasConnection:
         """Give log lines as they come, until the timeout; a gateway that hangs up is asked again."""
         follower = self.api.follower(name, since=since, namespace=namespace, deadline=timeout)
         while (send := follower.next_request()) is not None:
-            with contextlib.closing(self.sync_driver.stream(send)) as pieces:
-                for piece in pieces:
-                    yield from follower.take(piece)
+            try:
+                with contextlib.closing(self.sync_driver.stream(send)) as pieces:
+                    for piece in pieces:
+                        yield from follower.take(piece)
+            except TransportError as error:
+                raise follower.explain(error) from error
 
     # ------------------------------------------------------------ secrets, namespaces, the gateway
 
@@ -638,43 +643,6 @@ def _after_fork() -> None:
 def _reconnect(cls: type[FaasConnection], url: str, settings: dict[str, Any]) -> FaasConnection:
     """Make a connection from its pickle."""
     return cls(url, **settings)
-
-
-def _login_of(name: str, url: str) -> Login | None:
-    """Return the login that a configured gateway has, if it is at that URL."""
-    from away import config
-
-    try:
-        found = config.resolve(name)
-    except ConfigError:
-        return None
-    if found.url != url or (found.password is None and found.token is None):
-        return None
-    return Login(found.user, found.password, found.token)
-
-
-def _given_login(
-    user: str, password: str | int | Secret | None, token: str | Secret | None
-) -> Login | None:
-    if not isinstance(user, str) or ":" in user or any(c in user for c in "\r\n\0"):
-        raise ConfigError("user= is text without ':' and line breaks (RFC 7617)")
-    if token is not None:
-        if password is not None:
-            raise ConfigError("give either password= or token=, not both")
-        return Login(user, None, token if isinstance(token, Secret) else Secret(_word(token)))
-    if password is None:
-        return None
-    if isinstance(password, Secret):
-        return Login(user, password)
-    if isinstance(password, bool) or not isinstance(password, (str, int)):
-        raise ConfigError(f"password= is text, not {type(password).__name__}")
-    return Login(user, Secret(str(password)))
-
-
-def _word(token: object) -> str:
-    if not isinstance(token, str):
-        raise ConfigError(f"token= is text, not {type(token).__name__}")
-    return token
 
 
 def _seconds(key: str, value: object) -> float:

@@ -8,23 +8,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from away.config.secret import Secret
 from away.config.urls import parse_url
-from away.exceptions import AuthenticationRefused, AwayError
+from away.exceptions import AuthenticationRefused, AwayError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from away.config.secret import Secret
     from away.connection.conversations import Request
 
-__all__ = ["Access", "Login"]
+__all__ = ["Access", "Login", "configured_login", "given_login"]
 
 # Paths under which a gateway's own API is, and the registry beside it. Not /function: what is sent
 # there reaches the function's code, Authorization included.
 _OWN = ("/system/", "/v2/")
 _FUNCTIONS = ("/function/", "/async-function/")
 # Gateways clean such paths by a redirect, so they could end elsewhere than they begin.
-_ROUNDABOUT = ("/../", "/./", "//", "\\")
+_ROUNDABOUT = ("/../", "/./", "//", "\\", "%2e", "%2f", "%5c")
 
 
 class Login(NamedTuple):
@@ -127,7 +127,7 @@ class Access:
                 return False
             path = local
         bare = path.partition("?")[0]
-        if any(part in bare for part in _ROUNDABOUT):
+        if any(part in f"{bare.rstrip('/')}/".lower() for part in _ROUNDABOUT):
             return False
         return bare.startswith(_OWN) or (self.auth_functions and bare.startswith(_FUNCTIONS))
 
@@ -147,3 +147,45 @@ class Access:
     def url_of(self, path: str) -> str:
         """Return the whole URL of a path under the gateway; a whole URL as it is."""
         return self.url + path if path.startswith("/") else path
+
+
+def configured_login(name: str, url: str) -> Login | None:
+    """Return the login that a configured gateway has, if it is at that URL."""
+    from away import config
+
+    try:
+        found = config.resolve(name)
+    except ConfigError:
+        return None
+    if found.url != url or (found.password is None and found.token is None):
+        return None
+    return Login(found.user, found.password, found.token)
+
+
+def given_login(
+    user: str, password: str | int | Secret | None, token: str | Secret | None
+) -> Login | None:
+    """Make a login of what a caller passed; None where that holds neither password nor token.
+
+    Raises:
+        ConfigError: It cannot be one; the sentence does not repeat it.
+    """
+    if not isinstance(user, str) or ":" in user or any(c in user for c in "\r\n\0"):
+        raise ConfigError("user= is text without ':' and line breaks (RFC 7617)")
+    if token is not None:
+        if password is not None:
+            raise ConfigError("give either password= or token=, not both")
+        return Login(user, None, token if isinstance(token, Secret) else Secret(_word(token)))
+    if password is None:
+        return None
+    if isinstance(password, Secret):
+        return Login(user, password)
+    if isinstance(password, bool) or not isinstance(password, (str, int)):
+        raise ConfigError(f"password= is text, not {type(password).__name__}")
+    return Login(user, Secret(str(password)))
+
+
+def _word(token: object) -> str:
+    if not isinstance(token, str):
+        raise ConfigError(f"token= is text, not {type(token).__name__}")
+    return token

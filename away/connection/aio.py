@@ -279,7 +279,8 @@ class AioDriver:
             raise ReadTimedOut
         limit = aiohttp.ClientTimeout(
             total=left if left < FOREVER_SECONDS else None,
-            sock_connect=min(send.connect_timeout, left),
+            # A little less than the whole, so that it is seen which of the two was reached.
+            sock_connect=min(send.connect_timeout, max(left - 0.01, 0.001)),
             ceil_threshold=FOREVER_SECONDS,
         )
         body = request.body

@@ -69,7 +69,7 @@ class Deadline:
         clock: What tells the time; it only has to go forwards.
     """
 
-    __slots__ = ("_clock", "_end", "seconds")
+    __slots__ = ("_begin", "_clock", "seconds")
 
     def __init__(
         self, seconds: float | None, *, clock: Callable[[], float] = time.monotonic
@@ -78,12 +78,15 @@ class Deadline:
             raise ValueError(f"timeout is a positive number of seconds, not {seconds!r}")
         self.seconds = math.inf if seconds is None else float(seconds)
         self._clock = clock
-        self._end = clock() + self.seconds
+        self._begin = clock()
 
     def remaining(self) -> float:
         """Return the seconds that are left; 0.0 when it has passed."""
-        left = self._end - self._clock()
-        return max(left, 0.0)
+        return max(self._begin + self.seconds - self._clock(), 0.0)
+
+    def elapsed(self) -> float:
+        """Return the seconds since it was made."""
+        return self._clock() - self._begin
 
     def within(self, seconds: float) -> Deadline:
         """Return a deadline for a part of the work: after so many seconds, and never after this."""
@@ -311,7 +314,7 @@ class Attempts:
         self._deadline = deadline
         self._repeatable = repeatable
         self._updating = updating
-        # event → how often it was tried again already, and what was left of the time at the first
+        # event → how often it was tried again already, and when it came first
         self._tried: dict[str, tuple[int, float]] = {}
 
     def pause(self, outcome: Reply | TransportError) -> float | None:
@@ -319,13 +322,13 @@ class Attempts:
         event = event_of(outcome)
         if event is None or not self._allows(rule := RETRIES[event]):
             return None
-        left = self._deadline.remaining()
-        count, left_at_first = self._tried.get(event, (0, left))
+        now = self._deadline.elapsed()
+        count, first = self._tried.get(event, (0, now))
         pause = min(rule.first_pause * 2.0 ** min(count, 30), rule.longest_pause)
-        spent = left_at_first - left if left_at_first < math.inf else count * rule.longest_pause
-        if count >= rule.most or spent + pause > rule.lasts or pause >= left:
+        lasts_too_long = now - first + pause > rule.lasts
+        if count >= rule.most or lasts_too_long or pause >= self._deadline.remaining():
             return None
-        self._tried[event] = (count + 1, left_at_first)
+        self._tried[event] = (count + 1, first)
         return pause
 
     def _allows(self, rule: Retry) -> bool:

@@ -8,16 +8,15 @@ one is said in :mod:`away.connection.verdicts`; when one is tried again, in
 from __future__ import annotations
 
 import json
-import math
-from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import parse_qsl, quote, urlencode
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
 
 from away import names
 from away.connection import verdicts
 from away.connection.catalogue import FunctionInfo, find
-from away.connection.conversations import Deadline, Reply, Request, Send, Where, exchange, prepare
+from away.connection.conversations import Deadline, Reply, Request, Send, Where, exchange
+from away.connection.logs import LogFollower, LogLine, LogReader, log_request
 from away.exceptions import (
     AnswerLost,
     AuthenticationRefused,
@@ -28,12 +27,13 @@ from away.exceptions import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime, timedelta
 
     from away.connection.access import Access
     from away.connection.catalogue import Catalogue
     from away.connection.conversations import Conversation
 
-__all__ = ["GatewayApi", "LogFollower", "LogLine", "LogReader"]
+__all__ = ["GatewayApi"]
 
 _ACCEPTED = (200, 201, 202, 204)
 # A log that is followed has no end: when it was quiet for so long, what came is what there is.
@@ -42,41 +42,6 @@ LOG_QUIET_SECONDS = 0.5
 NEAREST_SECONDS = 3.0
 # What a path may hold unescaped (RFC 3986, pchar and "/"), and "%" of what is escaped already.
 _PATH_SAFE = "/-._~!$&'()*+,;=:@%"
-
-
-class LogLine(NamedTuple):
-    """One line that a function wrote."""
-
-    timestamp: str
-    text: str
-    instance: str = ""
-    name: str = ""
-    namespace: str = ""
-
-
-class LogReader:
-    """Turn pieces of a log as they come into lines (one JSON object a line)."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, piece: bytes, *, last: bool = False) -> list[LogLine]:
-        """Return the lines that are complete now."""
-        *whole, self._rest = (self._rest + piece).split(b"\n")
-        if last and self._rest.strip():
-            whole.append(self._rest)
-        return [line for raw in whole if (line := _log_line(raw)) is not None]
-
-
-def _log_line(raw: bytes) -> LogLine | None:
-    try:
-        data = json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(data, dict):
-        return None
-    keys = ("timestamp", "text", "instance", "name", "namespace")
-    return LogLine(*(str(data.get(key) or "") for key in keys))
 
 
 class GatewayApi:
@@ -362,28 +327,6 @@ class GatewayApi:
 
     # ------------------------------------------------------------ logs
 
-    def log_request(
-        self,
-        name: str,
-        *,
-        since: datetime | timedelta | float | str | None,
-        namespace: str | None,
-    ) -> Request:
-        """Make the request for a log.
-
-        It always follows, since OpenFaaS loses lines otherwise, and never says how many lines:
-        faasd would give the first ones of its window, not the last ones.
-        """
-        query = {
-            "name": name,
-            "namespace": self._space(namespace),
-            "follow": "true",
-            "since": _moment(since),
-        }
-        asked = {key: value for key, value in query.items() if value}
-        request = Request("GET", f"/system/logs?{urlencode(asked)}", auth=True)
-        return prepare(request)[0]
-
     def logs(
         self,
         name: str,
@@ -394,7 +337,7 @@ class GatewayApi:
         deadline: Deadline | float | None = None,
     ) -> Conversation[list[LogLine]]:
         """Give the log's lines until now, the last ``tail`` of them."""
-        request = self.log_request(name, since=since, namespace=namespace)
+        request = log_request(name, self._space(namespace), since)
         reply = yield from self.request(request, deadline, quiet=LOG_QUIET_SECONDS)
         self.check_log(request, reply)
         lines = LogReader().feed(reply.body, last=True)
@@ -414,8 +357,9 @@ class GatewayApi:
         deadline: Deadline | float | None = None,
     ) -> LogFollower:
         """Decide how a log is followed, piece by piece."""
-        request = self.log_request(name, since=since, namespace=namespace)
-        return LogFollower(self, request, self.deadline(deadline))
+        request = log_request(name, self._space(namespace), since)
+        step = Send(request, self.deadline(deadline), self.connect_timeout)
+        return LogFollower(self.access.url, step, self.check_log)
 
     # ------------------------------------------------------------ secrets, namespaces, the gateway
 
@@ -554,58 +498,6 @@ class GatewayApi:
         return self.namespace if namespace is None else namespace
 
 
-class LogFollower:
-    """Follow a log over several answers: gateways cut each at their limit of time.
-
-    Args:
-        api: The gateway.
-        request: The first request.
-        deadline: Until when.
-    """
-
-    def __init__(self, api: GatewayApi, request: Request, deadline: Deadline) -> None:
-        self._api = api
-        self._request = request
-        self._deadline = deadline
-        self._reader = LogReader()
-        self._last = ""
-        self._seen: set[LogLine] = set()
-        self._rounds = 0
-        self._came = True
-
-    def next_request(self) -> Send | None:
-        """Return the next step; None when the time is over or nothing comes any more."""
-        if not self._came or self._deadline.remaining() <= 0.0:
-            return None
-        request = self._request
-        if self._rounds and self._last:
-            path, _, query = request.path.partition("?")
-            asked = dict(parse_qsl(query)) | {"since": self._last}
-            request = request._replace(path=f"{path}?{urlencode(asked)}")
-        self._rounds += 1
-        self._came = False
-        self._reader = LogReader()
-        return Send(request, self._deadline, self._api.connect_timeout)
-
-    def take(self, piece: Reply | bytes) -> list[LogLine]:
-        """Take the head of an answer or a piece of it; return the lines that are new."""
-        if isinstance(piece, Reply):
-            self._api.check_log(self._request, piece)
-            return []
-        new = []
-        for line in self._reader.feed(piece):
-            self._came = True
-            # The next answer begins with the moment of the last line, and repeats its lines.
-            if line.timestamp != self._last:
-                self._seen = set() if line.timestamp > self._last else self._seen
-            elif line in self._seen:
-                continue
-            self._last = max(self._last, line.timestamp)
-            self._seen.add(line)
-            new.append(line)
-        return new
-
-
 def _by_name(info: FunctionInfo) -> str:
     return info.name
 
@@ -649,17 +541,3 @@ def _check_headers(headers: Mapping[str, str]) -> None:
 
 def _breaks_name(name: str) -> bool:
     return not name.isascii() or any(c <= " " or c in ':"(),/;<=>?@[\\]{}\x7f' for c in name)
-
-
-def _moment(since: datetime | timedelta | float | str | None) -> str:
-    """Return a moment as OpenFaaS wants it (RFC 3339); numbers and spans are before now."""
-    if since is None or isinstance(since, str):
-        return since or ""
-    if isinstance(since, datetime):
-        moment = since.astimezone(UTC)
-    else:
-        span = since if isinstance(since, timedelta) else timedelta(seconds=float(since))
-        if not math.isfinite(span.total_seconds()):
-            raise ValueError("since is a finite number of seconds")
-        moment = datetime.now(UTC) - span
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from away.connection.conversations import TransportError
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
     from datetime import datetime, timedelta
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from away.connection import FaasConnection
     from away.connection.catalogue import FunctionInfo
     from away.connection.conversations import Conversation, Reply
-    from away.connection.gateway_api import LogLine
+    from away.connection.logs import LogLine
 
 __all__ = ["AsyncTwins"]
 
@@ -101,12 +103,13 @@ class AsyncTwins:
 
         follower = self._of.api.follower(name, since=since, namespace=namespace, deadline=timeout)
         while (send := follower.next_request()) is not None:
-            if not send.deadline.remaining():
-                return
-            async with aclosing(self._of.aio_driver.stream(send)) as pieces:
-                async for piece in pieces:
-                    for line in follower.take(piece):
-                        yield line
+            try:
+                async with aclosing(self._of.aio_driver.stream(send)) as pieces:
+                    async for piece in pieces:
+                        for line in follower.take(piece):
+                            yield line
+            except TransportError as error:
+                raise follower.explain(error) from error
 
     async def secrets(
         self, *, namespace: str | None = None, timeout: float | None = None

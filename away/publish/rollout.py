@@ -25,7 +25,7 @@ __all__ = ["Rollout", "explained", "listed"]
 # The first looks come quickly, for a function is up in a tenth of a second; then ever more rarely.
 FIRST_PAUSE, PAUSE_GROWTH, LONGEST_PAUSE = 0.005, 1.4, 0.5
 UNDO_SECONDS = 60.0
-LOG_LINES = 15
+LOG_LINES = 30
 READY_PATH = "/_/away"
 DIGEST_HEADER, PROTOCOL_HEADER = "X-Away-Digest", "X-Away-Protocol"
 ACCEPTED = (200, 201, 202)

@@ -35,15 +35,23 @@ def secret(name: str) -> str:
         )
     path = folder / name
     try:
-        return path.read_bytes().decode()
-    except UnicodeDecodeError:
-        # from None: the exception holds the bytes
-        problem = f"the secret {shown!r} is not UTF-8 text; read its bytes from {path}"
-        raise ConfigError(problem) from None
+        data = path.read_bytes()
     except FileNotFoundError:
         raise _missing(shown, folder) from None
     except OSError as error:
         raise ConfigError(f"the secret {shown!r} cannot be read: {error}") from error
+    text = _decoded(data)
+    if text is None:
+        raise ConfigError(f"the secret {shown!r} is not UTF-8 text; read its bytes from {path}")
+    return text
+
+
+def _decoded(data: bytes) -> str | None:
+    """Return None for what is no text: the decoder's error would carry the secret's bytes."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _missing(name: str, folder: Path) -> ConfigError:

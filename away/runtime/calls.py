@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from away import protocol
 from away.exceptions import AwayError, CannotTravel, ProtocolMismatch
 from away.names import printable
+from away.protocol.values import RESERVED_KEY
 from away.runtime import output
 from away.runtime.event_loop import EventLoop
 from away.runtime.running import Result, run, text_of, traceback_text
@@ -30,8 +31,6 @@ __all__ = ["Answer", "Calls"]
 
 METHODS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"))
 TEXT = "text/plain; charset=utf-8"
-# With a charset, or clients that follow the letter of the RFC read the text as ISO-8859-1.
-BARE = "application/yaml; charset=utf-8"
 JSON = "application/json"
 
 # A call that comes while the function is loaded waits for it: a cold start is no error.
@@ -154,8 +153,7 @@ class Calls:
         assert self._function is not None, "a loaded runtime has a function"
         assert self._header is not None, "a loaded runtime has a header"
         try:
-            _check_version(head)
-            args, kwargs, safe = conversation.read(body, function_is_safe=self._header.safe)
+            args, kwargs, safe = conversation.read(head, body, function_is_safe=self._header.safe)
         except RecursionError:
             error = ProtocolMismatch("the call's arguments are nested too deeply to be read")
             return conversation.send(Result(error=error, refused=True), safe=True)
@@ -234,15 +232,6 @@ def _plain(status: int, text: str) -> Answer:
     return Answer(status, (text + "\n").encode("utf-8", "backslashreplace"))
 
 
-def _check_version(head: Head) -> None:
-    version = head.headers.get(protocol.PROTOCOL_HEADER.lower(), protocol.PROTOCOL_VERSION)
-    if version != protocol.PROTOCOL_VERSION:
-        raise ProtocolMismatch(
-            f"the call speaks version {printable(version[:20])!r} of Away's protocol and this function version"
-            f" {protocol.PROTOCOL_VERSION}; upgrade the older side, or publish the function again"
-        )
-
-
 def _from_a_web_page(head: Head) -> str | None:
     """Say why a request to a loopback address is not answered; None if it is.
 
@@ -267,30 +256,34 @@ class _Envelope:
 
     @staticmethod
     def read(
-        body: bytes, *, function_is_safe: bool
+        head: Head, body: bytes, *, function_is_safe: bool
     ) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
+        version = head.headers.get(protocol.PROTOCOL_HEADER.lower(), protocol.PROTOCOL_VERSION)
+        if version != protocol.PROTOCOL_VERSION:
+            raise ProtocolMismatch(
+                f"the call speaks version {printable(version[:20])!r} of Away's protocol and this"
+                f" function version {protocol.PROTOCOL_VERSION}; upgrade the older side, or publish"
+                " the function again"
+            )
         call = protocol.read_call(body, allow_unsafe=not function_is_safe)
         return call.args, call.kwargs, call.safe
 
     @staticmethod
     def send(result: Result, *, safe: bool) -> Answer:
-        try:
-            if result.error is None:
-                pack = protocol.pack_items if result.items else protocol.pack_value
+        if result.error is None:
+            pack = protocol.pack_items if result.items else protocol.pack_value
+            try:
                 return Answer(200, pack(result.value, safe=safe), protocol.CONTENT_TYPE)
-        except BaseException as error:  # dill runs code of the value's
-            result = Result(error=_cannot_return(error))
-        status = 400 if result.refused else 500
+            except BaseException as error:  # dill runs code of the value's
+                result = Result(error=_cannot_return(error))
         assert result.error is not None, "a result without a value has an error"
-        try:
-            body = protocol.pack_error(result.error, safe=safe, refused=result.refused)
-        except BaseException as error:  # the exception's own __str__, __reduce__ run here
-            plain = RuntimeError(
-                f"the function raised {type(result.error).__name__}, which cannot be described:"
-                f" {type(error).__name__}"
-            )
-            body = protocol.pack_error(plain, safe=True, refused=result.refused)
-        return Answer(status, body, protocol.CONTENT_TYPE)
+        body = protocol.pack_error(result.error, safe=safe, refused=result.refused)
+        return Answer(400 if result.refused else 500, body, protocol.CONTENT_TYPE)
+
+
+# What is in bodies that only a function published unsafe can have been sent.
+_PYTHON_TUPLE = b"!!python/tuple"
+_PICKLE = b'{"' + RESERVED_KEY.encode() + b'": ["dill"'
 
 
 class _Bare:
@@ -298,17 +291,23 @@ class _Bare:
 
     @staticmethod
     def read(
-        body: bytes, *, function_is_safe: bool
+        head: Head, body: bytes, *, function_is_safe: bool
     ) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
-        return tuple(protocol.read_positional(body, safe=function_is_safe)), {}, function_is_safe
+        stated = head.headers.get("content-type", "").partition(";")[0].strip().lower()
+        args = protocol.read_positional(
+            body, safe=function_is_safe, stated_json=stated == "application/json"
+        )
+        unsafe = not function_is_safe and (_PYTHON_TUPLE in body or body.startswith(_PICKLE))
+        return args, {}, not unsafe
 
     @staticmethod
     def send(result: Result, *, safe: bool) -> Answer:
-        try:
-            if result.error is None:
-                return Answer(200, protocol.pack_bare(result.value, ascii=True), BARE)
-        except BaseException as error:  # dill runs code of the value's
-            result = Result(error=_cannot_return(error))
+        if result.error is None:
+            try:
+                body = protocol.pack_bare(result.value, ascii=True, safe=safe)
+                return Answer(200, body, protocol.TEXT_CONTENT_TYPE)
+            except BaseException as error:  # dill runs code of the value's
+                result = Result(error=_cannot_return(error))
         assert result.error is not None, "a result without a value has an error"
         if result.refused or isinstance(result.error, AwayError):
             text = f"{type(result.error).__name__}: {text_of(result.error)}"
@@ -317,12 +316,11 @@ class _Bare:
 
 
 def _cannot_return(error: BaseException) -> BaseException:
-    """Name the function's result as what cannot be sent."""
-    if isinstance(error, CannotTravel) and "result" in str(error):
-        return error
+    """Name the function's result as what cannot be sent; the way there is of no interest."""
     if isinstance(error, CannotTravel):
-        path = error.path
-        return CannotTravel(f"the function's result cannot be sent back: {error}", path=path)
+        return error.with_traceback(None)
     return CannotTravel(
-        f"the function's result cannot be sent back: {type(error).__name__}: {text_of(error)}"
+        f"the result cannot be sent back: {type(error).__name__}: {text_of(error)}; return what"
+        " can be pickled",
+        path="result",
     )

@@ -75,8 +75,8 @@ def _load(calls: Calls) -> None:
             output.log("".join(traceback.format_exception(error.__cause__)))
         calls.refuse(error)
         return
-    calls.serve(function)
     output.log(f"away: {printable(header.entry)} is loaded")
+    calls.serve(function)
 
 
 class _Life:
@@ -85,15 +85,23 @@ class _Life:
     def __init__(self, server: Server, said: settings.Settings) -> None:
         self._server = server
         self._grace = said.grace_seconds
-        self._drained = threading.Event()
         self._stopping = False
+        self._serving = False
+        self._drained = False
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         os.register_at_fork(after_in_child=_default_signals)
 
     def wait(self) -> None:
         """Wait for a signal, and then for the calls that were running."""
-        self._drained.wait()
+        self._serving = True
+        # Python runs handlers between two steps of the main thread. One that waits for a lock may
+        # have begun to just before the signal came; a byte in a pipe is never too late.
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        while not self._drained:
+            os.read(self._wake_read, 64)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         if not self._stopping:
@@ -105,8 +113,11 @@ class _Life:
         left = self._server.drain(self._grace)
         if left:
             output.log(f"away: stopped with {left} calls running after {self._grace:g} s")
+        if left or not self._serving:
+            # A main thread that is still inside the function's module would not hear of it.
             os._exit(0)
-        self._drained.set()
+        self._drained = True
+        os.write(self._wake_write, b".")
         # Threads that the function left behind could keep the process from its end.
         time.sleep(_EXIT_SECONDS)
         os._exit(0)
@@ -114,5 +125,6 @@ class _Life:
 
 def _default_signals() -> None:
     """Give a forked child back the signals' usual meaning: it is not the server."""
+    signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)

@@ -14,21 +14,33 @@ import signal
 
 __all__ = ["supervise"]
 
-_PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_PASSED_ON = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
 
 
 def supervise() -> None:
     """Fork; return in the child, and in the parent wait for it and exit as it did."""
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
+    # Blocked signals wait for sigwait; with handlers, one that came just before a waitpid would
+    # be seen only after it, when the server has ended by itself.
+    awaited = _PASSED_ON | {signal.SIGCHLD}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     server = os.fork()
     if server == 0:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return
-    for each in _PASSED_ON:
-        signal.signal(each, lambda number, _frame: os.kill(server, number))
-    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     while True:
-        ended, status = os.waitpid(-1, 0)
+        number = signal.sigwait(awaited)
+        if number == signal.SIGCHLD:
+            _reap(server)
+        else:
+            os.kill(server, number)
+
+
+def _reap(server: int) -> None:
+    """Wait for all children that have ended; with the server, end too."""
+    while True:
+        ended, status = os.waitpid(-1, os.WNOHANG)
+        if ended == 0:
+            return
         if ended == server:
             code = os.waitstatus_to_exitcode(status)
             # as a shell says it: 128 and the signal's number

@@ -9,6 +9,7 @@ is called, where Away's client was packed; publishing packs it when it finds suc
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -101,17 +102,26 @@ def _is_loopback(url: str) -> bool:
 def _client(module: str) -> Any:
     from importlib import import_module
 
-    problem: Exception | None = None
-    try:
-        found = import_module(module)
-        if found is not _connection:
-            return found
-    except ModuleNotFoundError as error:
-        problem = error
+    if _is_packed(module):
+        return import_module(module)
     raise AwayError(
         "another function is called from inside a published one, whose image has no client for"
         " that; let the function use the stub by its name, so that publishing finds and packs it"
-    ) from problem
+    )
+
+
+def _is_packed(module: str) -> bool:
+    """Tell whether a module of Away's is in this image.
+
+    On a developer's machine an editable install finds those of its checkout too, for a package
+    that is not its own.
+    """
+    if sys.modules.get(module) is _connection:
+        return False
+    import away
+
+    path = Path(away.__path__[0], *module.split(".")[1:])
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
 def configure(*_args: Any, **_options: Any) -> None:
@@ -251,7 +261,5 @@ def install() -> None:
     one is not packed, since references to other functions need that.
     """
     sys.modules["away.builder"] = builder
-    from importlib.util import find_spec
-
-    if find_spec("away.connection") is None:
+    if not _is_packed("away.connection"):
         sys.modules["away.connection"] = _connection

@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -556,3 +557,49 @@ def test_functions_that_share_a_layer_share_its_files(faas, registry):
     assert len({each.stat().st_ino for each in copies}) == 1
     compiled = list((faas.state / "images").glob("*/opt/lib/__pycache__/shared.*.pyc"))
     assert len(compiled) == 2
+
+
+ANYWHERE = """
+import os, socket, sys
+family, host, alone = eval(sys.argv[1])
+server = socket.socket(family)
+if alone is not None:
+    server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, alone)
+server.bind((host, int(os.environ["PORT"])))
+print("bound to", server.getsockname()[0], flush=True)
+other = socket.socket()
+other.bind(("0.0.0.0", 0))
+print("other", other.getsockname()[0], flush=True)
+server.listen()
+while True:
+    server.accept()
+"""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "bound"),
+    [
+        ("(socket.AF_INET, '0.0.0.0', None)", "127.0.0.1"),
+        ("(socket.AF_INET, '', None)", "127.0.0.1"),
+        ("(socket.AF_INET6, '::', 0)", "::ffff:127.0.0.1"),
+    ],
+)
+def test_a_function_that_would_listen_everywhere_listens_on_loopback(registry, wanted, bound):
+    image = registry.push_image("r/any:1", command=["python3", "-c", ANYWHERE, wanted])
+    registry.deploy("any", image)
+    until = time.monotonic() + 10
+    while (log := registry.call("GET", "/system/logs?name=any")[2]).count(b"\n") < 2:
+        assert time.monotonic() < until
+    registry.call("DELETE", "/system/functions", b'{"functionName": "any"}')
+    lines = [json.loads(line)["text"] for line in log.splitlines()]
+    assert lines == [f"bound to {bound}", "other 0.0.0.0"]
+
+
+def test_a_working_folder_stays_inside_the_image(faas, registry):
+    code = SHOW.replace("import helper, beside", "class helper: WHERE = 0\nbeside = helper")
+    image = registry.push_image("r/cwd:1", command=["python3", "-c", code], folder="/../../a/../b")
+    registry.deploy("cwd", image)
+    found = json.loads(registry.call("GET", "/function/cwd")[2])
+    registry.call("DELETE", "/system/functions", b'{"functionName": "cwd"}')
+    assert Path(found["cwd"]).parent.parent == faas.state / "images"
+    assert Path(found["cwd"]).name == "b"

@@ -84,10 +84,8 @@ def run(
     try:
         process, url, user, found = _start(options, python)
         try:
-            connection = _connection(url, user, found)
-            with found_first(folder.absolute()):
+            with _connection(url, user, found) as connection, found_first(folder.absolute()):
                 yield connection
-            connection.close()
         finally:
             _stop(process)
     finally:
@@ -181,7 +179,7 @@ def _start(
     import subprocess
     import sys
 
-    options = {**options, "extra_path": _extra_path(), "parent": os.getpid()}
+    options = {**options, "extra_path": _extra_path()}
     process = subprocess.Popen(
         [python or sys.executable, "-I", str(Path(__file__).with_name("__main__.py"))],
         stdin=subprocess.PIPE,

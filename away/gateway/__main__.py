@@ -49,7 +49,7 @@ async def _serve(options: dict[str, Any]) -> None:
         allowed_hosts=tuple(options["allowed_hosts"]),
         announce=options["announce"],
         extra_path=tuple(options["extra_path"]),
-        parent=options["parent"],
+        parent=os.getppid(),
     )
 
     def ready(started: serving.Started) -> None:

@@ -77,7 +77,6 @@ class Function:
         self.deployment = deployment
         self.log = log
         self.invocations = 0
-        self.changing = asyncio.Lock()
         self._provider = provider
         self._current: Running | None = None
         self._reviving: asyncio.Task[Running] | None = None
@@ -112,8 +111,17 @@ class Function:
         if self._reviving is None:
             self._reviving = asyncio.create_task(self._revive(seconds))
             self._reviving.add_done_callback(self._revived)
-        # One caller that goes away must not take the start from the others.
-        return await asyncio.shield(self._reviving)
+        task = self._reviving
+        try:
+            # One caller that goes away must not take the start from the others.
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not task.cancelled():
+                raise
+        # An update or a removal came between.
+        if self._current is not None and self._current.instance.alive:
+            return self._current
+        raise CannotStart("it was replaced or removed while it came up")
 
     async def replace_by(self, deployment: Deployment) -> Running | None:
         """Switch to another deployment once that listens, and return what ran before.
@@ -124,6 +132,9 @@ class Function:
         running = await self._start(deployment, START_SECONDS)
         before, self._current = self._current, running
         self.deployment = deployment
+        if self._reviving is not None:
+            # What it replaces had ended and was on its way back.
+            self._reviving.cancel()
         return before
 
     def taken_out(self) -> Running | None:

@@ -124,11 +124,36 @@ def run_source(source: str | bytes, name: str, file: str | None) -> None:
     exec(compile(source, name, "exec"), main.__dict__)  # noqa: S102 - that is what it is for
 
 
+def stay_on_loopback() -> None:
+    """Let what the program binds on PORT to every address of the machine be on loopback only.
+
+    A server in a container listens on 0.0.0.0, which is its own small network there. Here that would
+    be the laptop's, open to everyone around; only the gateway, on this machine, calls functions.
+    """
+    import socket
+
+    bind = socket.socket.bind
+    port = os.environ.get("PORT", "")
+
+    def bind_on_loopback(self: socket.socket, address: object) -> None:
+        if isinstance(address, tuple) and len(address) >= 2 and str(address[1]) == port:
+            if self.family == socket.AF_INET and address[0] in ("", "0.0.0.0"):  # noqa: S104
+                address = ("127.0.0.1", address[1])
+            elif self.family == socket.AF_INET6 and address[0] in ("", "::"):
+                alone = self.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+                # A socket for both families is reached by the IPv4 address in its IPv6 form.
+                address = ("::1" if alone else "::ffff:127.0.0.1", *address[1:])
+        bind(self, address)  # type: ignore[arg-type]
+
+    socket.socket.bind = bind_on_loopback  # type: ignore[assignment, method-assign]
+
+
 def launch(root: str, arguments: list[str]) -> None:
     """Run an image's Python command; returns when the program's main module ends."""
     command = take_apart(arguments)
     argv = [inside(root, each) for each in command.arguments]
     script = os.path.abspath(inside(root, command.target)) if not command.kind else ""  # noqa: PTH100
+    stay_on_loopback()
     prepare_path(root, command, script)
     sys.argv = [script or f"-{command.kind}", *argv]
     if command.kind == "m":

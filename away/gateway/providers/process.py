@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import posixpath
 import random
 import secrets
 import shutil
@@ -141,7 +142,8 @@ class ProcessProvider:
             image = self._read(deployment)
             root = await self._root(image)
             argv, image_env = self._argv(image, root), image.env
-            folder = root / image.working_folder.lstrip("/")
+            # Normalised below a slash, ".." leads nowhere.
+            folder = root / posixpath.normpath("/" + image.working_folder).lstrip("/")
             folder.mkdir(parents=True, exist_ok=True)
         environment = self._environment(deployment, image_env, port, scratch)
         warden = await self._running_warden()

@@ -14,10 +14,12 @@ import importlib
 import importlib.util
 import inspect
 import itertools
+import json
 import os
 import pickle
 import pkgutil
 import pydoc
+import re
 import subprocess
 import sys
 import textwrap
@@ -28,9 +30,12 @@ import unittest.mock
 
 import dill
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import away.remote
 from away import config, exceptions, hooks, signatures
+from away import names as names_module
 from away.hooks import errors
 from away.hooks.finder import GatewayEntry, GatewayFinder
 from away.hooks.listing import Listing
@@ -749,6 +754,20 @@ def test_inside_a_container_gateways_come_from_the_environment_too(gateway):
     assert said == f"<remote function fib on {gateway.url}>"
 
 
+def test_inside_a_container_without_a_login_a_name_is_taken_at_its_word(gateway):
+    said = child(
+        """
+        import away.remote.shop as g
+        from away.remote.shop import fib_x
+        print(fib_x, g["fib_x"] is fib_x is g.fib_x, fib_x.__module__, hasattr(g, "_x"))
+        """,
+        AWAY_RUNTIME="1",
+        AWAY_GATEWAY_SHOP_URL=gateway.url,
+    )
+    assert said == f"<remote function fib_x on {gateway.url}> True away.remote.shop False"
+    assert gateway.asked == []
+
+
 def test_the_hook_works_from_a_zip_archive(gateway, tmp_path):
     import zipfile
 
@@ -801,6 +820,37 @@ def test_the_summary_names_the_nearest_first():
     listing = listed(*({"name": each} for each in ("add", "sub", "mul", "sum-all")))
     assert listing.summary("sum_al") == "it has sum_all, add, mul, sub"
     assert listed().summary("x") == "it has no functions yet"
+
+
+@given(
+    st.lists(
+        st.builds(
+            lambda name, entry, away: {
+                "name": name,
+                "annotations": {
+                    "built-with": "away" if away else "x",
+                    "away.protocol": '"1"',
+                    "away.entry": json.dumps(entry),
+                },
+            },
+            st.one_of(st.text(), st.from_regex(r"[a-z_-]{1,4}", fullmatch=True)),
+            st.one_of(st.text(), st.from_regex(r"m:[a-zé_]{1,4}", fullmatch=True)),
+            st.booleans(),
+        )
+    ),
+    st.one_of(st.text(), st.from_regex(r"[a-zé_]{1,4}", fullmatch=True)),
+)
+def test_whatever_a_gateway_lists_every_name_shown_means_one_function(functions, asked):
+    listing = listed(*functions)
+    for name in listing.python_names():
+        assert name.isidentifier()
+        assert name[0] != "_"
+        (meant,) = listing.named(name)
+        assert meant in [each["name"] for each in functions]
+        assert re.fullmatch(r"[A-Za-z0-9_-]{1,63}", meant)
+        assert listing.shown_as(meant)
+    assert len(listing.named(asked)) <= len(functions)
+    assert names_module.printable(listing.summary(asked)) == listing.summary(asked)
 
 
 @pytest.mark.parametrize(

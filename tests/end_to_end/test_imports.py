@@ -94,3 +94,14 @@ def test_the_gateway_that_runs_here_is_local(shop):
 
     assert import_double(4) == 8
     assert import_double.connection.url == away.FaasConnection.local().url == shop.url
+
+
+@pytest.mark.slow
+def test_a_published_function_imports_from_its_gateway(shop):
+    @builder.publish(shop, verbose=False)
+    def import_twice_double(n):
+        from away.remote.shop import import_double
+
+        return import_double(import_double(n))
+
+    assert import_twice_double(3) == 12

@@ -1,0 +1,375 @@
+"""What a gateway module gives out: the gateway's functions, fetched when the first is asked for.
+
+All at once, in the thread that asks, and within the gateway's ``connect_timeout``. The proxies are
+made by :mod:`away.functions`; which name means which function is decided in
+:mod:`away.hooks.listing`. Of modules this room knows only the dictionary in which proxies are kept.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from away.config import resolve
+from away.exceptions import AwayError, FunctionNotFound
+from away.hooks.errors import (
+    AmbiguousFunction,
+    FunctionNotImported,
+    GatewayNotReached,
+    NoSuchFunction,
+    as_import_error,
+)
+from away.hooks.finder import PREFIX, imports_a_name
+from away.hooks.listing import Listing
+from away.names import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from away.config import GatewayConfig
+    from away.connection import FaasConnection
+    from away.connection.catalogue import FunctionInfo
+    from away.functions import RemoteFunction
+
+__all__ = ["OWNER", "GatewayFunctions"]
+
+# Where a module's dictionary keeps the owner of its functions.
+OWNER = "__away_functions__"
+
+
+class GatewayFunctions:
+    """The functions behind one gateway module; the only owner of its list and its proxies.
+
+    Args:
+        gateway: The gateway's configured name.
+        content: The module's dictionary, in which proxies are kept once they were asked for.
+    """
+
+    def __init__(self, gateway: str, content: dict[str, Any]) -> None:
+        self.gateway = gateway
+        self._content = content
+        self._settings: GatewayConfig | None = None
+        self._connection: FaasConnection | None = None
+        self._accepted: tuple[FaasConnection, list[FunctionInfo]] | None = None
+        self._infos: dict[str, FunctionInfo] = {}
+        self._listing: Listing | None = None
+        # When this module last fetched the list, and whether it must before it believes any.
+        self._fetched_at = float("-inf")
+        self._stale = False
+        self._proxies: dict[str, RemoteFunction[..., Any]] = {}
+        self._unlisted_proxies: dict[str, RemoteFunction[..., Any]] = {}
+        # What each proxy was made from: it is renewed when that has changed.
+        self._made_from: dict[str, tuple[FaasConnection, dict[str, str]]] = {}
+        # A name that the import system just looked for in vain, and in which thread: the same
+        # statement asks a second time, and must not send a second request.
+        self._looked_for: tuple[int, str] | None = None
+        self._make_locks()
+
+    def _make_locks(self) -> None:
+        self._process = os.getpid()
+        # Held during the request for the list, always with a time limit; a lock of its own for
+        # each gateway, and re-entrant for the sake of signal handlers that import.
+        self._fetching = threading.RLock()
+        # Held for an instant, never while anything is sent: guards list, names and proxies.
+        self._changing = threading.RLock()
+
+    @property
+    def module_name(self) -> str:
+        """The full name of the module."""
+        return PREFIX + self.gateway
+
+    # ------------------------------------------------------------ what Python asks
+
+    def attribute(self, name: str) -> Any:
+        """Stand in the module as ``__getattr__`` (PEP 562)."""
+        if name == "__all__":
+            return self._current().python_names()
+        if name.startswith("_"):
+            # What tools probe for. OpenFaaS wants DNS labels: no function's name begins so.
+            raise AttributeError(
+                f"module {self.module_name!r} has no attribute {name!r}", name=name
+            )
+        asker = sys._getframe(1)  # noqa: SLF001 - who asks decides what is raised
+        if self._has_no_list():
+            function = self._content[name] = self._unlisted(name)
+            return function
+        importing = imports_a_name(asker)
+        known_missing = importing and self._looked_for == (threading.get_ident(), name)
+        self._looked_for = None
+        found, listing = self._find(name, look_again=not known_missing)
+        if not found:
+            if asker.f_globals.get("__name__") == "importlib._bootstrap":
+                self._looked_for = (threading.get_ident(), name)
+            kind = FunctionNotImported if importing else NoSuchFunction
+            raise self._missing(name, listing, kind)
+        if len(found) > 1:
+            raise self._ambiguous(name, found)
+        function = self._proxy(found[0])
+        # At once: an import statement asks twice, and the second time finds it here.
+        self._content[name] = function
+        return function
+
+    def names(self) -> list[str]:
+        """Stand in the module as ``__dir__`` (PEP 562)."""
+        # A traceback that is being printed asks for suggestions: nothing is sent for that.
+        asker = sys._getframe(1)  # noqa: SLF001 - who asks decides whether to send
+        printing = asker.f_globals.get("__name__") == "traceback"
+        listing = self._listing if printing else self._current()
+        fixed = (name for name in self._content if name != OWNER)
+        return sorted({*fixed, *(listing.python_names() if listing else ())})
+
+    def item(self, name: str) -> RemoteFunction[..., Any]:
+        """Return a function by its own name, else by what the Python name means."""
+        if not isinstance(name, str):
+            raise TypeError(f"a function's name is a text, not {type(name).__name__}")
+        if self._has_no_list():
+            return self._unlisted(name)
+        found, listing = self._find(name, exact_first=True)
+        if not found:
+            raise self._missing(name, listing, FunctionNotFound)
+        if len(found) > 1:
+            raise self._ambiguous(name, found)
+        return self._proxy(found[0])
+
+    def fetch_sync(self) -> None:
+        """Fetch the list now and keep a proxy of every function in the module."""
+        self._fetch(fresh=True)
+        self._keep_all()
+
+    async def fetch_async(self) -> None:
+        """Do as :meth:`fetch_sync` without blocking the event loop."""
+        connection = self._connect(anew=True)
+        try:
+            # Two tasks at once send two requests: no lock is held across an await.
+            infos = await connection.aio.functions(fresh=True, timeout=connection.connect_timeout)
+        except AwayError as error:
+            raise as_import_error(error, self.module_name) from error
+        self._stale = False
+        self._accept(infos)
+        self._keep_all()
+
+    def forget(self) -> None:
+        """Ask anew for the list when next needed; functions in hand stay valid."""
+        self._stale = True
+
+    def start_anew(self) -> None:
+        """After a reload: also let go of the names, which the new list brings back or not."""
+        self.forget()
+        with self._changing:
+            for name in self._own_names():
+                del self._content[name]
+
+    # ------------------------------------------------------------ the list
+
+    def _find(
+        self, name: str, *, look_again: bool = True, exact_first: bool = False
+    ) -> tuple[list[str], Listing]:
+        """Return which functions a name means; a list that lacks it is fetched once more."""
+        started = time.monotonic()
+        listing = self._current()
+        while True:
+            found = [name] if exact_first and name in listing else listing.named(name)
+            if found or not look_again or self._fetched_at >= started:
+                return found, listing
+            listing = self._fetch(fresh=True)
+
+    def _current(self) -> Listing:
+        """Return the list: the one that the connection keeps for some seconds, else a new one."""
+        connection = self._connect()
+        kept = None if self._stale else connection.catalogue.cached(connection.namespace)
+        return self._fetch(fresh=self._stale) if kept is None else self._accept(kept)
+
+    def _fetch(self, *, fresh: bool) -> Listing:
+        """Fetch the list in this thread; whoever comes meanwhile waits for it and shares it."""
+        self._warn_where_a_loop_waits()
+        started = time.monotonic()
+        connection = self._connect(anew=True)
+        limit = connection.connect_timeout
+        if self._process != os.getpid():
+            self._make_locks()  # after a fork: whoever held them is not in this process
+        if not self._fetching.acquire(timeout=limit):
+            raise GatewayNotReached(
+                f"another thread has waited {limit:g} seconds for the functions of the gateway"
+                f" {self.gateway!r} at {connection.url}; raise its connect_timeout if it is slow",
+                name=self.module_name,
+                gateway=connection.url,
+            )
+        try:
+            if self._listing is not None and self._fetched_at >= started:
+                return self._listing
+            left = max(limit - (time.monotonic() - started), 0.001)
+            infos = connection.functions(fresh=fresh, timeout=left)
+        except AwayError as error:
+            raise as_import_error(error, self.module_name) from error
+        else:
+            self._fetched_at = time.monotonic()
+            self._stale = False
+            return self._accept(infos)
+        finally:
+            self._fetching.release()
+
+    def _accept(self, infos: list[FunctionInfo]) -> Listing:
+        """Take a list on: names that are gone are dropped, functions in hand renewed in place."""
+        with self._changing:
+            connection = self._connect()
+            if self._listing is not None and self._accepted == (connection, infos):
+                return self._listing
+            self._accepted = connection, infos
+            self._infos = {info.name: info for info in infos}
+            listing = self._listing = Listing(infos)
+            for name in self._own_names():
+                if listing.named(name) != [self._content[name].function_name]:
+                    del self._content[name]
+            for name in self._proxies.keys() & self._infos.keys():
+                self._renew(name)
+            return listing
+
+    def _connect(self, *, anew: bool = False) -> FaasConnection:
+        """Return the gateway's connection.
+
+        Args:
+            anew: Whether to look into the configuration first: a gateway that moved, or the embedded
+                one that started again, is followed with the next list.
+        """
+        from away.connection import FaasConnection
+
+        connection = self._connection
+        if connection is not None and not anew:
+            return connection
+        try:
+            settings = resolve(self.gateway)
+            if connection is None or settings != self._settings:
+                connection = FaasConnection.named(self.gateway)
+        except AwayError as error:
+            raise as_import_error(error, self.module_name) from error
+        self._settings, self._connection = settings, connection
+        return connection
+
+    def _warn_where_a_loop_waits(self) -> None:
+        """Warn, in asyncio's debug mode, that the request for the list stalls an event loop."""
+        asyncio = sys.modules.get("asyncio")
+        if asyncio is None:
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        if loop.get_debug():
+            import warnings
+
+            warnings.warn(
+                f"the event loop waits for the functions of the gateway {self.gateway!r};"
+                f" await away.hooks.load({self.gateway!r}) before they are imported",
+                RuntimeWarning,
+                stacklevel=6,
+            )
+
+    # ------------------------------------------------------------ names and proxies
+
+    def _has_no_list(self) -> bool:
+        """Tell whether this is inside a published function, which was given no login.
+
+        The gateway's list is behind a login and its functions are not: there a name is taken at its
+        word, and a call of one that is not deployed says so.
+        """
+        return os.environ.get("AWAY_RUNTIME") == "1" and not self._connect().is_logged_in
+
+    def _unlisted(self, name: str) -> RemoteFunction[..., Any]:
+        """Return the one proxy of a function of which only the name is known."""
+        from away.functions import RemoteFunction
+
+        with self._changing:
+            found = self._unlisted_proxies.get(name)
+            if found is None:
+                connection = self._connect()
+                found = self._unlisted_proxies[name] = RemoteFunction(
+                    connection,
+                    name,
+                    namespace=connection.namespace,
+                    python_name=name,
+                    module=self.module_name,
+                )
+            return found
+
+    def _own_names(self) -> list[str]:
+        """List the names in the module that hold a proxy of ours, not a patch of the user's."""
+        proxies = {id(each) for each in self._proxies.values()}
+        return [name for name, value in self._content.items() if id(value) in proxies]
+
+    def _keep_all(self) -> None:
+        listing = self._listing
+        assert listing is not None, "called after a list was fetched"
+        for name in listing.python_names():
+            self._content[name] = self._proxy(listing.named(name)[0])
+
+    def _proxy(self, name: str) -> RemoteFunction[..., Any]:
+        """Return the one proxy of a function, however it was asked for."""
+        with self._changing:
+            found = self._proxies.get(name)
+            if found is None:
+                found = self._proxies[name] = self._make(name)
+            return found
+
+    def _renew(self, name: str) -> None:
+        """Let a proxy in hand be what the function is now, where that has changed."""
+        if self._made_from[name] != self._source_of(name):
+            _become(self._proxies[name], self._make(name))
+
+    def _make(self, name: str) -> RemoteFunction[..., Any]:
+        from away.functions import from_info
+
+        assert self._listing is not None, "a function is made from a list"
+        made = from_info(
+            self._connect(),
+            self._infos[name],
+            module=self.module_name,
+            python_name=self._listing.shown_as(name),
+        )
+        self._made_from[name] = self._source_of(name)
+        return made
+
+    def _source_of(self, name: str) -> tuple[FaasConnection, dict[str, str]]:
+        return self._connect(), dict(self._infos[name].annotations)
+
+    # ------------------------------------------------------------ errors
+
+    def _missing(
+        self, name: str, listing: Listing, kind: type[FunctionNotFound]
+    ) -> FunctionNotFound:
+        url = self._connect().url
+        error = kind(
+            f"the gateway {self.gateway!r} at {url} has no function {printable(name)!r};"
+            f" {listing.summary(name)}",
+            gateway=url,
+            function=name,
+            nearest=tuple(listing.nearest(name)),
+        )
+        if isinstance(error, FunctionNotImported):
+            error.name = self.module_name
+        elif isinstance(error, NoSuchFunction):
+            error.name = name
+        return error
+
+    def _ambiguous(self, name: str, found: Sequence[str]) -> AmbiguousFunction:
+        ways = " and ".join(f"{self.gateway}[{each!r}]" for each in found)
+        return AmbiguousFunction(
+            f"{name!r} means more than one function of the gateway {self.gateway!r}:"
+            f" {', '.join(found)}; import away.remote.{self.gateway} and take {ways}",
+            name=self.module_name,
+            gateway=self._connect().url,
+            function=name,
+        )
+
+
+def _become(function: RemoteFunction[..., Any], renewed: RemoteFunction[..., Any]) -> None:
+    """Give a proxy the state of another: whoever holds it sees the function as it is now.
+
+    Attribute by attribute and stale ones last, so that a thread that calls it meanwhile finds all.
+    """
+    mine, theirs = vars(function), vars(renewed)
+    mine.update(theirs)
+    for stale in mine.keys() - theirs.keys():
+        mine.pop(stale, None)

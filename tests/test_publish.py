@@ -29,8 +29,10 @@ from away.exceptions import CaptureRefused, FunctionNotFound, NameRefused, Publi
 from away.publish import (
     Options,
     Standing,
+    cache,
     compare,
     layers,
+    parts,
     publish,
     publish_async,
     publish_conversation,
@@ -38,14 +40,15 @@ from away.publish import (
 from away.publish.deployment import kept_request
 from away.publish.image import assemble
 from away.publish.lock import PublishLock
+from away.publish.pins import Pin, lacking
+from away.publish.preparation import Preparation
 from away.publish.progress import Progress, shown
-from away.publish.registry import MEMORY, parse_image
+from away.publish.references import parse_image
+from away.publish.registry import MEMORY
 from away.publish.steps import Publisher
 from away.publish.verification import installed_here
 from away.publish.wheels import (
-    Pin,
     Target,
-    lacking,
     place_of,
     platform_options,
     requirements_layer,
@@ -194,21 +197,21 @@ def test_no_member_of_a_wheel_leads_out_of_its_folder(member):
 
 def test_the_shared_layers_hold_no_compiled_file_and_no_test():
     for part in (
-        layers.runtime_part(),
-        layers.yaml_part(),
-        layers.dill_part(),
-        layers.client_part(),
+        parts.runtime_part(),
+        parts.yaml_part(),
+        parts.dill_part(),
+        parts.client_part(),
     ):
         names = [path for path, _ in part.files]
         assert all(path.endswith(".py") for path in names)
         assert not any("/tests/" in path for path in names)
-    assert "yaml/__init__.py" in dict(layers.yaml_part().files)
-    assert "dill/_dill.py" in dict(layers.dill_part().files)
+    assert "yaml/__init__.py" in dict(parts.yaml_part().files)
+    assert "dill/_dill.py" in dict(parts.dill_part().files)
 
 
 def test_the_client_and_the_runtime_do_not_overlap_and_leave_the_users_machine_out():
-    runtime = dict(layers.runtime_part().files)
-    client = dict(layers.client_part().files)
+    runtime = dict(parts.runtime_part().files)
+    client = dict(parts.client_part().files)
     assert not set(runtime) & set(client)
     assert "away/runtime/__main__.py" in runtime
     assert {"away/functions.py", "away/gateway/announcement.py"} <= set(client)
@@ -217,7 +220,7 @@ def test_the_client_and_the_runtime_do_not_overlap_and_leave_the_users_machine_o
 
 
 def test_a_shared_layer_is_made_once():
-    part = layers.yaml_part()
+    part = parts.yaml_part()
     assert layers.shared_layer(part, docker=False) is layers.shared_layer(part, docker=False)
 
 
@@ -233,7 +236,7 @@ def test_without_a_usable_home_there_is_still_a_folder(tmp_path, monkeypatch, ki
         home.mkdir(mode=0o500)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", "/proc/nowhere" if kind == "missing home" else str(home))
-    folder = layers.cache_folder()
+    folder = cache.cache_folder()
     assert folder is not None
     assert folder.stat().st_mode & 0o077 == 0
 
@@ -242,9 +245,9 @@ def test_a_folder_that_others_can_write_to_is_not_taken(tmp_path):
     open_folder = tmp_path / "open"
     open_folder.mkdir()
     open_folder.chmod(0o777)
-    assert not layers.private_folder(open_folder)
+    assert not cache.private_folder(open_folder)
     (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
-    assert not layers.private_folder(tmp_path / "link")
+    assert not cache.private_folder(tmp_path / "link")
 
 
 def test_two_never_hold_the_lock_of_one_name(tmp_path):
@@ -691,7 +694,7 @@ def test_the_shared_layers_are_pushed_once_in_a_process(faas, written):
 def test_a_base_image_of_another_python_is_refused_before_anything_is_pushed(faas, written):
     minor = f"{sys.version_info.major}.{sys.version_info.minor}"
     captured = capture(written("pub_minor", "def minor():\n    return 1\n").minor)
-    registry = Publisher(captured, faas, Options(), Progress()).registry
+    registry = Preparation(Publisher(captured, faas, Options(), Progress())).registry
     base = faas.run(registry.base(parse_image(f"away/python:{minor}"), None))
     other = assemble(
         base,
@@ -748,7 +751,7 @@ def test_steps_are_shown_on_standard_error_alone(faas, written, capsys):
 def test_a_function_runs_with_just_the_layers_of_its_image(written, tmp_path):
     module = written("pub_alone", "def alone(a):\n    return [a, (1, 2)]\n")
     captured = capture(module.alone)
-    for part in layers.parts_for(captured):
+    for part in parts.parts_for(captured):
         unpack(layers.shared_layer(part, docker=False), tmp_path)
     unpack(layers.function_layer(captured, docker=False), tmp_path)
     modules = tmp_path / layers.MODULES_FOLDER

@@ -13,14 +13,8 @@ from away import gateway
 from away.connection.conversations import Deadline
 from away.exceptions import AuthenticationRefused, PublishFailed
 from away.publish.image import assemble, digest_of, make_layer, make_layer_file
-from away.publish.registry import (
-    ImageName,
-    ManifestRefused,
-    Memory,
-    Registry,
-    parse_image,
-    registry_url,
-)
+from away.publish.references import ImageName, parse_image, registry_url
+from away.publish.registry import ManifestRefused, Memory, Registry
 
 MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
 

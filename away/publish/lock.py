@@ -11,7 +11,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING, Self
 
-from away.publish.layers import private_folder
+from away.publish.cache import private_folder
 
 try:
     import fcntl

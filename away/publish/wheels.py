@@ -16,50 +16,25 @@ import tempfile
 import zipfile
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple
 
 from away.exceptions import PublishFailed
 from away.names import printable
 from away.publish.image import Layer, gzip_type, make_layer_file
 from away.publish.layers import REQUIREMENTS_FOLDER
+from away.publish.pins import Pin, normal_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
-    from away.requirements import Requirement
-
-__all__ = ["Pin", "Target", "lacking", "normal_name", "requirements_layer"]
+__all__ = ["Target", "requirements_layer"]
 
 _EXACT = re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!_-]+\Z")
-_BARE = re.compile(r"[A-Za-z0-9._-]+\Z")
 # pip does not expand a platform to those it includes: every one from the base's glibc down is named.
 _GLIBC_MINORS = (28, 27, 26, 25, 24, 17, 12, 5)
 _OLD_NAMES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "x86_64": "x86_64", "aarch64": "aarch64"}
 _PIP_SECONDS = 300.0
-
-
-class Pin(NamedTuple):
-    """A distribution that is needed.
-
-    Attributes:
-        name: Its name, in its one spelling.
-        version: Its version; empty where a range or an address was given, or any version will do.
-        spec: What to ask an installer for, if not just the name.
-    """
-
-    name: str
-    version: str = ""
-    spec: str = ""
-
-    def __str__(self) -> str:
-        return self.spec or self.name
-
-    @classmethod
-    def of(cls, requirement: Requirement) -> Self:
-        """Make a pin of a requirement; of one that is a bare name, one for any version."""
-        spec = "" if _BARE.match(requirement.spec) else requirement.spec
-        return cls(normal_name(requirement.name), requirement.version, spec)
 
 
 class Target(NamedTuple):
@@ -72,30 +47,6 @@ class Target(NamedTuple):
     def python(self) -> str:
         """The minor version of Python, which is always that of the client."""
         return f"{sys.version_info.major}.{sys.version_info.minor}"
-
-
-def normal_name(name: str) -> str:
-    """Return the one spelling of a distribution's name (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def lacking(pins: Iterable[Pin], environment: Mapping[str, str]) -> tuple[Pin, ...]:
-    """Return the pins that an environment does not satisfy exactly, sorted.
-
-    Args:
-        pins: What is wanted.
-        environment: The versions of what is there by name, as a base image's label says.
-    """
-    there = {normal_name(name): version for name, version in environment.items()}
-    return tuple(sorted(each for each in set(pins) if not satisfied(each, there.get(each.name))))
-
-
-def satisfied(pin: Pin, version: str | None) -> bool:
-    """Tell whether a version that is there, if any, is what a pin asks for.
-
-    A range is not: whether it allows that version is for an installer to say.
-    """
-    return version is not None and (version == pin.version or not (pin.version or pin.spec))
 
 
 def requirements_layer(

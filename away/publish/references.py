@@ -1,0 +1,102 @@
+"""Names of images and registries: their grammar, read before anything is sent to one."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from away.exceptions import PublishFailed
+from away.names import printable
+
+__all__ = ["ImageName", "is_digest", "parse_image", "registry_url"]
+
+# The grammar of repositories and tags is checked here: registries take some names outside it, and
+# answer 404 or 500 to others (distribution specification, "Pulling manifests").
+_REPOSITORY = re.compile(
+    r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*\Z"
+)
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
+_HOST = re.compile(r"(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?\Z")
+_MAX_REPOSITORY = 255
+_LOOPBACK = re.compile(r"(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?\Z")
+
+
+class ImageName(NamedTuple):
+    """An image's name in parts; ``host`` is empty for the registry that is pushed to."""
+
+    host: str
+    repository: str
+    tag: str
+    digest: str
+
+    @property
+    def reference(self) -> str:
+        """What a registry is asked for: the digest where it is known, else the tag."""
+        return self.digest or self.tag or "latest"
+
+    def __str__(self) -> str:
+        host = f"{self.host}/" if self.host else ""
+        tag = f":{self.tag}" if self.tag else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{host}{self.repository}{tag}{digest}"
+
+
+def parse_image(text: str) -> ImageName:
+    """Take an image's name apart.
+
+    Args:
+        text: ``[host[:port]/]repository[:tag][@sha256:…]``; the first part is a host if it has a dot
+            or a port or is ``localhost``, as Docker reads it.
+
+    Raises:
+        PublishFailed: It is no name by the grammar of registries.
+    """
+    rest, _, digest = text.partition("@")
+    first, slash, after = rest.partition("/")
+    is_host = bool(slash) and (first == "localhost" or "." in first or ":" in first)
+    host, path = (first, after) if is_host else ("", rest)
+    repository, _, tag = path.partition(":")
+    sound = (
+        _REPOSITORY.match(repository)
+        and len(repository) <= _MAX_REPOSITORY
+        and (not tag or _TAG.match(tag))
+        and (not digest or _DIGEST.match(digest))
+        and (not host or _HOST.match(host))
+        and not path.endswith(":")
+        and not text.endswith("@")
+    )
+    if not sound:
+        raise PublishFailed(
+            f"{without_login(text)!r} is no image name; write [HOST[:PORT]/]NAME[:TAG], in lower"
+            " case",
+            step="names",
+        )
+    return ImageName(host, repository, tag, digest)
+
+
+def is_digest(text: str) -> bool:
+    """Tell whether a text is a digest by which registries name bytes."""
+    return _DIGEST.match(text) is not None
+
+
+def without_login(text: str) -> str:
+    """Return a name to show: what stands before an ``@`` may be somebody's password."""
+    login, at, rest = text.partition("@")
+    shown = text if not at or (rest.startswith("sha256:") and ":" not in login) else f"…@{rest}"
+    return printable(shown[:200])
+
+
+def registry_url(host: str) -> str:
+    """Return the URL of a registry by its host: plain http on loopback, else https.
+
+    Raises:
+        PublishFailed: It is no host.
+    """
+    if not _HOST.match(host):
+        raise PublishFailed(
+            f"registry={without_login(host)!r} is no registry; write HOST or HOST:PORT without a"
+            " scheme",
+            step="names",
+        )
+    return f"{'http' if _LOOPBACK.match(host) else 'https'}://{host}"

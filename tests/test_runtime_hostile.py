@@ -38,7 +38,7 @@ class Opens:
         self.path = path
 
     def __reduce__(self):
-        return open, (self.path, "w")  # noqa: SIM115
+        return open, (self.path, "w")
 
 
 def seeds_of_bodies(canary: str) -> list[bytes]:
@@ -47,7 +47,7 @@ def seeds_of_bodies(canary: str) -> list[bytes]:
         pickle.dumps(Opens(canary)),
         pickle.dumps(Opens(canary), protocol=0),
         dill.dumps(((Opens(canary),), {})),
-        dill.dumps(lambda: open(canary, "w"), recurse=True),
+        dill.dumps(lambda: os.mkdir(canary), recurse=True),
     ]
     encoded = [base64.b64encode(each).decode() for each in pickles]
     away = [

@@ -37,6 +37,8 @@ JSON = "application/json"
 _LOADING_SECONDS = 60.0
 # What may go into the log and into a header: call ids (the gateway's are UUIDs) and digests.
 _CALL_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_STUB_HEADER = protocol.STUB_HEADER.lower()
+_PROTOCOL_HEADER = protocol.PROTOCOL_HEADER.lower()
 _LOOPBACK = re.compile(r"(localhost|127\.[0-9.]+|\[::1\])(:[0-9]+)?")
 
 
@@ -70,6 +72,8 @@ class Calls:
         self._function: Callable[..., Any] | None = None
         self._header: Header | None = None
         self._load_error: AwayError | None = None
+        # header fields that are on every answer
+        self._marks = {protocol.PROTOCOL_HEADER: protocol.PROTOCOL_VERSION}
         self.draining = False
         self.forked = False
 
@@ -78,6 +82,8 @@ class Calls:
     def know(self, header: Header) -> None:
         """Take note of the payload's header, whose digest goes on every answer."""
         self._header = header
+        if _CALL_ID.fullmatch(header.digest):
+            self._marks[protocol.DIGEST_HEADER] = header.digest
 
     def serve(self, function: Callable[..., Any]) -> None:
         """Answer calls by a function from now on."""
@@ -102,11 +108,9 @@ class Calls:
         """
         fields = {
             "Content-Type": answer.content_type,
-            protocol.PROTOCOL_HEADER: protocol.PROTOCOL_VERSION,
+            **self._marks,
             protocol.LENGTH_HEADER: str(len(answer.body)),
         }
-        if self._header is not None and _CALL_ID.fullmatch(self._header.digest):
-            fields[protocol.DIGEST_HEADER] = self._header.digest
         if head is not None and _CALL_ID.fullmatch(said := head.headers.get("x-call-id", "")):
             fields["X-Call-Id"] = said
         if answer.status == 405:
@@ -126,7 +130,7 @@ class Calls:
             return page(self)
         said = head.headers.get("content-type", "")
         speaks = said.partition(";")[0].strip().lower() == protocol.CONTENT_TYPE
-        if not speaks and protocol.STUB_HEADER.lower() in head.headers:
+        if not speaks and _STUB_HEADER in head.headers:
             # A stub that does not know yet who it calls: tell it, before anything runs.
             return _plain(415, "this function speaks Away's protocol; repeat the call by it")
         if head.headers.get("content-encoding", "identity").lower() != "identity":
@@ -258,7 +262,7 @@ class _Envelope:
     def read(
         head: Head, body: bytes, *, function_is_safe: bool
     ) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
-        version = head.headers.get(protocol.PROTOCOL_HEADER.lower(), protocol.PROTOCOL_VERSION)
+        version = head.headers.get(_PROTOCOL_HEADER, protocol.PROTOCOL_VERSION)
         if version != protocol.PROTOCOL_VERSION:
             raise ProtocolMismatch(
                 f"the call speaks version {printable(version[:20])!r} of Away's protocol and this"

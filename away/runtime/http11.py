@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -27,14 +28,34 @@ _MAX_DISCARD_BYTES = 256 * 1024 * 1024
 _RECEIVE_BYTES = 65_536
 _RECEIVE_BODY_BYTES = 262_144
 
-_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~]+) HTTP/([0-9])\.([0-9])")
-_FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_REQUEST_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~]+) HTTP/([0-9])\.([0-9])")
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_METHOD_START = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]")
 _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+_LENGTH = re.compile(r"[0-9]{1,18}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,12})(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 # Fields of which a second one would be another opinion on the same thing.
-_ONCE = frozenset((b"content-length", b"transfer-encoding", b"host", b"content-type"))
+_ONCE = frozenset(("content-length", "transfer-encoding", "host", "content-type"))
+# The names that nearly every request has, as they are usually spelt: no need to check those.
+_USUAL = {
+    name: name.lower()
+    for name in (
+        "Accept",
+        "Accept-Encoding",
+        "Connection",
+        "Content-Length",
+        "Content-Type",
+        "Host",
+        "Transfer-Encoding",
+        "User-Agent",
+        "X-Away-Protocol",
+        "X-Call-Id",
+        "X-Forwarded-For",
+        "X-Forwarded-Host",
+        "X-Start-Time",
+    )
+}
 
 _REASONS = {
     100: "Continue",
@@ -112,7 +133,7 @@ class Reader:
                 break
             if end > MAX_HEAD_BYTES or len(buffer) > MAX_HEAD_BYTES:
                 raise Refusal(431, f"the request's head is longer than {MAX_HEAD_BYTES:,} bytes")
-            if buffer and not _TOKEN.match(buffer) and buffer != b"\r":
+            if buffer and not _METHOD_START.match(buffer) and buffer != b"\r":
                 raise Refusal(400, "this is not HTTP; the function is called by plain HTTP/1.1")
             if _BARE_LINE_FEED.search(buffer, max(0, scanned - 1)):
                 raise Refusal(400, "a line of the request's head ends without a carriage return")
@@ -165,7 +186,7 @@ class Reader:
         total = 0
         while line := self._line(MAX_HEAD_BYTES):
             total += len(line)
-            name, colon, value = line.partition(b":")
+            name, colon, value = line.decode("latin-1").partition(":")
             if not colon or not _TOKEN.fullmatch(name) or _FORBIDDEN.search(value):
                 raise Refusal(400, "the body's trailer is not a header field")
             if total > MAX_HEAD_BYTES:
@@ -217,43 +238,51 @@ def parse_head(text: bytes) -> Head:
     Raises:
         Refusal: It breaks a rule of HTTP, or its body could not be told from what follows.
     """
-    lines = text.split(b"\r\n")
-    if _FORBIDDEN.search(b"".join(lines)):
+    lines = text.decode("latin-1").split("\r\n")
+    if _FORBIDDEN.search("".join(lines)):
         raise Refusal(400, "the request's head holds a control character")
     request = _REQUEST_LINE.fullmatch(lines[0])
     if request is None:
         raise Refusal(400, "the request line is not METHOD PATH HTTP/1.1")
     method, target, major, minor = request.groups()
-    if major != b"1":
+    if major != "1":
         raise Refusal(505, "this server speaks HTTP/1.1")
-    fields: dict[bytes, bytes] = {}
-    for line in lines[1:]:
-        name, colon, value = line.partition(b":")
-        # A folded line begins with a space, which is no token either.
-        if not colon or not _TOKEN.fullmatch(name):
-            raise Refusal(400, "a line of the request's head is not a header field")
-        name, value = name.lower(), value.strip(b" \t")
-        if name not in fields:
-            fields[name] = value
-        elif name in _ONCE:
-            raise Refusal(400, f"the request has two headers {name.decode()}")
-        else:
-            fields[name] += b", " + value
-    headers = {name.decode(): value.decode("latin-1") for name, value in fields.items()}
-    old = minor == b"0"
+    headers = _fields(lines)
+    old = minor == "0"
     if not old and "host" not in headers:
         raise Refusal(400, "the request has no Host")
     expects = headers.get("expect", "").lower()
     if expects not in ("", "100-continue"):
         raise Refusal(417, "the request expects what this server does not know")
     return Head(
-        method=method.decode(),
-        path=_path(target.decode()),
+        method=method,
+        path=_path(target),
         headers=headers,
         length=_body_length(headers, old=old),
         keep_alive=_keeps_alive(headers, old=old),
         expects_continue=bool(expects) and not old,
     )
+
+
+def _fields(lines: list[str]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for index in range(1, len(lines)):
+        said, colon, value = lines[index].partition(":")
+        name = _USUAL.get(said)
+        if name is None:
+            # A folded line begins with a space, which is no token either.
+            if not colon or not _TOKEN.fullmatch(said):
+                raise Refusal(400, "a line of the request's head is not a header field")
+            name = said.lower()
+        elif not colon:
+            raise Refusal(400, "a line of the request's head is not a header field")
+        if name not in headers:
+            headers[name] = value.strip(" \t")
+        elif name in _ONCE:
+            raise Refusal(400, f"the request has two headers {name}")
+        else:
+            headers[name] += ", " + value.strip(" \t")
+    return headers
 
 
 def _path(target: str) -> str:
@@ -269,7 +298,7 @@ def _body_length(headers: dict[str, str], *, old: bool) -> int | None:
     if coding is None:
         if length is None:
             return 0
-        if not _LENGTH.fullmatch(length.encode("latin-1")):
+        if not _LENGTH.fullmatch(length):
             raise Refusal(400, "the request's Content-Length is not a number")
         return int(length)
     # Where both are sent, the two ends of a chain of proxies may each believe another one.
@@ -305,7 +334,10 @@ def answer_head(status: int, headers: dict[str, str], length: int, *, keep_alive
         length: Bytes of the body.
         keep_alive: Whether the connection stays open after the answer.
     """
-    lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}", f"Date: {_date(time.time())}"]
+    lines = [
+        f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}",
+        f"Date: {_date(int(time.time()))}",
+    ]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     lines.append(f"Content-Length: {length}")
     if not keep_alive:
@@ -317,7 +349,8 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-def _date(now: float) -> str:
+@lru_cache(maxsize=1)
+def _date(now: int) -> str:
     """Write a time as HTTP wants it, which strftime would do in the locale's language."""
     t = time.gmtime(now)
     return (

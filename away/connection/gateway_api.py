@@ -535,9 +535,14 @@ def _check_headers(headers: Mapping[str, str]) -> None:
     for name, value in headers.items():
         if not isinstance(value, str) or not isinstance(name, str):
             raise TypeError(f"the header {name!r} is text, not {type(value).__name__}")
-        if "\n" in value or "\r" in value or "\0" in value or not name or _breaks_name(name):
+        if "\n" in value or "\r" in value or "\0" in value or _breaks_name(name):
             raise ValueError(f"the header {name[:80]!r} has a character that no header can carry")
 
 
+@lru_cache(maxsize=256)
 def _breaks_name(name: str) -> bool:
-    return not name.isascii() or any(c <= " " or c in ':"(),/;<=>?@[\\]{}\x7f' for c in name)
+    return (
+        not name
+        or not name.isascii()
+        or any(c <= " " or c in ':"(),/;<=>?@[\\]{}\x7f' for c in name)
+    )

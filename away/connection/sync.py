@@ -1,8 +1,9 @@
 """The blocking driver: pumps conversations over the connection pools of a requests adapter.
 
-It goes past ``requests.Session``, whose cookies, hooks, redirects and environment look-ups cost more
-than the request itself. Importing this module imports requests and urllib3: do it at the first
-request. What a conversation decides is not decided here.
+It goes past ``requests.Session`` and past urllib3's own round of a request, which between them cost
+more than the request itself: pools, proxies and TLS are theirs, and an answer is read by http.client.
+Importing this module imports requests and urllib3: do it at the first request. What a conversation
+decides is not decided here.
 """
 
 from __future__ import annotations
@@ -15,18 +16,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Retry, Timeout
+from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
     ConnectTimeoutError,
-    DecodeError,
     HTTPError,
     NameResolutionError,
     NewConnectionError,
-    ProtocolError,
-    ProxyError,
-    ReadTimeoutError,
-    SSLError,
 )
 
 from away.connection.conversations import (
@@ -43,12 +39,11 @@ from away.connection.conversations import (
     TlsFailed,
     TransportError,
 )
+from away.names import printable
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Generator, Iterator
-
-    from urllib3.response import BaseHTTPResponse
 
     from away.connection.access import Access
     from away.connection.conversations import Conversation, Deadline
@@ -61,48 +56,16 @@ T = TypeVar("T")
 # Servers close idle connections after 5 s (Node, uvicorn) or more (Go's gateway: never): one that
 # was idle for longer is not used again, so that no call goes out as the server hangs up.
 IDLE_SECONDS = 4.0
-POOL_SIZE = 64
+# More connections than this are closed after their call.
+POOL_SIZE = 128
 PIECE_BYTES = 65536
 # Beyond this a copy costs more than a second packet.
 JOINED_BYTES = 65536
 # Sockets cannot wait longer than about this: a deadline beyond it is none.
 FOREVER_SECONDS = 1e9
-_NO_RETRIES = Retry(total=False, redirect=False)
 
 
-class _Limits(Timeout):
-    """urllib3's limits of time without its own arithmetic: a deadline does that."""
-
-    def __init__(self, connect: float, read: float | None) -> None:
-        self._limits = connect, read
-
-    def clone(self) -> _Limits:
-        return self
-
-    def start_connect(self) -> float:
-        return 0.0
-
-    @property
-    def connect_timeout(self) -> float:
-        return self._limits[0]
-
-    @property
-    def read_timeout(self) -> float | None:
-        return self._limits[1]
-
-    def __repr__(self) -> str:
-        return f"_Limits{self._limits}"
-
-
-class _Now(threading.local):
-    """What the request of this thread is bound by; urllib3 hands no such thing to a connection."""
-
-    deadline: Deadline | None = None
-    quiet: float | None = None
-    connected: bool = False
-
-
-_now = _Now()
+# ---------------------------------------------------------------- a connection
 
 
 class _Reader(io.RawIOBase):
@@ -110,62 +73,75 @@ class _Reader(io.RawIOBase):
 
     def __init__(self, sock: socket.socket, connection: _Kept) -> None:
         self._sock = sock
-        # Holds the socket open while the answer is read, as http.client relies on.
-        self._hold = sock.makefile("rb", buffering=0)
+        self._hold: io.RawIOBase | None = None
         self._connection = connection
-        self._deadline = _now.deadline
         self.ended = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        if self._deadline is not None:
-            left = self._deadline.remaining()
-            if _now.quiet is not None:
-                left = min(left, _now.quiet)
-            if left <= 0.0:
-                raise TimeoutError("the deadline passed")
-            self._sock.settimeout(left if left < FOREVER_SECONDS else None)
+        connection = self._connection
+        self._sock.settimeout(connection.patience())
         count = self._sock.recv_into(buffer)
-        self._connection.used = time.monotonic()
+        connection.used = time.monotonic()
         if not count:
             self.ended = True
         return count
 
+    def makefile(self, *_mode: Any) -> io.BufferedReader:
+        """Stand in for a socket: a file is all that http.client asks of one."""
+        return io.BufferedReader(self)
+
+    def hold(self) -> None:
+        """Keep the socket open after its connection is closed, until all is read."""
+        self._hold = self._sock.makefile("rb", buffering=0)
+
     def close(self) -> None:
-        self._hold.close()
+        if self._hold is not None:
+            self._hold.close()
         super().close()
 
 
 class _Response(http.client.HTTPResponse):
     """An answer whose head has to be whole: http.client takes a closed connection for its end."""
 
-    def __init__(self, source: _Source, **options: Any) -> None:
-        self._reader = source.reader
-        super().__init__(source, **options)  # type: ignore[arg-type]  # it calls makefile only
+    def __init__(self, reader: _Reader, **options: Any) -> None:
+        self._reader = reader
+        super().__init__(reader, **options)  # type: ignore[arg-type]  # it calls makefile only
 
     def begin(self) -> None:
         super().begin()
         if self._reader.ended:
             raise http.client.RemoteDisconnected("the connection was closed within the head")
+        if self.will_close:
+            # http.client closes the connection now, and lets its files live on.
+            self._reader.hold()
 
 
-class _Source:
-    """What http.client takes for a socket: all that it asks of it is a file."""
-
-    def __init__(self, reader: _Reader) -> None:
-        self.reader = reader
-
-    def makefile(self, *_mode: Any) -> io.BufferedReader:
-        return io.BufferedReader(self.reader)
+def _answer_from(connection: _Kept, sock: socket.socket, **options: Any) -> _Response:
+    """Stand in for a connection's class of answers, which http.client calls with a socket."""
+    return _Response(_Reader(sock, connection), **options)
 
 
 class _Kept:
-    """A kept-alive connection: checked before each reuse, too old after some idle seconds."""
+    """A kept-alive connection: checked before each reuse, too old after some idle seconds.
 
+    Attributes:
+        deadline: Of the call that uses it now.
+        quiet: Seconds after which the call does not wait for more, if it said so.
+        used: When bytes last came.
+    """
+
+    # urllib3's own only look for markers of its own in names and values.
+    putrequest = http.client.HTTPConnection.putrequest
+    putheader = http.client.HTTPConnection.putheader
+
+    deadline: Deadline
+    quiet: float | None = None
     used = 0.0
     sock: socket.socket | None
+    timeout: float | None
     _held: list[bytes] | None = None
 
     @property
@@ -173,20 +149,35 @@ class _Kept:
         fresh = time.monotonic() - self.used < IDLE_SECONDS
         return fresh and bool(super().is_connected)  # type: ignore[misc]  # of the class beside it
 
-    def connect(self) -> None:
-        _now.connected = False
-        super().connect()  # type: ignore[misc]
-        self._connected()
+    def patience(self) -> float | None:
+        """Return how long the socket may wait now.
+
+        Raises:
+            TimeoutError: Not at all.
+        """
+        left = self.deadline.remaining()
+        if self.quiet is not None and self.quiet < left:
+            return self.quiet
+        if left <= 0.0:
+            raise TimeoutError("the deadline passed")
+        return left if left < FOREVER_SECONDS else None
 
     def request(self, *args: Any, **options: Any) -> None:
+        """Send a request; while sending it is the call's deadline that counts."""
         if self.sock is not None:
-            self._connected()
+            self.timeout = self.patience()
         self._held = []
         try:
             super().request(*args, **options)  # type: ignore[misc]
             self._let_go()
         finally:
             self._held = None
+
+    def connect(self) -> None:
+        super().connect()  # type: ignore[misc]
+        if self.sock is not None:
+            self.timeout = self.patience()
+            self.sock.settimeout(self.timeout)
 
     def send(self, data: Any) -> None:
         """Keep a head back until its body is there: one packet, and one wake-up of the server."""
@@ -207,20 +198,6 @@ class _Kept:
         for data in held:
             super().send(data)  # type: ignore[misc]
 
-    def _connected(self) -> None:
-        """From here on it is the call's deadline that counts, also while sending."""
-        _now.connected = True
-        if _now.deadline is not None and self.sock is not None:
-            left = _now.deadline.remaining()
-            limit = max(left, 0.001) if left < FOREVER_SECONDS else None
-            self.sock.settimeout(limit)
-            self.timeout = limit
-
-
-def _answer_from(connection: _Kept, sock: socket.socket, **options: Any) -> _Response:
-    """Stand in for a connection's class of answers, which http.client calls with a socket."""
-    return _Response(_Source(_Reader(sock, connection)), **options)
-
 
 class _Plain(_Kept, HTTPConnection):
     response_class = _answer_from  # type: ignore[assignment]  # called, not derived from
@@ -230,19 +207,81 @@ class _Secure(_Kept, HTTPSConnection):
     response_class = _answer_from  # type: ignore[assignment]  # called, not derived from
 
 
-class _PlainPool(HTTPConnectionPool):
+# ---------------------------------------------------------------- pools of them
+
+
+class _Pool(HTTPConnectionPool):
+    """Connections to one host, with a shorter round of a request than urllib3's ``urlopen``."""
+
     ConnectionCls = _Plain
 
+    def open(self, send: Send, target: str, headers: Any) -> tuple[Any, http.client.HTTPResponse]:
+        """Send a request and read the head of its answer.
 
-class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _Secure
+        Returns:
+            The connection, which is to be given to :meth:`finish`, and the answer.
+
+        Raises:
+            TransportError: One of its kinds says how far it came.
+        """
+        request = send.request
+        left = send.deadline.remaining()
+        if left <= 0.0:
+            raise ReadTimedOut
+        connection: Any = self._get_conn()
+        connection.deadline = send.deadline
+        connection.quiet = None
+        connection.timeout = min(send.connect_timeout, left)
+        try:
+            if connection.sock is None:
+                self._connect(connection)
+            try:
+                connection.request(request.method, target, body=request.body, headers=headers)
+            except (BrokenPipeError, ConnectionResetError):
+                # A server may answer and hang up before it has read all.
+                pass
+            # Past urllib3's own, which wraps the answer in a second one.
+            return connection, http.client.HTTPConnection.getresponse(connection)
+        except BaseException as error:
+            self.finish(connection, whole=False)
+            if isinstance(error, (OSError, http.client.HTTPException)):
+                raise _broken(error) from error
+            raise
+
+    def _connect(self, connection: Any) -> None:
+        """Connect, through the proxy if there is one, and prove who is there."""
+        proxy = self.proxy
+        try:
+            if proxy is not None and self.scheme == "https":
+                self._prepare_proxy(connection)
+            if connection.sock is None:
+                connection.connect()
+        except (HTTPError, OSError, http.client.HTTPException) as error:
+            found = _not_connected(error)
+            if proxy is not None and isinstance(found, ConnectFailed):
+                found = ConnectFailed(
+                    f"the proxy {proxy.host}:{proxy.port} does not let through: {found.detail}"
+                )
+            raise found from error
+
+    def finish(self, connection: Any, *, whole: bool) -> None:
+        """Take a connection back, closed unless its answer was read to the end."""
+        kept = self.pool
+        if not whole or (kept is not None and kept.full()):
+            connection.close()
+        if kept is None or not kept.full():
+            self._put_conn(connection)
 
 
-_POOLS = {"http": _PlainPool, "https": _SecurePool}
+class _SecurePool(_Pool, HTTPSConnectionPool):
+    ConnectionCls = _Secure  # type: ignore[assignment]  # as in urllib3's own pair of pools
+
+
+_POOLS = {"http": _Pool, "https": _SecurePool}
 
 
 class _Adapter(HTTPAdapter):
-    """requests' owner of pools and proxies, with connections of ours."""
+    """requests' owner of pools and proxies, with pools of ours."""
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)
@@ -252,6 +291,9 @@ class _Adapter(HTTPAdapter):
         manager = super().proxy_manager_for(proxy, **options)
         manager.pool_classes_by_scheme = _POOLS
         return manager
+
+
+# ---------------------------------------------------------------- the driver
 
 
 class SyncDriver:
@@ -268,7 +310,7 @@ class SyncDriver:
         self._lock = threading.Lock()  # guards the making and dropping of what follows
         self._adapter: _Adapter | None = None
         # "scheme://host:port" → its pool, and whether whole URLs are asked for (a plain proxy)
-        self._pools: dict[str, tuple[HTTPConnectionPool, bool]] = {}
+        self._pools: dict[str, tuple[_Pool, bool]] = {}
 
     def run(self, conversation: Conversation[T]) -> T:
         """Pump a conversation to its end and return what it returns."""
@@ -297,48 +339,37 @@ class SyncDriver:
         Raises:
             TransportError: One of its kinds says how far it came.
         """
-        response = self._open(send)
+        pool, connection, response = self._open(send)
+        whole = False
         try:
             if send.quiet is None:
                 body = response.read()
+                whole = True
             else:
-                _now.quiet = send.quiet
-                body = b"".join(self._until_quiet(response))
-        except ReadTimeoutError as error:
+                connection.quiet = send.quiet
+                body = b"".join(_until_quiet(response))
+        except TimeoutError as error:
             raise ReadTimedOut from error
-        except DecodeError as error:
-            raise NotHttp("its body is not encoded as its head says") from error
-        except (HTTPError, OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException) as error:
             raise CutShort(str(error)) from error
         finally:
-            _now.deadline = _now.quiet = None
-            # Whole answers went back into the pool by themselves; from others nothing can follow.
-            response.release_conn() if _is_whole(response) else response.close()
-        return Reply(response.status, Headers(response.headers.iteritems()), body)
+            response.close()
+            pool.finish(connection, whole=whole)
+        headers = Headers(response.getheaders())
+        if "content-encoding" in headers and body:
+            body = _decoded(body, headers["content-encoding"])
+        return Reply(response.status, headers, body)
 
     def stream(self, send: Send) -> Generator[Reply | bytes, None, None]:
         """Give the reply's head, then the body's pieces as they come; a cut is their end."""
-        response = self._open(send)
-        deadline = _now.deadline
+        pool, connection, response = self._open(send)
         try:
-            yield Reply(
-                response.status,
-                Headers(response.headers.iteritems()),
-                call_id=send.request.headers.get(CALL_ID),
-            )
-            pieces = _pieces(response)
-            while True:
-                _now.deadline = deadline
-                try:
-                    piece = next(pieces, b"")
-                except (HTTPError, OSError, http.client.HTTPException):
-                    return
-                if not piece:
-                    return
-                yield piece
+            call_id = send.request.headers.get(CALL_ID)
+            yield Reply(response.status, Headers(response.getheaders()), call_id=call_id)
+            yield from _until_quiet(response)
         finally:
-            _now.deadline = None
             response.close()
+            pool.finish(connection, whole=False)
 
     def close(self) -> None:
         """Close idle connections; the next request opens new ones."""
@@ -354,35 +385,14 @@ class SyncDriver:
         self._adapter = None
         self._pools = {}
 
-    def _open(self, send: Send) -> BaseHTTPResponse:
-        request = send.request
-        pool, target = self._pool_for(request.path)
-        headers = self._access.headers_for(request)
-        left = send.deadline.remaining()
-        if left <= 0.0:
-            raise ReadTimedOut
-        _now.deadline = send.deadline
-        _now.connected = False
-        connect = min(send.connect_timeout, left)
-        try:
-            return pool.urlopen(
-                request.method,
-                target,
-                request.body,
-                headers,
-                _NO_RETRIES,
-                redirect=False,
-                assert_same_host=False,
-                timeout=_Limits(connect, left if left < FOREVER_SECONDS else None),
-                preload_content=False,
-            )
-        except BaseException as error:
-            _now.deadline = None
-            if isinstance(error, (HTTPError, OSError, http.client.HTTPException)):
-                raise _translated(error, connected=_now.connected) from error
-            raise
+    def _open(self, send: Send) -> tuple[_Pool, Any, http.client.HTTPResponse]:
+        pool, target = self._pool_for(send.request.path)
+        headers = self._access.headers_for(send.request)
+        if pool.proxy_headers and pool.scheme == "http":
+            headers = {**headers, **pool.proxy_headers}
+        return pool, *pool.open(send, target, headers)
 
-    def _pool_for(self, path: str) -> tuple[HTTPConnectionPool, str]:
+    def _pool_for(self, path: str) -> tuple[_Pool, str]:
         """Return the pool that leads to a path's host, and what to ask for there."""
         access = self._access
         if path.startswith("/"):
@@ -397,93 +407,81 @@ class SyncDriver:
         pool, whole = found
         return pool, origin + target if whole else target
 
-    def _make_pool(self, origin: str) -> tuple[HTTPConnectionPool, bool]:
+    def _make_pool(self, origin: str) -> tuple[_Pool, bool]:
         parts = urlsplit(origin)
         host, scheme = parts.hostname or "", parts.scheme
         port = parts.port or (443 if scheme == "https" else 80)
         proxy = self._route.proxy(scheme, host, port)
-        needs_tls = scheme == "https" or (proxy or "").lower().startswith("https:")
-        options = {"ssl_context": self._route.tls()} if needs_tls else {}
+        tls = {"ssl_context": self._route.tls()} if scheme == "https" else {}
         with self._lock:
             if self._adapter is None:
                 self._adapter = _Adapter(pool_connections=8, pool_maxsize=POOL_SIZE)
             manager = self._adapter.poolmanager
             if proxy is not None:
-                if scheme == "http" and needs_tls:
-                    options = {"proxy_ssl_context": options["ssl_context"]}
-                manager = self._adapter.proxy_manager_for(proxy)
-            pool = manager.connection_from_host(host, port, scheme, pool_kwargs=options or None)
+                trust = {}
+                if proxy.lower().startswith("https:"):
+                    trust = {"proxy_ssl_context": self._route.tls()}
+                manager = self._adapter.proxy_manager_for(proxy, **trust)
+            pool = manager.connection_from_host(host, port, scheme, pool_kwargs=tls or None)
             found = pool, proxy is not None and scheme == "http"
             self._pools[origin] = found
         return found
 
-    def _until_quiet(self, response: BaseHTTPResponse) -> Iterator[bytes]:
+
+def _until_quiet(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Give the pieces of an answer; that it is quiet, cut or past the deadline is its end."""
+    while True:
         try:
-            yield from _pieces(response)
-        except (HTTPError, OSError, http.client.HTTPException):
-            # Quiet, cut by the gateway's limit of time, or past the deadline: the end, all three.
+            piece = response.read1(PIECE_BYTES)
+        except (OSError, http.client.HTTPException):
             return
-
-
-def _pieces(response: BaseHTTPResponse) -> Iterator[bytes]:
-    if getattr(response, "chunked", False):
-        yield from response.read_chunked(decode_content=True)
-        return
-    while piece := response.read1(PIECE_BYTES):
+        if not piece:
+            return
         yield piece
 
 
-def _is_whole(response: BaseHTTPResponse) -> bool:
-    return bool(response.closed) or response.connection is None
+def _decoded(body: bytes, encoding: str) -> bytes:
+    """Undo a Content-Encoding as requests does: by urllib3, which leaves alone what it cannot."""
+    try:
+        return HTTPResponse(io.BytesIO(body), {"Content-Encoding": encoding}).data
+    except HTTPError as error:
+        raise NotHttp("its body is not encoded as its head says") from error
 
 
-def _translated(error: Exception, *, connected: bool) -> TransportError:
-    """Say by one of our own kinds what urllib3 met before the head of an answer was there."""
-    cause = error.args[1] if isinstance(error, ProtocolError) and len(error.args) > 1 else error
-    if isinstance(error, ProxyError):
-        return ConnectFailed(f"the proxy does not let through: {_reason(error.original_error)}")
-    if not connected:
-        return _not_connected(error, cause)
-    if isinstance(error, ReadTimeoutError) or isinstance(cause, TimeoutError):
-        return ReadTimedOut()
-    if isinstance(cause, OSError):
-        return NoAnswer(_reason(cause))
-    if isinstance(error, SSLError):
-        return NoAnswer(_reason(error))
-    if isinstance(cause, http.client.IncompleteRead):
-        return NoAnswer("the connection was closed within the head")
-    return NotHttp(_garbage(cause))
+# ---------------------------------------------------------------- what went wrong
 
 
-def _not_connected(error: Exception, cause: object) -> TransportError:
+def _not_connected(error: Exception) -> TransportError:
+    """Say why there is no connection."""
+    import ssl
+
     if isinstance(error, NameResolutionError):
         return ConnectFailed("its host has no address")
     if isinstance(error, NewConnectionError):
         why = error.__cause__
         return ConnectFailed(_reason(why), refused=isinstance(why, ConnectionRefusedError))
-    if isinstance(error, (ConnectTimeoutError, ReadTimeoutError)) or isinstance(
-        cause, TimeoutError
-    ):
+    if isinstance(error, (ConnectTimeoutError, TimeoutError)):
         return ConnectTimedOut()
-    if isinstance(error, SSLError):
-        return TlsFailed(_reason(error.args[0] if error.args else error))
-    return ConnectFailed(_reason(cause))
+    if isinstance(error, (ssl.SSLError, ssl.CertificateError)):
+        return TlsFailed(_reason(error))
+    return ConnectFailed(_reason(error))
+
+
+def _broken(error: Exception) -> TransportError:
+    """Say what ended a connection before the head of an answer was there."""
+    if isinstance(error, TimeoutError):
+        return ReadTimedOut()
+    if isinstance(error, (OSError, http.client.IncompleteRead)):
+        return NoAnswer(_reason(error))
+    if isinstance(error, http.client.BadStatusLine):
+        return NotHttp(f"it begins with {printable(str(error).strip())[:60]!r}")
+    return NotHttp(printable(str(error))[:100] or type(error).__name__)
 
 
 def _reason(error: object) -> str:
     """Give an error's reason as a clause, without addresses of objects."""
-    from away.names import printable
-
     for name in ("verify_message", "reason", "strerror"):
         text = getattr(error, name, None)
         if isinstance(text, str) and text:
             return printable(text.replace("_", " ") if text.isupper() else text).lower()
     return printable(str(error))[:200] or type(error).__name__
-
-
-def _garbage(error: object) -> str:
-    from away.names import printable
-
-    if isinstance(error, http.client.BadStatusLine):
-        return f"it begins with {printable(str(error).strip())[:60]!r}"
-    return printable(str(error))[:100] or type(error).__name__

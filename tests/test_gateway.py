@@ -459,6 +459,9 @@ def test_logs_can_be_followed(faas, echo, fresh):
     for word in (b"one", b"two"):
         echo.call("POST", f"/function/{fresh}/print", word)
         assert json.loads(answer.readline())["text"] == f"printed {word.decode()}"
+    body = json.dumps({"functionName": fresh}).encode()
+    assert echo.call("DELETE", "/system/functions", body)[0] == 200
+    assert answer.read() == b""
     connection.close()
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import secrets
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 __all__ = ["BlobMissing", "Blobs", "Upload", "digest_of", "is_digest"]
@@ -139,8 +137,3 @@ class Blobs:
         upload.finish()
         upload.path.replace(self.path(upload.digest))
         return upload.digest
-
-    def digests(self) -> Iterator[str]:
-        """List all blobs: the seam where unreferenced ones would be collected."""
-        for name in sorted(os.listdir(self._folder)):  # noqa: PTH208 - names, not paths
-            yield f"sha256:{name}"

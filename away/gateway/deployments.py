@@ -171,7 +171,7 @@ class Function:
     async def _start(self, deployment: Deployment, seconds: float) -> Running:
         try:
             instance = await self._provider.start(deployment, self.log)
-        except StartRefused as error:
+        except (StartRefused, OSError) as error:
             raise CannotStart(str(error)) from error
         try:
             if await instance.listening(seconds):
@@ -268,6 +268,7 @@ class Deployments:
             if function is None:
                 raise Refused(404, f"service {name} not found")
             self._store.delete(function.deployment.namespace, name)
+            function.log.close()
             await function.retire(function.taken_out())
             await self._provider.forget(name)
 

@@ -41,6 +41,8 @@ HELD_BYTES = 4096
 ANSWER_SECONDS = 600.0
 # The end of a function is seen by its connections some instants before its warden reports it.
 END_SECONDS = 0.5
+# How often a function that ended before it was sent anything is started for one call.
+TRIES = 3
 EVENT_STREAM = b"text/event-stream"
 
 _DROPPED = frozenset(
@@ -157,11 +159,12 @@ class Call:
             if self._expects:
                 await self._request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             body = await self._small_body()
-            while True:
+            for _ in range(TRIES):
                 try:
                     return await self._try(head, body)
                 except NotListening:
                     pass  # it ended, and nothing was sent: once more
+            raise Broken("it ends as soon as it is started")
         except (CannotStart, Broken):
             return await self._fail(500, self._unreachable())
         except TimeoutError:

@@ -34,6 +34,7 @@ class Log:
         self._bytes = 0
         self._next = 0
         self._grown = asyncio.Event()
+        self._closed = False
 
     def add(self, instance: str, text: bytes) -> None:
         """Keep a line, cut to the longest that is kept, and drop the oldest as needed."""
@@ -59,12 +60,20 @@ class Log:
         return self._next
 
     async def following(self, number: int) -> list[Line]:
-        """Wait for lines from a number on, and return those of them that are still kept."""
-        while self._next <= number:
+        """Wait for lines from a number on, and return those of them that are still kept.
+
+        None come any more once the log is closed.
+        """
+        while self._next <= number and not self._closed:
             self._grown.clear()
             await self._grown.wait()
         missing = min(self._next - number, len(self._lines))
-        return list(self._lines)[len(self._lines) - missing :]
+        return list(self._lines)[-missing:] if missing > 0 else []
+
+    def close(self) -> None:
+        """Let nobody wait for more."""
+        self._closed = True
+        self._grown.set()
 
     def feed(self, instance: str) -> Feed:
         """Return a protocol for a pipe whose lines are kept here."""

@@ -239,6 +239,7 @@ class Warden:
         self._reader, self._writer = streams
         self._functions: dict[str, Process] = {}
         self._sending = asyncio.Lock()
+        self._stopping: set[asyncio.Future[None]] = set()
         self.lost = False
         self._listener = asyncio.create_task(self._listen())
 
@@ -263,10 +264,7 @@ class Warden:
         log: Log,
     ) -> Process:
         """Start a process and wait until the system has it."""
-        reading, writing = os.pipe()
         feed = log.feed("")
-        loop = asyncio.get_running_loop()
-        await loop.connect_read_pipe(lambda: feed, os.fdopen(reading, "rb", 0))
         identity = secrets.token_hex(8)
         process = self._functions[identity] = Process(identity, port, feed)
         message: dict[str, object] = {
@@ -277,13 +275,29 @@ class Warden:
             "cwd": str(folder),
             "scratch": scratch,
         }
-        try:
+        reading, writing = os.pipe()
+        # Read only once the number is known that its lines stand under.
+        with os.fdopen(writing, "wb"), os.fdopen(reading, "rb", 0) as output:
             await self._send(message, writing)
-            process.pid = await process.started
-        finally:
-            os.close(writing)
-        feed.instance = str(process.pid)
+            process.pid = await self._started(process)
+            feed.instance = str(process.pid)
+            pipe = os.fdopen(os.dup(output.fileno()), "rb", 0)
+            await asyncio.get_running_loop().connect_read_pipe(lambda: feed, pipe)
         return process
+
+    async def _started(self, process: Process) -> int:
+        """Wait for a process's number; if nobody waits any more, stop it as soon as it is there."""
+        try:
+            return await asyncio.shield(process.started)
+        except asyncio.CancelledError:
+            process.started.add_done_callback(lambda _: self._abandon(process))
+            raise
+
+    def _abandon(self, process: Process) -> None:
+        if process.started.exception() is None:
+            task = asyncio.ensure_future(self.stop(process, 0.0))
+            self._stopping.add(task)
+            task.add_done_callback(self._stopping.discard)
 
     async def stop(self, process: Process, grace: float) -> None:
         """Stop a process and wait until nothing of it is left."""

@@ -38,7 +38,7 @@ from away.publish import (
     publish_conversation,
 )
 from away.publish.deployment import kept_request
-from away.publish.image import assemble
+from away.publish.image import OCI_MANIFEST, assemble, make_layer, read_base
 from away.publish.lock import PublishLock
 from away.publish.pins import Pin, lacking
 from away.publish.preparation import Preparation
@@ -711,6 +711,39 @@ def test_a_base_image_of_another_python_is_refused_before_anything_is_pushed(faa
     with pytest.raises(PublishFailed, match=rf"has Python 3\.9\.1 and this is Python {minor}"):
         faas.run(publish_conversation(captured, faas, options))
     assert faas.run(registry.has_manifest("away/minor", "latest")) is False
+
+
+def push_strange_base(faas, captured) -> None:
+    """Push a base that says it is Python's and that the embedded gateway cannot run."""
+    registry = Preparation(Publisher(captured, faas, Options(), Progress())).registry
+    layer = make_layer([("etc/strange", b"strange")], comment="strange")
+    config = {"config": {}, "rootfs": {"type": "layers", "diff_ids": []}}
+    nothing = read_base(
+        "x", "", OCI_MANIFEST, b'{"config": {}, "layers": []}', json.dumps(config).encode()
+    )
+    image = assemble(
+        nothing, [layer], command=["sh"], environment={}, working_folder="/", labels={}
+    )
+    faas.run(registry.push(layer, "t/strange"))
+    faas.run(registry.upload(image.config_digest, image.config, "t/strange"))
+    faas.run(registry.put_manifest(image, "t/strange", "1"))
+
+
+def test_a_refused_deployment_leaves_what_ran_and_says_so(faas, written):
+    captured = capture(written("pub_kept", "def kept():\n    return 1\n").kept)
+    push_strange_base(faas, captured)
+    options = Options(base_image="t/strange:1")
+    with pytest.raises(PublishFailed, match="nothing runs under that name") as caught:
+        faas.run(publish_conversation(captured, faas, options))
+    assert caught.value.step == "deploy"
+    with pytest.raises(FunctionNotFound):
+        faas.function("kept")
+    faas.run(publish_conversation(captured, faas))
+    at = deployed_at(faas, "kept")
+    with pytest.raises(PublishFailed, match="what ran before still runs"):
+        faas.run(publish_conversation(captured, faas, options))
+    assert value(faas, "kept") == 1
+    assert deployed_at(faas, "kept") == at
 
 
 def test_a_requirement_that_the_base_lacks_is_there_for_the_function(faas, written, index):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
+from away.names import nearest, printable
 from away.publish.deployment import Options, Standing, standing_of
 from away.publish.progress import Progress, Step, shown
 from away.publish.steps import Published, Publisher
@@ -165,8 +166,6 @@ def read_options(given: Mapping[str, Any]) -> Options:
     """
     unknown = [key for key in given if key not in Options._fields]
     if unknown:
-        from away.names import nearest
-
         near = nearest(unknown[0], Options._fields, 1)
         hint = f". Did you mean: '{near[0]}'?" if near else ""
         raise TypeError(f"publish() got an unexpected keyword argument '{unknown[0]}'{hint}")
@@ -204,9 +203,10 @@ def name_of(function: Callable[..., Any], name: str | None) -> str:
 
 
 def sentence(published: Published, connection: FaasConnection) -> str:
-    """Say what came of a publish."""
+    """Say what came of a publish, and what is to be known of a function that was captured anew."""
     where = f"{published.name} on {connection.url}"
     if published.action == "unchanged":
         return f"{where} is unchanged: nothing to do"
     seconds = sum(step.seconds for step in published.steps)
-    return f"{published.action} {where} in {seconds:.2f} s"
+    notes = [f"  note: {printable(each)}" for each in published.notes]
+    return "\n".join([*notes, f"{published.action} {where} in {seconds:.2f} s"])

@@ -56,6 +56,7 @@ class Published(NamedTuple):
         description: Its signature, kind and docstring.
         image: The image that runs, by its digest where this publish made it.
         steps: The steps taken, with their seconds.
+        notes: What the user may want to know of what was captured, a sentence each.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Published(NamedTuple):
     description: Description
     image: str
     steps: tuple[Step, ...]
+    notes: tuple[str, ...] = ()
 
 
 class Publisher:
@@ -194,6 +196,7 @@ class Publisher:
             description,
             image,
             steps,
+            self.captured.warnings,
         )
 
     # ------------------------------------------------------------ requests

@@ -7,6 +7,7 @@ process that has none of the folder's files. A script binds ``function``; one th
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -34,6 +35,16 @@ class Refused(NamedTuple):
     words: tuple[str, ...]
     path: str
     files: Mapping[str, str | bytes] = MappingProxyType({})
+
+
+class Shown:
+    """A value known by its repr alone."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
 
 
 TOOLS = {
@@ -435,7 +446,153 @@ MODULES = [
     Kind("installed distribution under another name", "import yaml\ndef function(): return 1", (), 1, requirements=()),
 ]  # fmt: skip
 
-KINDS = [*PLAIN, *RECURSION, *CALLABLES, *VALUES, *CLASSES, *MODULES]
+MORE = [
+    Kind("two closures that share a variable", """
+def make():
+    n = 0
+    def bump():
+        nonlocal n
+        n += 1
+    def function():
+        bump(); bump()
+        return n
+    return function
+function = make()
+""", (), 2),
+    Kind("class with keywords for init_subclass", "class Base:\n    def __init_subclass__(cls, tag='none'): cls.tag = tag\nclass Sub(Base, tag='x'): pass\ndef function(): return issubclass(Sub, Base)", (), True),
+    Kind("Protocol, TypedDict and NewType", """
+from typing import Protocol, TypedDict, NewType, runtime_checkable
+@runtime_checkable
+class Sized(Protocol):
+    def size(self) -> int: ...
+class Row(TypedDict, total=False):
+    a: int
+Id = NewType('Id', int)
+class Box:
+    def size(self): return 3
+def function(): return [isinstance(Box(), Sized), Row(a=1), Id(4)]
+""", (), [True, {"a": 1}, 4]),
+    Kind("cached_property, property with a setter and total_ordering", """
+import functools
+@functools.total_ordering
+class A:
+    def __init__(self, n): self._n = n
+    @functools.cached_property
+    def double(self): return self._n * 2
+    @property
+    def n(self): return self._n
+    @n.setter
+    def n(self, v): self._n = v + 1
+    def __eq__(self, o): return self._n == o._n
+    def __lt__(self, o): return self._n < o._n
+def function():
+    a = A(1)
+    a.n = 4
+    return [a.double, a.n, A(1) <= A(2)]
+""", (), [10, 5, True]),
+    Kind("collections", """
+from collections import OrderedDict, defaultdict, deque, ChainMap, Counter
+from types import SimpleNamespace, MappingProxyType
+O, D, Q, C = OrderedDict(b=1, a=2), defaultdict(lambda: 7), deque([1, 2], maxlen=2), ChainMap({'a': 1}, {'b': 2})
+N, M, K = SimpleNamespace(x=1), MappingProxyType({'a': 1}), Counter('aab')
+def function(): return [list(O), D['q'], list(Q), C['b'], N.x, M['a'], K['a']]
+""", (), [["b", "a"], 7, [1, 2], 2, 1, 1, 2]),
+    Kind("times, fractions, ranges and slices", """
+import datetime, fractions, uuid, zoneinfo, random, string
+T = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)
+F, U, R, S, E = fractions.Fraction(1, 3), uuid.UUID(int=5), range(3), slice(1, 2), ...
+G, ST = random.Random(4), string.Template('$a')
+def function(): return [T.isoformat(), str(F), U.int, list(R), [1, 2, 3][S], E is ..., ST.substitute(a=1), G.random() == random.Random(4).random()]
+""", (), ["2020-01-01T00:00:00+00:00", "1/3", 5, [0, 1, 2], [2], True, "1", True]),
+    Kind("instances with their own way of pickling", """
+class A:
+    def __init__(self, n): self.n, self.cache = n, {}
+    def __getstate__(self): return {'n': self.n}
+    def __setstate__(self, state): self.n, self.cache = state['n'], 'new'
+class B:
+    def __init__(self, n): self.n = n
+    def __reduce__(self): return B, (self.n + 1,)
+X, Y = A(1), B(1)
+def function(): return [X.n, X.cache, Y.n]
+""", (), [1, "new", 2]),
+    Kind("slots with inheritance and state", "class A:\n    __slots__ = ('a',)\nclass B(A):\n    __slots__ = ('b', '__dict__')\nX = B()\nX.a, X.b, X.c = 1, 2, 3\ndef function(): return [X.a, X.b, X.c]", (), [1, 2, 3]),
+    Kind("a method of a builtin type", "function = str.upper", ("a",), "A"),
+    Kind("a bound method of a builtin value", "function = '-'.join", (["a", "b"],), "a-b"),
+    Kind("a builtin type", "function = int", ("12",), 12, form="import"),
+    Kind("a class of the script", "class function:\n    def __init__(self, n): self.n = n\n    def __repr__(self): return f'<{self.n}>'", (3,), Shown("<3>")),
+    Kind("async context manager and closure", """
+import contextlib, asyncio
+def make(n):
+    @contextlib.asynccontextmanager
+    async def held():
+        await asyncio.sleep(0)
+        yield n
+    async def function():
+        async with held() as v: return v
+    return function
+function = make(3)
+""", (), 3),
+    Kind("star import of a local module", "from tools import *\ndef function(a): return add(a) + CONST", (1,), 81, files=TOOLS),
+    Kind("wrapper of a local module around a script's function", "from deco import loud\n@loud\ndef function(a): return a + END\nEND = '!'", ("a",), "A!", files={"deco.py": "import functools\nMARK = str.upper\ndef loud(f):\n    @functools.wraps(f)\n    def inner(*a): return MARK(f(*a))\n    return inner\n"}),
+    Kind("class decorator and class factory", """
+def tag(v):
+    def deco(cls):
+        cls.tag = v
+        return cls
+    return deco
+@tag(3)
+class A: pass
+B = type('B', (A,), {'more': lambda self: self.tag + 1})
+def function(): return [A.tag, B().more()]
+""", (), [3, 4]),
+    Kind("exception group and notes", "E = ExceptionGroup('g', [ValueError('a'), KeyError('b')])\nE.add_note('n')\ndef function(): return [len(E.exceptions), E.__notes__]", (), [2, ["n"]]),
+    Kind("enum in a function and nested classes", """
+import enum
+class Outer:
+    class Kind(enum.Enum):
+        A = 'a'
+    class Deep:
+        def kind(self): return Outer.Kind.A.value
+def function(): return Outer.Deep().kind()
+""", (), "a"),
+    Kind("dataclass with inheritance, post_init and class variables", """
+from dataclasses import dataclass, field, KW_ONLY, InitVar, asdict
+from typing import ClassVar
+@dataclass
+class Base:
+    count: ClassVar[int] = 2
+    a: int
+@dataclass
+class Child(Base):
+    _: KW_ONLY
+    b: list = field(default_factory=lambda: [1], repr=False)
+    c: InitVar[int] = 0
+    d: int = field(init=False)
+    def __post_init__(self, c): self.d = self.a + c + self.count
+def function(): return asdict(Child(1, c=5))
+""", (), {"a": 1, "b": [1], "d": 8}),
+    Kind("generator expression, nested comprehension and class body comprehension", "N = 3\nclass A:\n    squares = [i * i for i in range(N)]\n    names = tuple(f'{x}' for x in 'ab')\ndef function(): return [A.squares, A.names, [[j for j in range(i)] for i in range(N)]]", (), [[0, 1, 4], ("a", "b"), [[], [0], [0, 1]]]),
+    Kind("weak references to a class", "import weakref\nclass A: pass\nR = weakref.ref(A)\ndef function(): return R().__name__ if R() else None", (), "A"),
+    Kind("a function that is compared and hashed as a key", "def a(): return 1\ndef b(): return 2\nT = {a: 'a', b: 'b'}\nS = {a, b}\ndef function(): return [T[a], a in S, len(S)]", (), ["a", True, 2]),
+    Kind("warnings filter and logging handler by name", "import logging\nLOG = logging.getLogger(__name__)\ndef function(): return LOG.name", (), "__main__"),
+    Kind("deep chain of helpers", "".join(f"def h{i}(n): return h{i-1}(n) + 1\n" if i else "def h0(n): return n\n" for i in range(60)) + "def function(n): return h59(n)", (1,), 60),
+    Kind("long list of instances", "class P:\n    def __init__(self, n): self.n = n\nL = [P(i) for i in range(2000)]\ndef function(): return sum(p.n for p in L)", (), 1999000),
+]  # fmt: skip
+
+NEWER = [
+    Kind("type parameters and type aliases", """
+type Pair[T] = tuple[T, T]
+class Box[T: int]:
+    def __init__(self, v: T): self.v = v
+    def get(self) -> T: return self.v
+def first[T](p: Pair[T]) -> T: return p[0]
+def function(a: Pair[int]): return [Box[int](a).get(), first(a), Pair.__name__]
+""", ((1, 2),), [(1, 2), 1, "Pair"]),
+]  # fmt: skip
+
+KINDS = [*PLAIN, *RECURSION, *CALLABLES, *VALUES, *CLASSES, *MODULES, *MORE]
+if sys.version_info >= (3, 12):
+    KINDS += NEWER
 
 
 def _global(

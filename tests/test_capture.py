@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from away.capture.leaks import holds_secret, line_of_secret
 from tests.capture_kinds import KINDS, REFUSED
 
 CAPTURING = Path(__file__).with_name("capturing.py")
@@ -408,6 +411,26 @@ def test_a_secret_is_in_no_message(tmp_path):
     out = run(tmp_path / "main.py")
     assert "`THE['•••']`, which holds a password or token" in out
     assert "correcthorse" not in out
+
+
+@given(st.binary(), st.text(min_size=1, max_size=12), st.booleans())
+def test_any_bytes_can_be_searched_for_a_secret(data, secret, python):
+    line = line_of_secret(data, python=python, secrets=[secret])
+    assert line is None or 1 <= line <= data.count(b"\n") + 1
+
+
+@given(st.text(), st.text(), st.text(min_size=1))
+def test_a_secret_is_found_wherever_its_length_makes_it_count(before, after, secret):
+    file = f"{before}\n'{secret}'{after}".encode()
+    assert line_of_secret(file, python=False, secrets=[secret]) is not None
+    assert holds_secret(before + secret + after, [secret]) or len(secret) < 8
+    assert holds_secret(secret, [secret])
+
+
+@given(st.text(min_size=1))
+def test_python_source_hides_no_secret_behind_its_escapes(secret):
+    source = f"x = 1\npassword = {secret!a}\n".encode()
+    assert line_of_secret(source, python=True, secrets=[secret]) in {1, 2}
 
 
 # ------------------------------------------------------------------ names

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import abc
 import enum
+import functools
 import importlib
 import pickle
 import sys
 import types
+import typing
 from collections import namedtuple
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NewType, ParamSpec, TypeVar, TypeVarTuple
 
 from dill._dill import (
     StockPickler,
@@ -260,6 +262,8 @@ def save_type(pickler: Any, obj: type) -> None:
         _enter(pickler, obj, "class")
         if issubclass(obj, enum.Enum):
             _save_enum(pickler, obj)
+        elif typing.is_typeddict(obj):
+            _save_typed_dict(pickler, obj)
         elif obj.__bases__ == (tuple,) and hasattr(obj, "_fields"):
             _save_namedtuple(pickler, obj)
         else:
@@ -286,7 +290,7 @@ def _save_class(pickler: Any, obj: type) -> None:
         namespace.pop(name, None)
     namespace["__module__"] = module_name(obj)
     for name, value in list(namespace.items()):
-        if isinstance(value, obj):
+        if obj in type(value).__mro__:
             # An instance in its own class: Python too can only set it afterwards.
             after.append((setattr, (obj, name, namespace.pop(name))))
     after.append((setattr, (obj, "__qualname__", obj.__qualname__)))
@@ -312,6 +316,19 @@ def _save_namedtuple(pickler: Any, obj: Any) -> None:
     defaults = [obj._field_defaults[each] for each in obj._fields if each in obj._field_defaults]
     made = (obj.__name__, obj._fields, module_name(obj), defaults)
     _save_with_postproc(pickler, (_create_namedtuple, made), obj=obj, postproc_list=after)
+
+
+def _save_typed_dict(pickler: Any, obj: Any) -> None:
+    # Its metaclass takes no dict for a base, which is what the finished class has.
+    maker: Any = vars(typing)["TypedDict"]
+    made = partial(maker, total=obj.__total__)
+    after = [
+        (setattr, (obj, "__module__", module_name(obj))),
+        (setattr, (obj, "__qualname__", obj.__qualname__)),
+    ]
+    fields = dict(obj.__annotations__)
+    pickler.kept.append(fields)
+    _save_with_postproc(pickler, (made, (obj.__name__, fields)), obj=obj, postproc_list=after)
 
 
 # What the metaclass writes into a finished enumeration, and writes again into the new one.
@@ -357,20 +374,34 @@ def _is_users(obj: type[enum.Enum], name: str, value: object) -> bool:
     return True
 
 
-def save_type_variable(pickler: Any, obj: TypeVar) -> None:
-    """Save a type variable by its name where it will be found, else by what made it."""
+def save_typing(pickler: Any, obj: Any) -> None:
+    """Save a type variable, a new type or an alias by its name where it will be found, else anew."""
     module = sys.modules.get(obj.__module__)
-    if pickler.importable(obj.__module__) and getattr(module, obj.__name__, None) is obj:
+    name = str(obj.__name__)
+    if pickler.importable(obj.__module__) and getattr(module, name, None) is obj:
         pickler.need(obj.__module__)
-        StockPickler.save_global(pickler, obj, name=obj.__name__)
+        StockPickler.save_global(pickler, obj, name=name)
         return
-    made = partial(
-        TypeVar,
-        bound=obj.__bound__,
-        covariant=obj.__covariant__,
-        contravariant=obj.__contravariant__,
-    )
-    pickler.save_reduce(made, (obj.__name__, *obj.__constraints__), obj=obj)
+    keywords: dict[str, Any] = {}
+    parts: tuple[Any, ...] = ()
+    if isinstance(obj, TypeVar):
+        parts = obj.__constraints__
+        keywords["bound"] = obj.__bound__
+    elif isinstance(obj, NewType):
+        parts = (obj.__supertype__,)
+    elif not isinstance(obj, ParamSpec | TypeVarTuple):  # a type alias of 3.12
+        parts = (obj.__value__,)
+        keywords["type_params"] = obj.__type_params__
+    if isinstance(obj, TypeVar | ParamSpec):
+        keywords.update(covariant=obj.__covariant__, contravariant=obj.__contravariant__)
+    kind: Any = type(obj)
+    made = partial(kind, **keywords) if keywords else kind
+    pickler.save_reduce(made, (name, *parts), obj=obj)
+
+
+def save_cached_property(pickler: Any, obj: functools.cached_property[Any]) -> None:
+    """Save a cached property without the lock that it has up to 3.11."""
+    pickler.save_reduce(functools.cached_property, (obj.func,), obj=obj)
 
 
 # ------------------------------------------------------------------ sets
@@ -427,5 +458,16 @@ OWN: dict[type, Callable[[Any, Any], None]] = {
     set: save_set,
     frozenset: save_frozenset,
     type: save_type,
-    TypeVar: save_type_variable,
+    functools.cached_property: save_cached_property,
+    **dict.fromkeys(
+        (
+            TypeVar,
+            ParamSpec,
+            TypeVarTuple,
+            NewType,
+            # from 3.12
+            *filter(None, [getattr(typing, "TypeAliasType", None)]),
+        ),
+        save_typing,
+    ),
 }

@@ -23,7 +23,9 @@ _CREDENTIALS = frozenset({"password", "token", "secret"})
 def holds_secret(value: str | bytes, secrets: Iterable[str]) -> bool:
     """Tell whether a value is one of the secrets, or contains one of eight characters or more."""
     for secret in secrets:
-        sought: str | bytes = secret if isinstance(value, str) else secret.encode()
+        sought: str | bytes = (
+            secret if isinstance(value, str) else secret.encode(errors="surrogatepass")
+        )
         if value == sought or (len(secret) >= _ANYWHERE_FROM and sought in value):  # type: ignore[operator]  # both are of one type
             return True
     return False
@@ -58,7 +60,7 @@ def line_of_secret(data: bytes, *, python: bool, secrets: Iterable[str]) -> int 
 
 
 def _line_in_bytes(data: bytes, secret: str) -> int | None:
-    sought = secret.encode()
+    sought = secret.encode(errors="surrogatepass")
     forms = [b'"' + sought + b'"', b"'" + sought + b"'"]
     if len(secret) >= _ANYWHERE_FROM:
         forms.append(sought)

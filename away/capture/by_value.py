@@ -7,6 +7,7 @@ names of dill, whose minor version is pinned for that reason.
 from __future__ import annotations
 
 import abc
+import builtins
 import enum
 import functools
 import importlib
@@ -81,7 +82,7 @@ def save_function(pickler: Any, obj: types.FunctionType) -> None:
         pickler.quiet.add(steps[-1].name)  # written by a decorator such as dataclass
     after: list[Any] = []
     module = home(obj)
-    if module is not None and pickler.importable(module.__name__):
+    if module is not None and pickler.importable(module.__name__) and _looks_outside(obj):
         # Its module is there too: the function sees the module's globals, as it does here.
         pickler.need(module.__name__)
         pickler.note_imports(obj, names_of(obj.__code__))
@@ -107,6 +108,17 @@ def save_function(pickler: Any, obj: types.FunctionType) -> None:
         obj=obj,
         postproc_list=after,
     )
+
+
+def _looks_outside(obj: types.FunctionType) -> bool:
+    """Tell whether a function uses anything of its module, which otherwise need not go along.
+
+    A name that is bound nowhere yet counts: the module will have bound it when the function runs.
+    """
+    found = names_of(obj.__code__)
+    if found.stored or any(each.level for each in found.imports):
+        return True
+    return any(name in obj.__globals__ or not hasattr(builtins, name) for name in found.loaded)
 
 
 def _state_of(obj: types.FunctionType, shared: dict[str, Any]) -> Any:

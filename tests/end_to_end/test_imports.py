@@ -26,18 +26,6 @@ def shop(faas, monkeypatch):
         """Give twice as much."""
         return 2 * n
 
-    @builder.publish(faas, verbose=False)
-    async def import_later(n: int) -> int:
-        return n + 1
-
-    @builder.publish(faas, verbose=False, name="import-cafe")
-    def café(cups):
-        return "☕" * cups
-
-    @builder.publish(faas, verbose=False)
-    def import_fails(n: int) -> float:
-        return 1 / n
-
     yield faas
     sys.modules.pop("away.remote.shop", None)
     vars(importlib.import_module("away.remote")).pop("shop", None)
@@ -45,6 +33,19 @@ def shop(faas, monkeypatch):
 
 @pytest.mark.slow
 def test_imported_functions_run(shop):
+    @builder.publish(shop, verbose=False)
+    async def import_later(n: int) -> int:
+        return n + 1
+
+    @builder.publish(shop, verbose=False, name="import-cafe")
+    def café(cups):
+        return "☕" * cups
+
+    @builder.publish(shop, verbose=False)
+    def import_fails(n: int) -> float:
+        return 1 / n
+
+    del café, import_fails, import_later
     from away.remote.shop import café, import_double, import_fails, import_later
 
     assert import_double(21) == 42
@@ -54,7 +55,7 @@ def test_imported_functions_run(shop):
     assert café(2) == "☕☕"
     with pytest.raises(ZeroDivisionError) as caught:
         import_fails(0)
-    assert "return 1 / n" in "".join(caught.value.__notes__)
+    assert "in import_fails" in "".join(caught.value.__notes__)
 
 
 @pytest.mark.slow

@@ -77,7 +77,9 @@ def make_payload(folder: Path, source: str = "", *, pickled=None, files=None, bo
 class Runtime:
     """One runtime process; its port is known when this is made, and its log is kept by line."""
 
-    def __init__(self, library: Path, payload: Path, environ=None, *, command=(), log=None):
+    def __init__(
+        self, library: Path, payload: Path, environ=None, *, command=(), instead=None, log=None
+    ):
         self._lines: list[str] = []
         self._grown = threading.Condition()
         environment = {
@@ -90,7 +92,7 @@ class Runtime:
             **(environ or {}),
         }
         self.process = subprocess.Popen(
-            [*command, sys.executable, "-m", "away.runtime"],
+            instead or [*command, sys.executable, "-m", "away.runtime"],
             cwd=payload.parent / "modules",
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -56,17 +56,12 @@ class Calls:
     Args:
         max_inflight: Calls that run at once; 0 for no limit.
         queue_seconds: How long a further call waits for its turn.
-        only_local: Refuse what a web page in the user's browser could send: the server listens
-            on loopback, where every page can reach it.
     """
 
-    def __init__(
-        self, *, max_inflight: int = 0, queue_seconds: float = 5.0, only_local: bool = False
-    ) -> None:
+    def __init__(self, *, max_inflight: int = 0, queue_seconds: float = 5.0) -> None:
         self._turns = threading.Semaphore(max_inflight) if max_inflight else None
         self._max_inflight = max_inflight
         self._queue_seconds = queue_seconds
-        self._only_local = only_local
         self._loop = EventLoop()
         self._loaded = threading.Event()
         self._function: Callable[..., Any] | None = None
@@ -74,6 +69,9 @@ class Calls:
         self._load_error: AwayError | None = None
         # header fields that are on every answer
         self._marks = {protocol.PROTOCOL_HEADER: protocol.PROTOCOL_VERSION}
+        # Refuse what a web page in the user's browser could send: the server listens on loopback,
+        # where every page can reach it.
+        self.only_local = False
         self.draining = False
         self.forked = False
 
@@ -123,7 +121,7 @@ class Calls:
         """Answer one request; whatever the function does, this returns."""
         if head.method not in METHODS:
             return _plain(405, f"the method {head.method[:20]} is not for functions")
-        if self._only_local and (why := _from_a_web_page(head)):
+        if self.only_local and (why := _from_a_web_page(head)):
             return _plain(403, why)
         page = _PAGES.get(head.path)
         if page is not None and head.method in ("GET", "HEAD"):
@@ -239,20 +237,22 @@ def _plain(status: int, text: str) -> Answer:
 def _from_a_web_page(head: Head) -> str | None:
     """Say why a request to a loopback address is not answered; None if it is.
 
-    Browsers send Sec-Fetch-Site, older ones at least Origin, and a page that points a name of its
-    own at 127.0.0.1 (DNS rebinding) shows that name as the Host.
+    A page that points a name of its own at 127.0.0.1 (DNS rebinding) shows that name as the Host.
+    Browsers send Sec-Fetch-Site, older ones at least Origin. What the gateway passes on it has
+    judged itself; a page cannot send its X-Forwarded-Host without asking first, by OPTIONS.
     """
-    if not _LOOPBACK.fullmatch(head.headers.get("host", "localhost").lower()):
+    headers = head.headers
+    if not _LOOPBACK.fullmatch(headers.get("host", "localhost").lower()):
         return "this function is called by a loopback address only"
-    site = head.headers.get("sec-fetch-site")
-    if site is not None:
-        if site in ("none", "same-origin"):
-            return None
-        return "a page of another site may not call this function"
-    origin = head.headers.get("origin", "http://localhost").partition("://")[2].lower()
-    if not _LOOPBACK.fullmatch(origin):
-        return "a page of another site may not call this function"
-    return None
+    if "x-forwarded-host" in headers:
+        return None
+    site = headers.get("sec-fetch-site")
+    if site is None:
+        origin = headers.get("origin", "http://localhost").partition("://")[2].lower()
+        allowed = _LOOPBACK.fullmatch(origin) is not None
+    else:
+        allowed = site in ("none", "same-origin")
+    return None if allowed else "a page of another site may not call this function"
 
 
 class _Envelope:

@@ -36,10 +36,7 @@ def main() -> int:
     except ConfigError as error:
         output.log(f"away: {error}")
         return 2
-    local = said.host in ("localhost", "::1") or said.host.startswith("127.")
-    calls = Calls(
-        max_inflight=said.max_inflight, queue_seconds=said.queue_seconds, only_local=local
-    )
+    calls = Calls(max_inflight=said.max_inflight, queue_seconds=said.queue_seconds)
     try:
         server = Server(calls, said)
     except OSError as error:

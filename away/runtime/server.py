@@ -52,6 +52,8 @@ class Server:
             (settings.host, settings.port), backlog=512, reuse_port=False
         )
         self._listener.setblocking(False)
+        # Of the socket and not of the settings: the embedded gateway turns 0.0.0.0 into loopback.
+        calls.only_local = self._listener.getsockname()[0].startswith("127.")
         # Its read end becomes readable for everyone when the write end is closed.
         self._stop_read, self._stop_write = os.pipe()
         self._connections: set[Connection] = set()

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from away.connection import FaasConnection
     from away.connection.catalogue import FunctionInfo
-    from away.connection.gateway_api import LogLine
+    from away.connection.logs import LogLine
     from away.functions import RemoteFunction
     from away.gateway.announcement import Announcement
     from away.gateway.serving import Started

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import decimal
+import doctest
 import enum
 import fractions
 import json
@@ -25,7 +26,7 @@ from hypothesis import strategies as st
 
 from away import protocol
 from away.exceptions import CannotTravel, ProtocolMismatch
-from away.protocol import values, yaml_text
+from away.protocol import remote_errors, values, yaml_text
 
 LOADERS = [yaml.SafeLoader] + ([yaml.CSafeLoader] if yaml.__with_libyaml__ else [])
 
@@ -93,7 +94,7 @@ SCALARS = st.one_of(
 KEYS = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3).map(tuple), max_leaves=4)
 
 
-def trees(scalars, keys):
+def trees(scalars, keys, text):
     return st.recursive(
         scalars,
         lambda inner: st.one_of(
@@ -101,13 +102,13 @@ def trees(scalars, keys):
             st.lists(inner, max_size=4).map(tuple),
             st.sets(keys, max_size=4),
             st.dictionaries(keys, inner, max_size=4),
-            st.dictionaries(TEXT | ODD_TEXT, inner, max_size=4),
+            st.dictionaries(text | ODD_TEXT, inner, max_size=4),
         ),
         max_leaves=25,
     )
 
 
-VALUES = trees(SCALARS, KEYS)
+VALUES = trees(SCALARS, KEYS, TEXT)
 
 
 @examples(400)
@@ -593,7 +594,7 @@ OTHERS_SCALARS = st.one_of(
     WIDE,
     st.sampled_from(["k" * 1021, "k" * 1023, "\x07" * 300, '"' * 600, "\\" * 600, "é" * 1030]),
 )
-OTHERS = trees(OTHERS_SCALARS, OTHERS_SCALARS)
+OTHERS = trees(OTHERS_SCALARS, OTHERS_SCALARS, OTHERS_TEXT)
 
 
 @examples(250)
@@ -1064,3 +1065,8 @@ def test_the_limits_for_yaml_are_those_that_are_named():
     assert len(protocol.read_bare(at_most)) == yaml_text.MAX_ALIASES + 1
     with pytest.raises(ProtocolMismatch, match="aliases"):
         protocol.read_bare(at_most + "- *a\n")
+
+
+@pytest.mark.parametrize("module", [protocol, values, yaml_text, remote_errors])
+def test_the_examples_in_the_docstrings_hold(module):
+    assert doctest.testmod(module).failed == 0

@@ -373,11 +373,11 @@ def _safe_state(kind: type[Exception], state: dict[str, Any]) -> dict[str, Any]:
 
 
 # Control characters, and those that turn the direction of text around, but for newline and tab.
-_HARMFUL = re.compile(
+_HARMFUL = (
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 
 
 def _harmless(text: str) -> str:
     """Show control characters as escapes, so that a peer's text cannot steer a terminal."""
-    return _HARMFUL.sub(lambda found: ascii(found[0])[1:-1], text)
+    return re.sub(_HARMFUL, lambda found: ascii(found[0])[1:-1], text)

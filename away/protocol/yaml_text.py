@@ -50,17 +50,20 @@ MAX_TUPLE_DEPTH = 60
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False).encode
 
+# Patterns are compiled at their first use (re keeps them): sets of so many characters take
+# milliseconds, which every import of this would pay and most programs never need.
+
 # Raw, YAML refuses these (or reads another character: U+0085 as a space); as \uXXXX all agree.
-_NOT_RAW = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+_NOT_RAW = "[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]"
 # For a reader that guesses the charset. What is above U+FFFF stays raw: json would write it as two
 # surrogates, which PyYAML in Python reads as two characters and libyaml refuses.
-_NOT_ASCII = re.compile("[\x7f-\ud7ff\ue000-\uffff]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_NOT_ASCII = "[\x7f-\ud7ff\ue000-\uffff]"
+_SURROGATE = "[\ud800-\udfff]"
 # A float such as 1e+16, which YAML 1.1 reads as text; inside quotes this is a false alarm.
-_EXPONENT = re.compile(r"[0-9]e[-+][0-9]")
+_EXPONENT = r"[0-9]e[-+][0-9]"
 # YAML ends an implicit key at 1,024 characters. From so many on, text and keys are told apart.
 _MAX_KEY = 1022
-_LONG_TEXT = re.compile(r'"[^"]{1000}[^"]*+":|\\"')
+_LONG_TEXT = r'"[^"]{1000}[^"]*+":|\\"'
 
 
 def judge(value: Any, as_key: bool) -> str | None:
@@ -83,7 +86,7 @@ def judge(value: Any, as_key: bool) -> str | None:
         return problem.removesuffix(" or publish with safe_args=False")
     if as_key and kind is tuple:
         return "is a tuple as a key, which YAML cannot carry; send a text instead"
-    if kind is str and _SURROGATE.search(value):
+    if kind is str and re.search(_SURROGATE, value):
         return "has a lone surrogate, which is no character; send bytes(…)"
     if kind is datetime and value.tzinfo is not None and _offset_text(value) is None:
         return (
@@ -140,9 +143,9 @@ def _write_plain(value: Any, *, ascii_only: bool) -> str | None:
         text = _encode(value)
     except ValueError:
         return None
-    if ("e-" in text or "e+" in text) and _EXPONENT.search(text):
+    if ("e-" in text or "e+" in text) and re.search(_EXPONENT, text):
         return None
-    if len(text) > _MAX_KEY and _LONG_TEXT.search(text):
+    if len(text) > _MAX_KEY and re.search(_LONG_TEXT, text):
         return None
     # Outside of quotes all is ASCII, so that what is escaped here is inside.
     return _escaped(text, ascii_only=ascii_only)
@@ -151,9 +154,9 @@ def _write_plain(value: Any, *, ascii_only: bool) -> str | None:
 def _escaped(text: str, *, ascii_only: bool) -> str:
     if text.isascii():
         return text.replace("\x7f", "\\u007f")
-    if _SURROGATE.search(text):
+    if re.search(_SURROGATE, text):
         raise Refused
-    return (_NOT_ASCII if ascii_only else _NOT_RAW).sub(_escape, text)
+    return re.sub(_NOT_ASCII if ascii_only else _NOT_RAW, _escape, text)
 
 
 def _escape(found: re.Match[str]) -> str:
@@ -370,9 +373,9 @@ def _loader(yaml: Any, *, in_c: bool, python_tuples: bool) -> Any:
 
 # 1:30 is 90 in YAML 1.1, and PyYAML's sum over very many such digits takes quadratic time.
 _MAX_SEXAGESIMAL = 1_000
-_SEXAGESIMAL = re.compile(r"[-+0-9_:.\s]+\Z")
+_SEXAGESIMAL = r"[-+0-9_:.\s]+\Z"
 # Integers of 61 bits and more can be made to have equal hashes, as keys they cost quadratic time.
-_WIDE_KEY = re.compile(r"[-+]?[0-9][0-9a-fA-FxXbB_:]{15,}\Z")
+_WIDE_KEY = r"[-+]?[0-9][0-9a-fA-FxXbB_:]{15,}\Z"
 _MAX_WIDE_KEYS = 1_000
 
 
@@ -404,6 +407,7 @@ class _Guard:
         self.anchors: dict[str, tuple[int, int] | None] = {}
         self.nodes = 0
         self.aliases = 0
+        self.wide_key = re.compile(_WIDE_KEY).match
         self.wide_keys = 0
 
     def check(self, events: Iterator[Any]) -> None:
@@ -485,11 +489,11 @@ class _Guard:
         plain = event.implicit[0]
         if plain and text == "<<":
             raise _refused(_MERGES)
-        if len(text) > _MAX_SEXAGESIMAL and ":" in text and _SEXAGESIMAL.match(text):
+        if len(text) > _MAX_SEXAGESIMAL and ":" in text and re.match(_SEXAGESIMAL, text):
             raise _refused("has a number of very many digits to the base of 60")
         parent = self.open[-1] if self.open else None
         as_key = parent is not None and parent.is_mapping and parent.children % 2 == 0
-        if as_key and (plain or event.tag is not None) and _WIDE_KEY.match(text):
+        if as_key and (plain or event.tag is not None) and self.wide_key(text):
             self.wide_keys += 1
             if self.wide_keys > _MAX_WIDE_KEYS:
                 raise _refused(f"has more than {_MAX_WIDE_KEYS} large integers as keys")

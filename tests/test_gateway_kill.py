@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import re
 import signal
@@ -98,6 +99,12 @@ def gone(pids: set[int], seconds: float = 15.0) -> bool:
     return True
 
 
+def homes(pid: int) -> Path:
+    """Return a function's own folder for temporary files."""
+    variables = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return Path(dict(each.partition("=")[::2] for each in variables if each)["HOME"])
+
+
 @pytest.fixture
 def up(tmp_path):
     gateway = Up(tmp_path / "state")
@@ -117,6 +124,10 @@ def test_a_killed_gateway_leaves_no_process_and_all_functions_answer_after_the_r
         assert registry.call("POST", "/function/one/family", b"")[0] == 200
         time.sleep(0.3)
         family = below(up.process.pid)
+        folders = [
+            Path(json.loads(registry.call("GET", f"/function/{name}/env")[2])["HOME"])
+            for name in ("one", "two", "three")
+        ]
     assert len(family) >= 8
 
     outcomes: list[str] = []
@@ -147,6 +158,7 @@ def test_a_killed_gateway_leaves_no_process_and_all_functions_answer_after_the_r
     assert "ok" in outcomes
 
     assert gone(family), [Path(f"/proc/{pid}/cmdline").read_text() for pid in alive(family)]
+    assert not [folder for folder in folders if folder.exists()]
     assert read(up.state) is None, "without its lock an announcement must not be believed"
 
     again = Up(up.state)
@@ -189,8 +201,12 @@ def test_a_killed_warden_is_replaced_and_takes_its_functions_along(up):
         if b"warden.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
     )
     functions = below(warden)
+    folders = {homes(pid) for pid in functions}
     os.kill(warden, signal.SIGKILL)
     assert gone(functions)
+    until = time.monotonic() + 10
+    while any(folder.exists() for folder in folders):
+        assert time.monotonic() < until
     with up.registry() as registry:
         until = time.monotonic() + 20
         while registry.call("POST", "/function/one", b"again")[2] != b"again":
@@ -216,10 +232,12 @@ def test_the_gateway_of_a_block_ends_with_the_process_that_runs_it(tmp_path):
         assert process.stdout.readline().startswith(b"http://127.0.0.1:")
         family = below(process.pid)
         assert family
-        assert announced() is not None
+        state = Path(announced().state)
+        assert state.exists()
         process.kill()
     assert gone(family)
     assert announced() is None
+    assert not state.exists()
 
 
 def test_no_password_stands_in_any_command_line_or_environment(up):

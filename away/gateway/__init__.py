@@ -80,6 +80,8 @@ def run(
         "password": password,
         "allowed_hosts": list(allowed_hosts),
         "announce": announce,
+        # Ours to remove, and the gateway's if we are killed.
+        "temporary": state is None,
     }
     try:
         process, url, user, found = _start(options, python)

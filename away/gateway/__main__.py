@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ def main() -> int:
     except serving.StartFailed as error:
         _say({"failed": str(error)})
         return 1
+    if options["temporary"]:
+        shutil.rmtree(options["state"], ignore_errors=True)
     return 0
 
 

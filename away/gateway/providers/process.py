@@ -47,9 +47,10 @@ CLOSING_GRACE = 2.0
 class Process:
     """One running function."""
 
-    def __init__(self, identity: str, port: int, feed: Feed) -> None:
+    def __init__(self, identity: str, port: int, scratch: str, feed: Feed) -> None:
         self.identity = identity
         self.port = port
+        self.scratch = scratch
         self.pid = 0
         self.feed = feed
         loop = asyncio.get_running_loop()
@@ -266,7 +267,7 @@ class Warden:
         """Start a process and wait until the system has it."""
         feed = log.feed("")
         identity = secrets.token_hex(8)
-        process = self._functions[identity] = Process(identity, port, feed)
+        process = self._functions[identity] = Process(identity, port, scratch, feed)
         message: dict[str, object] = {
             "do": "start",
             "id": identity,
@@ -384,6 +385,7 @@ class Warden:
                 if process.pid:
                     kill_group(process.pid)
                 process.has_ended(None)
+            shutil.rmtree(process.scratch, ignore_errors=True)
             if not process.started.done():
                 process.started.set_exception(StartRefused("the warden ended"))
                 process.started.exception()  # its waiter may be gone

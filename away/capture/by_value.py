@@ -82,7 +82,7 @@ def save_function(pickler: Any, obj: types.FunctionType) -> None:
         pickler.quiet.add(steps[-1].name)  # written by a decorator such as dataclass
     after: list[Any] = []
     module = home(obj)
-    if module is not None and pickler.importable(module.__name__) and _looks_outside(obj):
+    if module is not None and pickler.importable(module.__name__) and _needs(obj, module):
         # Its module is there too: the function sees the module's globals, as it does here.
         pickler.need(module.__name__)
         pickler.note_imports(obj, names_of(obj.__code__))
@@ -110,15 +110,44 @@ def save_function(pickler: Any, obj: types.FunctionType) -> None:
     )
 
 
-def _looks_outside(obj: types.FunctionType) -> bool:
-    """Tell whether a function uses anything of its module, which otherwise need not go along.
+def _needs(obj: types.FunctionType, module: types.ModuleType) -> bool:
+    """Tell whether a function uses anything of its module; if not, a local one stays at home.
 
     A name that is bound nowhere yet counts: the module will have bound it when the function runs.
+    What a function holds in its cells and defaults decides with it, since one module's functions
+    share one namespace there as they do here.
     """
-    found = names_of(obj.__code__)
+    if not is_local(module.__name__):
+        return True
+    waiting: list[Any] = [obj]
+    seen: set[int] = set()
+    while waiting:
+        each = waiting.pop()
+        if not isinstance(each, types.FunctionType) or id(each) in seen:
+            continue
+        seen.add(id(each))
+        if each.__globals__ is obj.__globals__ and _looks_outside(each):
+            return True
+        waiting += [*_contents(each), *(each.__defaults__ or ()), *vars(each).values()]
+    return False
+
+
+def _contents(function: types.FunctionType) -> list[Any]:
+    found = []
+    for cell in function.__closure__ or ():
+        try:
+            found.append(cell.cell_contents)
+        except ValueError:  # an empty cell: bound later, or never
+            continue
+    return found
+
+
+def _looks_outside(function: types.FunctionType) -> bool:
+    found = names_of(function.__code__)
     if found.stored or any(each.level for each in found.imports):
         return True
-    return any(name in obj.__globals__ or not hasattr(builtins, name) for name in found.loaded)
+    known = function.__globals__
+    return any(name in known or not hasattr(builtins, name) for name in found.loaded)
 
 
 def _state_of(obj: types.FunctionType, shared: dict[str, Any]) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from away import names, protocol, signatures
+from away.connection.conversations import CALL_ID
 from away.exceptions import (
     AnswerLost,
     AwayError,
@@ -287,14 +288,10 @@ class Caller:
         try:
             return plain.converted(wanted, answered)
         except ValueError:
-            raise ProtocolMismatch(
-                f"`{self.name}` on {self.connection.url} answered"
-                f" {names.printable(answered[:60])!r}, which is not the {wanted} that the stub's"
-                " return annotation says; correct the annotation or pass unpack_args=",
-                gateway=self.connection.url,
-                function=self.name,
-                status=reply.status,
-                call_id=reply.call_id,
+            raise self._broken(
+                f"answered {names.printable(answered[:60])!r}, which is not the {wanted} that the"
+                " stub's return annotation says; correct the annotation or pass unpack_args=",
+                reply,
             ) from None
 
     # ------------------------------------------------------------ by protocol
@@ -307,14 +304,25 @@ class Caller:
             args, kwargs, safe=self.manner.safe_args, names=[each.name for each in parameters]
         )
         reply = yield from self._send(body, _PROTOCOL_HEADERS, deadline)
-        if reply.headers.get(protocol.PROTOCOL_HEADER) is None:
+        version = reply.headers.get(protocol.PROTOCOL_HEADER)
+        if version is None:
             # Another function has taken the name: what was remembered of it no longer holds.
             self.speaks_protocol = False
             raise self._mismatch(reply)
+        if version != protocol.PROTOCOL_VERSION:
+            raise self._broken(
+                f"answered by version {names.printable(version[:20])} of the protocol and this side"
+                f" speaks version {protocol.PROTOCOL_VERSION}; upgrade the older side, or publish"
+                " the function again",
+                reply,
+            )
         self._check_whole(reply)
         if reply.headers.get("Content-Type", "") != protocol.CONTENT_TYPE:
             raise self.connection.refusal(reply, self.name)
-        answer = protocol.read_answer(reply.body, allow_unsafe=not self.manner.safe_args)
+        try:
+            answer = protocol.read_answer(reply.body, allow_unsafe=not self.manner.safe_args)
+        except ProtocolMismatch as error:
+            raise self._broken(f"broke the protocol: {error}", reply) from error
         if not self.manner.implicit:
             failed = answer.kind == "error"
             return (_error_text(answer.value) if failed else answer.value), reply.status
@@ -325,10 +333,17 @@ class Caller:
     def _mismatch(self, reply: Reply) -> Exception:
         if reply.status // 100 != 2:
             return self.connection.refusal(reply, self.name)
+        return self._broken(
+            "answered without Away's protocol, which it spoke before or was published with; look at"
+            " what is deployed under that name, and import or decorate it again",
+            reply,
+        )
+
+    def _broken(self, what: str, reply: Reply) -> ProtocolMismatch:
+        """Make the error for an answer that was not understood: who did what, and in which call."""
+        call = f" ({CALL_ID} {reply.call_id})" if reply.call_id else ""
         return ProtocolMismatch(
-            f"`{self.name}` on {self.connection.url} answered without Away's protocol,"
-            " which it spoke before or was published with; look at what is deployed under that"
-            " name, and import or decorate it again",
+            f"`{self.name}` on {self.connection.url} {what}{call}",
             gateway=self.connection.url,
             function=self.name,
             status=reply.status,
@@ -342,7 +357,8 @@ class Caller:
             raise AnswerLost(
                 f"`{self.name}` on {self.connection.url} answered {len(reply.body)} of"
                 f" {stated or 'an unstated number of'} bytes, so it or its gateway stopped in"
-                " mid-answer; it may have run: read its log before calling again",
+                f" mid-answer; it may have run: read its log before calling again"
+                f" ({CALL_ID} {reply.call_id})",
                 gateway=self.connection.url,
                 function=self.name,
                 status=reply.status,
@@ -373,13 +389,10 @@ def _utf8(reply: Reply, caller: Caller) -> str:
     try:
         return reply.body.decode()
     except UnicodeDecodeError as error:
-        raise ProtocolMismatch(
-            f"`{caller.name}` on {caller.connection.url} answered bytes that are not"
-            f" UTF-8 (at byte {error.start}); annotate the stub with -> bytes",
-            gateway=caller.connection.url,
-            function=caller.name,
-            status=reply.status,
-            call_id=reply.call_id,
+        raise caller._broken(  # noqa: SLF001 - a helper of this module
+            f"answered bytes that are not UTF-8 (at byte {error.start}); annotate the stub with"
+            " -> bytes",
+            reply,
         ) from None
 
 

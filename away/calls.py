@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from away import names, protocol, signatures
-from away.connection.conversations import CALL_ID
 from away.exceptions import (
     AnswerLost,
     AwayError,
@@ -341,7 +340,7 @@ class Caller:
 
     def _broken(self, what: str, reply: Reply) -> ProtocolMismatch:
         """Make the error for an answer that was not understood: who did what, and in which call."""
-        call = f" ({CALL_ID} {reply.call_id})" if reply.call_id else ""
+        call = f" (X-Call-Id {reply.call_id})" if reply.call_id else ""
         return ProtocolMismatch(
             f"`{self.name}` on {self.connection.url} {what}{call}",
             gateway=self.connection.url,
@@ -358,7 +357,7 @@ class Caller:
                 f"`{self.name}` on {self.connection.url} answered {len(reply.body)} of"
                 f" {stated or 'an unstated number of'} bytes, so it or its gateway stopped in"
                 f" mid-answer; it may have run: read its log before calling again"
-                f" ({CALL_ID} {reply.call_id})",
+                f" (X-Call-Id {reply.call_id})",
                 gateway=self.connection.url,
                 function=self.name,
                 status=reply.status,

@@ -101,17 +101,28 @@ class Rollout:
 
         A deployment's 200 and its replicas say nothing of that.
         """
-        pause, last = FIRST_PAUSE, "nothing"
+        pause, last = FIRST_PAUSE, "the time is over"
         while self.deadline.remaining() > 0:
             reply = yield from self.probe()
-            last = said(reply)
+            last = self.verdict(reply)
             if answered_digest(reply) == self.plan.digest:
                 return
             if refuses(reply, self.plan.digest, alone=self.before is None):
                 break
             yield Wait(min(pause, self.deadline.remaining()))
             pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE)
-        raise (yield from self.undone("ready", f"the function says {last}"))
+        raise (yield from self.undone("ready", last))
+
+    def verdict(self, reply: Reply) -> str:
+        """Say what a probe's answer is, for the case that there is no better one."""
+        if reply.status:
+            return f"the function says {said(reply)}"
+        seconds = f" within the timeout of {self.deadline.seconds:g} s" if self.is_late() else ""
+        return f"the function did not answer{seconds}"
+
+    def is_late(self) -> bool:
+        """Tell whether the time that the caller gave is over."""
+        return self.deadline.remaining() <= 0
 
     def probe(self) -> Conversation[Reply]:
         """Ask the function who it is, which runs none of the user's code.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urljoin, urlsplit
 
 from away.connection.conversations import Request
-from away.exceptions import AuthenticationRefused, PublishFailed
+from away.exceptions import AuthenticationRefused, GatewayUnreachable, PublishFailed
 from away.names import printable
 from away.publish.image import (
     DOCKER_INDEX,
@@ -131,7 +131,16 @@ class Registry:
         absolute = "://" in path
         target = path if absolute or self.own else self.url + path
         request = Request(method, target, headers or {}, body, self.own and not absolute)
-        reply = yield from self.ask(request)
+        try:
+            reply = yield from self.ask(request)
+        except GatewayUnreachable as error:
+            if self.own:
+                raise
+            raise PublishFailed(
+                f"the registry {self.url} cannot be reached: {error.__cause__ or error}; start it, or"
+                " correct registry= or base_image=",
+                step="registry",
+            ) from error
         if reply.status in (401, 403):
             raise self.refused(reply.status)
         return reply

@@ -136,9 +136,10 @@ class Registry:
         except GatewayUnreachable as error:
             if self.own:
                 raise
+            why = str(error.__cause__ or "") or "no connection in time"
             raise PublishFailed(
-                f"the registry {self.url} cannot be reached: {error.__cause__ or error}; start it, or"
-                " correct registry= or base_image=",
+                f"the registry {self.url} cannot be reached ({why}); start it, or correct registry="
+                " or base_image=",
                 step="registry",
             ) from error
         if reply.status in (401, 403):

@@ -259,6 +259,13 @@ class Catalogue:
             }
             self._updates[namespace, name] = (count, now + AFTER_UPDATE_SECONDS)
 
+    def removed(self, namespace: str, name: str) -> None:
+        """Forget all lists, and expect no longer that the function comes back by itself."""
+        self.drop()
+        with self._held():
+            if self._updates.get((namespace, name), (0, 0.0))[0] == 0:
+                self._updates.pop((namespace, name), None)
+
     def is_updating(self, namespace: str, name: str) -> bool:
         """Tell whether this process updates a function, or did so a moment ago."""
         if not self._updates:

@@ -296,7 +296,7 @@ class GatewayApi:
         _, reply = yield from self.system(
             "DELETE", "/system/functions", data, deadline=limit, accept=(*_ACCEPTED, 404)
         )
-        self.catalogue.drop()
+        self.catalogue.removed(space, name)
         if reply.status == 404:
             raise (yield from self.absence(name, limit, namespace=space, reply=reply))
 

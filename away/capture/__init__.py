@@ -22,7 +22,7 @@ from away.capture.modules import PackedFile, gather, is_local
 from away.capture.payload import header, import_body, write
 from away.capture.references import find
 from away.capture.values import CapturedValue, Reference
-from away.exceptions import NameRefused
+from away.exceptions import CaptureRefused, NameRefused
 from away.requirements import Requirement, listed, origin
 from away.secret_texts import known
 from away.signatures import describe
@@ -130,6 +130,9 @@ def capture(
         CaptureRefused: Something cannot travel; the message names the variable and what to do.
         NameRefused: The function has no name that could be deployed under.
     """
+    if not callable(function):
+        kind = type(function).__name__
+        raise CaptureRefused(f"only a function can be published, and this is of type {kind}")
     chosen = deployment_name(function, name)
     secrets = known()
     users = listed(requirements)

@@ -126,7 +126,9 @@ def run(argv: Sequence[str] | None = None) -> int:
         where = (
             error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "away"
         )
-        complain(f"{error.format_message().rstrip('.')}; see {where} --help")
+        # Click's words as one clause, as all other errors are.
+        what = error.format_message().replace(". Did you mean", "; did you mean").rstrip(".?")
+        complain(f"{what}; see {where} --help")
         return 2
     except Exception as error:  # whatever a user's file or function raised
         if os.environ.get("AWAY_DEBUG"):

@@ -339,6 +339,9 @@ def _publish(
             f"{function!r} is remote already; publish the local function that it was made from",
             function=function.function_name,
         )
+    if os.environ.get("AWAY_RUNTIME") == "1":
+        # Inside a published function, where the decorators leave every function as it is.
+        return function  # type: ignore[return-value]  # the local function takes the same calls
     mode = os.environ.get("AWAY_PUBLISH", "auto")
     if mode not in ("auto", "never"):
         raise ConfigError(f"AWAY_PUBLISH is {mode!r} and can be 'auto' or 'never'")

@@ -91,6 +91,8 @@ class RemoteFunction(Generic[P, R]):
         self.namespace = namespace
         self.kind: signatures.Kind = kind or (description.kind if description else "sync")
         self.local = local
+        self._given_name = name
+        self._given_description = description
         self._dress(python_name or names.python_name(name), module)
         manner = Manner(
             Dialect.PACKED if pack is not None and dialect == Dialect.AUTO else dialect,
@@ -178,13 +180,19 @@ class RemoteFunction(Generic[P, R]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle to a reference; the reading process finds credentials of its own."""
-        return resolve, (self.connection.url, self.namespace, self.function_name, self._options())
+        return resolve, (self.connection.url, self.namespace, self._given_name, self._options())
 
     def _options(self) -> dict[str, Any]:
+        """List what the proxy was made with, and nothing of what calls have taught it since.
+
+        A captured function that uses the proxy would otherwise become another with each lesson; for
+        the same reason the digest of what was published under the name is no part of it.
+        """
         manner = self._caller.manner
+        description = self._given_description
         options = {
             "kind": self.kind,
-            "description": self.description,
+            "description": None if description is None else description._replace(digest=""),
             "python_name": self.__name__,
             "module": self.__module__,
             "dialect": manner.dialect if manner.dialect != Dialect.PACKED else Dialect.AUTO,
@@ -205,7 +213,7 @@ class RemoteFunction(Generic[P, R]):
 
     def __away_reference__(self) -> tuple[str, str, str]:
         """The gateway's URL, the namespace and the name: what capture carries of a proxy."""
-        return self.connection.url, self.namespace, self.function_name
+        return self.connection.url, self.namespace, self._given_name
 
     @property
     def __away_original__(self) -> Callable[..., Any] | None:

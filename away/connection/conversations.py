@@ -455,7 +455,11 @@ def sentence(error: TransportError, where: Where, send: Send, call_id: str) -> A
         return GatewayUnreachable(text, hint=hint, **known)
     if isinstance(error, TlsFailed):
         hint = "correct the URL, or give ca_bundle= the file of the authority that it trusts"
-        text = f"no trusted connection to {gateway}: {error.detail}; {hint}{suffix}"
+        why = error.detail
+        if "wrong version number" in why or "record layer failure" in why:
+            # OpenSSL's words for bytes that are no TLS, such as those of a plain HTTP server.
+            why, hint = "what listens there does not speak TLS", "write http:// or correct the port"
+        text = f"no trusted connection to {gateway}: {why}; {hint}{suffix}"
         return GatewayUnreachable(text, hint=hint, **known)
     if isinstance(error, ReadTimedOut):
         seconds = send.deadline.seconds

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from away import protocol
 from away.exceptions import CannotTravel, ProtocolMismatch
-from away.protocol import remote_errors, values, yaml_text
+from away.protocol import refusals, remote_errors, values, yaml_text
 
 LOADERS = [yaml.SafeLoader] + ([yaml.CSafeLoader] if yaml.__with_libyaml__ else [])
 
@@ -1067,6 +1067,6 @@ def test_the_limits_for_yaml_are_those_that_are_named():
         protocol.read_bare(at_most + "- *a\n")
 
 
-@pytest.mark.parametrize("module", [protocol, values, yaml_text, remote_errors])
+@pytest.mark.parametrize("module", [protocol, values, refusals, yaml_text, remote_errors])
 def test_the_examples_in_the_docstrings_hold(module):
     assert doctest.testmod(module).failed == 0

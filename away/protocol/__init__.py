@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from away.exceptions import CannotTravel, ProtocolMismatch
 from away.names import printable
-from away.protocol import remote_errors, values, yaml_text
-from away.protocol.values import MAX_DEPTH, RESERVED_KEY, Refused
+from away.protocol import refusals, remote_errors, values, yaml_text
+from away.protocol.refusals import MAX_DEPTH
+from away.protocol.values import RESERVED_KEY, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -193,7 +194,7 @@ def pack_value(value: Any, *, safe: bool = True) -> bytes:
     try:
         return values.write({"value": value}, levels=MAX_DEPTH)
     except Refused:
-        raise values.refusal(value, "the result", "result") from None
+        raise refusals.refusal(value, "the result", "result") from None
 
 
 def pack_items(items: list[Any], *, safe: bool = True) -> bytes:
@@ -383,7 +384,7 @@ def pack_bare(value: Any, *, ascii: bool = True, safe: bool = True) -> bytes:  #
     except Refused:
         if not safe:
             return _pack_pickle_text(value, [("the result", "result", value)]).encode()
-        raise values.refusal(value, "the result", "result", judged=yaml_text.judge) from None
+        raise refusals.refusal(value, "the result", "result", judged=yaml_text.judge) from None
 
 
 def read_bare(text: str, *, stated_json: bool = False) -> Any:
@@ -481,11 +482,11 @@ def _labelled(
 
 
 def _refusal(
-    labelled: list[_Labelled], judged: Callable[[Any, bool], str | None] = values.judge
+    labelled: list[_Labelled], judged: Callable[[Any, bool], str | None] = refusals.judge
 ) -> CannotTravel:
     """Find which of some values cannot travel, and make the error that says so."""
     for label, root, value in labelled:
-        error = values.refusal_of(value, label, root, judged=judged)
+        error = refusals.refusal_of(value, label, root, judged=judged)
         if error is not None:
             return error
     return CannotTravel(
@@ -549,7 +550,7 @@ def _dump_pickle(value: Any, labelled: list[_Labelled]) -> str:
 def _no_pickle(label: str, root: str, value: Any, cause: Exception) -> CannotTravel:
     why = printable(" ".join(str(cause).split())[:200])
     return CannotTravel(
-        f"{label} is {values.type_text(type(value))}, which not even a pickle can carry"
+        f"{label} is {refusals.type_text(type(value))}, which not even a pickle can carry"
         f" ({type(cause).__name__}: {why}); send plain data instead",
         path=root,
     )

@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING, Any
 
 from away.exceptions import ProtocolMismatch
 from away.names import printable
-from away.protocol import values
-from away.protocol.values import MAX_DEPTH, Refused
+from away.protocol import refusals, values
+from away.protocol.refusals import MAX_DEPTH
+from away.protocol.values import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,7 +82,7 @@ def judge(value: Any, as_key: bool) -> str | None:
         (None, 'is a tuple as a key, which YAML cannot carry; send a text instead')
     """
     kind = type(value)
-    problem = values.judge(value, as_key)
+    problem = refusals.judge(value, as_key)
     if problem is not None:
         return problem.removesuffix(" or publish with safe_args=False")
     if as_key and kind is tuple:
@@ -119,7 +120,7 @@ def write_text(
         One line.
 
     Raises:
-        Refused: Something in the value cannot travel so; ``values.refusal(…, judged=judge)`` says.
+        Refused: Something in the value cannot travel so; ``refusals.refusal(…, judged=judge)`` says.
 
     Example:
         >>> write_text([1e16, "é", b"hi"], ascii_only=True)

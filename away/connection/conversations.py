@@ -458,7 +458,8 @@ def sentence(error: TransportError, where: Where, send: Send, call_id: str) -> A
         why = error.detail
         if "wrong version number" in why or "record layer failure" in why:
             # OpenSSL's words for bytes that are no TLS, such as those of a plain HTTP server.
-            why, hint = "what listens there does not speak TLS", "write http:// or correct the port"
+            why = f"what listens there does not speak TLS ({why})"
+            hint = "write http:// or correct the port"
         text = f"no trusted connection to {gateway}: {why}; {hint}{suffix}"
         return GatewayUnreachable(text, hint=hint, **known)
     if isinstance(error, ReadTimedOut):

@@ -187,6 +187,25 @@ def drip(data: bytes, every: float = 0.02) -> Behaviour:
     return _named(behave)
 
 
+def tunnel(port: int) -> Behaviour:
+    """Stand in for a proxy that is asked to CONNECT, and pass bytes on to a port of this machine."""
+
+    def behave(talk: Talk) -> bool:
+        assert talk.seen.method == "CONNECT"
+        with socket.create_connection(("127.0.0.1", port)) as there:
+            talk.sock.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            ways = {talk.sock: there, there: talk.sock}
+            while not talk.stopping.is_set():
+                for ready in select.select([*ways], [], [], 0.05)[0]:
+                    data = ready.recv(1 << 16)
+                    if not data:
+                        return False
+                    ways[ready].sendall(data)
+        return False
+
+    return _named(behave)
+
+
 def late(seconds: float, then: Behaviour) -> Behaviour:
     """Wait before behaving."""
 

@@ -8,6 +8,7 @@ import contextlib
 import gzip
 import os
 import pickle
+import socket
 import subprocess
 import sys
 import textwrap
@@ -319,6 +320,49 @@ def test_a_connection_that_hangs_ends_with_connect_timeout(drive, connect):
     assert "within 0.3 s (connect_timeout)" in message_of(caught.value)
 
 
+def test_a_server_that_does_not_read_ends_with_the_timeout(drive, connect):
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        faas = connect(deaf.getsockname()[1])
+        began = time.monotonic()
+        with pytest.raises(CallTimedOut):
+            drive(faas, "invoke", "fib", bytes(50_000_000), timeout=0.4)
+        assert time.monotonic() - began < 3.0
+
+
+@pytest.mark.slow
+def test_a_connection_that_was_idle_for_long_is_not_used_again(drive, connect):
+    with Server(answer(200, b"55")) as server:
+        faas = connect(server)
+        drive(faas, "invoke", "fib")
+        time.sleep(4.1)
+        drive(faas, "invoke", "fib")
+        assert server.connections == 2
+
+
+def test_an_answer_before_the_body_was_read_is_taken(drive, connect):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        early = servers.whole(413, b"too large", {"Connection": "close"})
+
+        def refuse() -> None:
+            sock, _ = listener.accept()
+            with sock:
+                sock.recv(1000)
+                sock.sendall(early)
+                sock.shutdown(socket.SHUT_WR)
+                while sock.recv(1 << 20):
+                    pass
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        faas = connect(listener.getsockname()[1])
+        reply = drive(faas, "invoke", "fib", bytes(5_000_000))
+        assert (reply.status, reply.body) == (413, b"too large")
+        if drive.runner is not None:
+            drive(faas, "close")
+        faas.close()
+        thread.join(10)
+
+
 def test_a_host_without_an_address_is_said(drive, connect):
     faas = connect("http://no-such-host.invalid:8080")
     with pytest.raises(GatewayUnreachable) as caught:
@@ -537,7 +581,10 @@ def test_bodies_arrive_as_they_are_and_without_a_type_of_ours(drive, connect):
         drive(faas, "invoke", "fib", b"\x00\xff" * 100_000)
         drive(faas, "invoke", "fib", [b"one", b"two"])
         drive(faas, "invoke", "fib")
-        assert [seen.body for seen in server.requests] == [b"\x00\xff" * 100_000, b"onetwo", b""]
+        drive(faas, "invoke", "fib", b"\x01" * 3_000_000)
+        bodies = [seen.body for seen in server.requests]
+        assert bodies == [b"\x00\xff" * 100_000, b"onetwo", b"", b"\x01" * 3_000_000]
+        assert server.requests[3].headers["content-length"] == "3000000"
         for seen in server.requests:
             assert "content-type" not in seen.headers
             assert seen.headers["user-agent"].startswith("away/")
@@ -642,6 +689,23 @@ def test_a_loopback_gateway_is_never_behind_a_proxy(drive, connect, monkeypatch)
     monkeypatch.setenv("all_proxy", "http://127.0.0.1:1")
     with Server(answer(200, b"direct")) as server:
         assert drive(connect(server), "invoke", "fib").body == b"direct"
+
+
+def test_tls_goes_through_a_proxy_unread(drive, connect, monkeypatch):
+    with Server(answer(200, b"55"), tls=True) as server:
+        with Server(servers.tunnel(server.port)) as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", f"http://eve:pw@127.0.0.1:{proxy.port}")
+            faas = connect("https://gw.invalid", ca_bundle=servers.CERTIFICATE)
+            assert drive(faas, "invoke", "fib").body == b"55"
+            assert drive(faas, "invoke", "fib").body == b"55"
+            assert server.connections == proxy.connections == 1
+            seen = proxy.requests[0]
+            assert (seen.method, seen.path) == ("CONNECT", "gw.invalid:443")
+            assert base64.b64decode(seen.headers["proxy-authorization"].split()[1]) == b"eve:pw"
+            assert "proxy-authorization" not in server.requests[0].headers
+            if drive.runner is not None:
+                drive(faas, "close")
+            faas.close()
 
 
 def test_a_proxy_that_refuses_is_said(drive, connect, monkeypatch):
@@ -884,6 +948,59 @@ def test_a_password_is_found_for_exactly_this_url(drive, connect):
                 assert pickle.loads(pickle.dumps(named)).password == SECRET
         finally:
             config.forget("mine")
+
+
+def test_a_gateway_with_a_new_password_is_logged_in_to_again(drive, connect):
+    from away import config
+
+    def check(seen: servers.Seen) -> servers.Behaviour:
+        known = seen.headers.get("authorization") == BASIC
+        return servers.json({}) if known else answer(401, b"invalid credentials\n")
+
+    with Server(check) as server:
+        config.configure("mine", url=server.url, password="before")
+        try:
+            faas = connect(server, password=None)
+            with FaasConnection.named("mine") as named:
+                for one in (faas, named):
+                    with pytest.raises(AuthenticationRefused):
+                        drive(one, "info")
+                config.configure("mine", password=SECRET)
+                for one in (faas, named):
+                    assert drive(one, "info") == {}
+        finally:
+            config.forget("mine")
+
+
+def test_a_body_is_bytes(drive, connect):
+    with Server(lambda seen: answer(200, seen.body)) as server:
+        faas = connect(server)
+        assert drive(faas, "invoke", "fib", bytearray(b"x")).body == b"x"
+        assert drive(faas, "invoke", "fib", memoryview(b"x")).body == b"x"
+        with pytest.raises(TypeError, match="encode the text"):
+            drive(faas, "invoke", "fib", "text")
+
+
+def test_a_close_by_another_thread_disturbs_no_call(connect):
+    with Server(answer(200, b"55")) as server:
+        faas = connect(server)
+        done = threading.Event()
+        failures: list[BaseException] = []
+
+        def call() -> None:
+            try:
+                for _ in range(60):
+                    assert faas.invoke("fib").body == b"55"
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=call) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            faas.close()
+            done.wait(0.002)
+        assert not failures
 
 
 def test_a_closed_connection_opens_again(drive, connect):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import select
 import threading
 import weakref
@@ -55,6 +56,8 @@ MAX_CONNECTIONS = 100
 # http.client's limit for a line; a gateway's Location or a function's cookie passes 8 kB at times.
 MAX_LINE_BYTES = 65536
 KEPT_PLACES = 512
+# aiohttp writes bytes in one go, and warns beyond 1 MiB that this stops the loop; files go by pieces.
+WRITTEN_BYTES = 1 << 20
 # A deadline beyond it is none; aiohttp rounds up above its threshold, which ours never are.
 FOREVER_SECONDS = 1e9
 # aiohttp would name a type for every body of bytes; requests does not.
@@ -283,9 +286,12 @@ class AioDriver:
             sock_connect=min(send.connect_timeout, max(left - 0.01, 0.001)),
             ceil_threshold=FOREVER_SECONDS,
         )
-        body = request.body
-        if body is not None and not isinstance(body, bytes):
-            body = _stream_of(body)  # type: ignore[assignment]
+        body: Any = request.body
+        if isinstance(body, bytes):
+            if len(body) > WRITTEN_BYTES:
+                body = io.BytesIO(body)
+        elif body is not None:
+            body = _stream_of(body)
         headers = self._access.headers_for(request)
         try:
             return await session.request(

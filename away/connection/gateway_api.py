@@ -458,6 +458,10 @@ class GatewayApi:
             FunctionNotFound: The gateway said so, and no update of ours explains it.
             GatewayUnreachable, CallTimedOut, AnswerLost: As :func:`exchange` says.
         """
+        if isinstance(body, (str, bytearray, memoryview)):
+            if isinstance(body, str):
+                raise TypeError("the body of a call is bytes, not str; encode the text")
+            body = bytes(body)
         space = self.namespace if namespace is None else namespace
         limit = self.deadline(deadline)
         target = _function_path(name, space, path, query)

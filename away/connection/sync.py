@@ -19,6 +19,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
+    ClosedPoolError,
     ConnectTimeoutError,
     HTTPError,
     NameResolutionError,
@@ -390,7 +391,12 @@ class SyncDriver:
         headers = self._access.headers_for(send.request)
         if pool.proxy_headers and pool.scheme == "http":
             headers = {**headers, **pool.proxy_headers}
-        return pool, *pool.open(send, target, headers)
+        try:
+            return pool, *pool.open(send, target, headers)
+        except ClosedPoolError:
+            # Another thread closed the connection between the two lines above.
+            pool, target = self._pool_for(send.request.path)
+            return pool, *pool.open(send, target, headers)
 
     def _pool_for(self, path: str) -> tuple[_Pool, str]:
         """Return the pool that leads to a path's host, and what to ask for there."""

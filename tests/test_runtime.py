@@ -1405,6 +1405,38 @@ def test_a_stub_without_a_client_in_the_image_says_so(start, what):
     assert "whose image has no client" in json.dumps(said)
 
 
+def test_a_stub_becomes_real_where_the_client_is_packed(start, tmp_path):
+    pytest.importorskip("requests")
+    pytest.importorskip("aiohttp")
+    (tmp_path / "whole").mkdir()
+    shutil.copytree(ROOT / "away", tmp_path / "whole" / "away")
+    # Any path is a call, so that a runtime passes for the gateway with that one function.
+    other = start("def f(n, step=1): return n + step\n")
+    source = f"""
+        from away import FaasConnection, builder
+        faas = FaasConnection("localhost", 8080, password="hunter2")
+
+        @builder.faas_function(faas, name="other-one")
+        def other(n, step=1): pass
+        @builder.faas_function(faas)
+        async def another(n, step=1): pass
+        by_name = builder.sync_from_name("other", FaasConnection("http://127.0.0.1:{other.port}"))
+
+        async def f(n):
+            return [other(n), await another(n), by_name(n)]
+    """
+    payload = make_payload(tmp_path / "user", textwrap.dedent(source), kind="async")
+    environ = {
+        "AWAY_INSIDE_URL": f"http://127.0.0.1:{other.port}",
+        "AWAY_OUTSIDE_URL": "http://gw",
+    }
+    runtime = Runtime(tmp_path / "whole", payload, environ)
+    try:
+        assert runtime.call(4) == (200, {"value": [5, 5, 5]})
+    finally:
+        runtime.kill()
+
+
 def test_a_stand_in_keeps_no_password(start):
     _, said = start(DECORATED).call("repr")
     assert "hunter2" not in said["value"]

@@ -119,6 +119,15 @@ class Calls:
 
     def answer(self, head: Head, body: bytes) -> Answer:
         """Answer one request; whatever the function does, this returns."""
+        try:
+            return self._answer(head, body)
+        except Exception as error:  # a fault of this runtime must not look like a dead function
+            output.log(traceback_text(error))
+            return _plain(
+                500, f"the runtime failed: {type(error).__name__}; see the function's log"
+            )
+
+    def _answer(self, head: Head, body: bytes) -> Answer:
         if head.method not in METHODS:
             return _plain(405, f"the method {head.method[:20]} is not for functions")
         if self.only_local and (why := _from_a_web_page(head)):
@@ -160,7 +169,8 @@ class Calls:
             error = ProtocolMismatch("the call's arguments are nested too deeply to be read")
             return conversation.send(Result(error=error, refused=True), safe=True)
         except BaseException as error:  # an unsafe body runs code of its sender
-            return conversation.send(Result(error=error, refused=True), safe=True)
+            refused = error.with_traceback(None)
+            return conversation.send(Result(error=refused, refused=True), safe=True)
         return self._run(conversation, head, args, kwargs, safe)
 
     def _run(

@@ -56,6 +56,7 @@ class Server:
         calls.only_local = self._listener.getsockname()[0].startswith("127.")
         # Its read end becomes readable for everyone when the write end is closed.
         self._stop_read, self._stop_write = os.pipe()
+        self._accepting: threading.Thread | None = None
         self._connections: set[Connection] = set()
         # guards _connections
         self._changed = threading.Condition()
@@ -70,7 +71,8 @@ class Server:
     def start(self) -> None:
         """Begin to accept, in a thread of its own."""
         threading.stack_size(_STACK_BYTES)
-        threading.Thread(target=self._accept_all, name="away-accept", daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept_all, name="away-accept", daemon=True)
+        self._accepting.start()
 
     def drain(self, seconds: float) -> int:
         """Stop accepting and wait for running calls.
@@ -81,6 +83,9 @@ class Server:
         self._calls.draining = True
         os.close(self._stop_write)
         deadline = time.monotonic() + seconds
+        if self._accepting is not None:
+            # It takes in those who wait already; only then no connection means no call.
+            self._accepting.join(seconds)
         with self._changed:
             while self._connections:
                 left = deadline - time.monotonic()

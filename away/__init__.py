@@ -69,7 +69,13 @@ def __getattr__(name: str) -> object:
         home = _STAND_INS.get(name, home)
     import importlib
 
-    module = importlib.import_module(home[0])
+    try:
+        module = importlib.import_module(home[0])
+    except (ImportError, AttributeError):
+        from away.hidden_modules import refuse_if_hidden
+
+        refuse_if_hidden()
+        raise
     value: object = getattr(module, home[1]) if home[1] else module
     globals()[name] = value
     return value

@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "away"
 LEVELS = {
     "away.exceptions": 0,
     "away.names": 0,
+    "away.hidden_modules": 0,
     "away.secret_texts": 0,
     "away.signatures": 1,
     "away.config": 1,
@@ -38,6 +39,7 @@ LEVELS = {
 # Within a level: who may import whom.
 ALSO = {
     "away.names": {"away.exceptions"},
+    "away.hidden_modules": {"away.exceptions", "away.names"},
     "away.capture": {"away.requirements"},
     "away.cli": {"away.arguments", "away.declarations", "away.terminal"},
     "away.declarations": {"away.arguments"},

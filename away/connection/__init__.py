@@ -17,6 +17,7 @@ from away.connection.access import Access, Login, configured_login, given_login
 from away.connection.catalogue import FunctionInfo, renew_after_fork, shared
 from away.connection.conversations import TransportError
 from away.exceptions import ConfigError
+from away.hidden_modules import refuse_if_hidden
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -242,8 +243,11 @@ class FaasConnection:
         """What pumps conversations in the calling thread."""
         if self._sync is None:
             # Imported before the lock is taken: an import may wait for another thread's.
-            from away.connection.sync import SyncDriver
-
+            try:
+                from away.connection.sync import SyncDriver
+            except (ImportError, AttributeError):
+                refuse_if_hidden()
+                raise
             with self._lock:
                 if self._sync is None:
                     _watch_forks()
@@ -254,8 +258,11 @@ class FaasConnection:
     def aio_driver(self) -> AioDriver:
         """What pumps conversations on the running event loop."""
         if self._aio is None:
-            from away.connection.aio import AioDriver
-
+            try:
+                from away.connection.aio import AioDriver
+            except (ImportError, AttributeError):
+                refuse_if_hidden()
+                raise
             with self._lock:
                 if self._aio is None:
                     _watch_forks()

@@ -25,6 +25,7 @@ __all__ = ["Part", "client_part", "dill_part", "parts_for", "runtime_part", "yam
 RUNTIME = (
     "__init__.py",
     "exceptions.py",
+    "hidden_modules.py",
     "names.py",
     "secret_texts.py",
     "secrets.py",

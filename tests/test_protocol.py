@@ -17,7 +17,7 @@ import subprocess
 import sys
 import uuid
 import zoneinfo
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 
 import pytest
 import yaml
@@ -37,6 +37,19 @@ def examples(count):
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
+
+
+class Zone(tzinfo):
+    """A zone that no database has."""
+
+    def utcoffset(self, _):
+        return timedelta(hours=1)
+
+    def tzname(self, _):
+        return "Somewhere"
+
+    def __str__(self):
+        return "Somewhere"
 
 
 def same(a, b):
@@ -391,7 +404,7 @@ REFUSED = {
     "data class": (Row(1), "send dataclasses.asdict(…)", "rows"),
     "function": (len, "is a builtin_function_or_method, which cannot travel; send plain data", "rows"),
     "foreign object": ({"a": Liar()}, "argument 'rows'['a'] is a tests.test_protocol.Liar, which", "rows['a']"),
-    "named zone": (datetime(2020, 1, 1, tzinfo=zoneinfo.ZoneInfo("UTC")), "is a datetime in the zone UTC, of which only the offset would arrive; send it with .astimezone(datetime.timezone.utc)", "rows"),
+    "zone of one's own": (datetime(2020, 1, 1, tzinfo=Zone()), "is a datetime in the zone Somewhere, of which only the offset would arrive; send it with .astimezone(datetime.timezone.utc)", "rows"),
     "cycle": (CYCLE, "argument 'rows'[1]['again'] is a list that contains itself, which cannot travel", "rows[1]['again']"),
     "cycle that doubles": (FULL_CYCLE, "argument 'rows'[0] is a list that contains itself", "rows[0]"),
     "cycle through tuples": (TUPLE_CYCLE, "argument 'rows'[1][1] is a list that contains itself", "rows[1][1]"),
@@ -1070,3 +1083,21 @@ def test_the_limits_for_yaml_are_those_that_are_named():
 @pytest.mark.parametrize("module", [protocol, values, refusals, yaml_text, remote_errors])
 def test_the_examples_in_the_docstrings_hold(module):
     assert doctest.testmod(module).failed == 0
+
+
+@pytest.mark.parametrize("fold", [0, 1])
+@pytest.mark.parametrize("key", ["Europe/Prague", "UTC", "America/New_York"])
+def test_a_named_zone_comes_back_as_that_zone(key, fold):
+    sent = datetime(2020, 10, 25, 2, 30, fold=fold, tzinfo=zoneinfo.ZoneInfo(key))
+    back = protocol.read_answer(protocol.pack_value([sent]), allow_unsafe=False).value[0]
+    assert back.replace(tzinfo=None) == sent.replace(tzinfo=None)
+    assert (back.tzinfo, back.fold, back.utcoffset()) == (sent.tzinfo, fold, sent.utcoffset())
+    with pytest.raises(CannotTravel, match="in the zone"):
+        protocol.pack_list([sent])
+
+
+@pytest.mark.parametrize("key", ["Nowhere/Land", "../../etc/passwd", "", 7, None, ["a"], "a" * 999])
+def test_a_zone_that_is_not_known_here_leaves_the_offset(key):
+    body = {"value": {"$away": ["datetime", "2020-01-01T00:00:00+05:45", 0, key]}}
+    back = protocol.read_answer(json.dumps(body).encode(), allow_unsafe=False).value
+    assert back.utcoffset() == timedelta(hours=5, minutes=45)

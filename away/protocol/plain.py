@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from away.protocol.values import MAX_DEPTH, is_plain
+from away.protocol.refusals import MAX_DEPTH
+from away.protocol.values import is_plain
 
 __all__ = ["RETURN_TYPES", "answer", "converted", "plain_form"]
 

@@ -7,6 +7,7 @@ long or failing, so types are named, and keys shown only where they are of Pytho
 
 from __future__ import annotations
 
+import sys
 from datetime import date, datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,16 @@ from away.names import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["CONTAINERS", "MAX_DEPTH", "judge", "refusal", "refusal_of", "type_text", "zone_text"]
+__all__ = [
+    "CONTAINERS",
+    "MAX_DEPTH",
+    "judge",
+    "refusal",
+    "refusal_of",
+    "type_text",
+    "zone_key",
+    "zone_text",
+]
 
 # PyYAML's own dumper stops at 300 to 400 levels and its pure loader at 480, Python 3.11's json at
 # 995: 200 is read by everyone, with room for the stack of whoever calls.
@@ -47,8 +57,19 @@ def judge(value: Any, as_key: bool) -> str | None:  # noqa: ARG001 - as others j
             " or publish with safe_args=False"
         )
     if kind is datetime and value.tzinfo is not None and type(value.tzinfo) is not timezone:
-        return zone_text(value)
+        return None if zone_key(value) is not None else zone_text(value)
     return None
+
+
+def zone_key(value: datetime) -> str | None:
+    """Return the key of a time's zone in the IANA database, if it has one."""
+    # Whoever made such a zone has imported zoneinfo, which others need not pay for.
+    zones = sys.modules.get("zoneinfo")
+    zone = value.tzinfo
+    if zones is None or type(zone) is not zones.ZoneInfo:
+        return None
+    key: str | None = getattr(zone, "key", None)
+    return key
 
 
 def zone_text(value: datetime) -> str:

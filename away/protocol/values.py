@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from away.exceptions import ProtocolMismatch
 from away.names import printable
-from away.protocol.refusals import CONTAINERS, MAX_DEPTH, refusal
+from away.protocol.refusals import CONTAINERS, MAX_DEPTH, refusal, zone_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -215,6 +215,9 @@ def _convert_date(value: date, _: _Walk) -> Any:
 
 
 def _convert_datetime(value: datetime, _: _Walk) -> Any:
+    key = zone_key(value)
+    if key is not None:
+        return _mark("datetime", value.isoformat(), value.fold, key)
     if value.tzinfo is not None and type(value.tzinfo) is not timezone:
         raise Refused
     return _mark("datetime", value.isoformat(), value.fold)
@@ -399,8 +402,26 @@ def _date_of(parts: list[Any]) -> date:
 
 
 def _datetime_of(parts: list[Any]) -> datetime:
-    text, fold = parts
-    return datetime.fromisoformat(text).replace(fold=fold)
+    text, fold, *key = parts
+    found = datetime.fromisoformat(text).replace(fold=fold)
+    if not key:
+        return found
+    named = _in_zone(found, *key)
+    return found if named is None else named
+
+
+def _in_zone(found: datetime, key: str) -> datetime | None:
+    """Give a time its zone back; None where this machine has no such zone, or has other rules.
+
+    It then keeps the offset that it was sent with, and so is equal to what was sent all the same.
+    """
+    from zoneinfo import ZoneInfo
+
+    try:
+        named = found.replace(tzinfo=ZoneInfo(key))
+    except (OSError, LookupError, TypeError, ValueError):
+        return None
+    return named if named.utcoffset() == found.utcoffset() else None
 
 
 def _int_of(parts: list[Any]) -> int:

@@ -83,6 +83,8 @@ def judge(value: Any, as_key: bool) -> str | None:
     """
     kind = type(value)
     problem = refusals.judge(value, as_key)
+    if problem is None and type(value) is datetime and refusals.zone_key(value) is not None:
+        return refusals.zone_text(value)
     if problem is not None:
         return problem.removesuffix(" or publish with safe_args=False")
     if as_key and kind is tuple:

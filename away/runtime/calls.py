@@ -96,6 +96,11 @@ class Calls:
         self._load_error = error
         self._loaded.set()
 
+    def drain(self) -> None:
+        """Take no further calls; those that wait for a function still loading need not wait on."""
+        self.draining = True
+        self._loaded.set()
+
     # Requests
 
     def headers(self, head: Head | None, answer: Answer) -> dict[str, str]:
@@ -161,6 +166,8 @@ class Calls:
             return _plain(503, "the function is still being loaded; nothing ran, so call again")
         if self._load_error is not None:
             return conversation.send(Result(error=self._load_error), safe=True)
+        if self._function is None:
+            return _plain(503, "the function is being stopped; nothing ran, so call again")
         assert self._function is not None, "a loaded runtime has a function"
         assert self._header is not None, "a loaded runtime has a header"
         try:
@@ -215,6 +222,8 @@ class Calls:
         """Say what is published here; for whoever waits for a publish to be done."""
         if not self._loaded.wait(_LOADING_SECONDS):
             return _plain(503, "the function is still being loaded")
+        if self.draining:
+            return _plain(503, "the function is being stopped")
         if self._load_error is not None or self._header is None:
             return _Envelope.send(Result(error=self._load_error), safe=True)
         import json

@@ -80,7 +80,7 @@ class Server:
         Returns:
             How many calls still ran when the time was up.
         """
-        self._calls.draining = True
+        self._calls.drain()
         os.close(self._stop_write)
         deadline = time.monotonic() + seconds
         if self._accepting is not None:

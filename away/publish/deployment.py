@@ -373,13 +373,13 @@ def inside_environment(
         captured: The function, with its references and the gateways that its modules import from.
         gateway: The URL of the gateway that it is published to.
         inside_url: That gateway's URL as its functions see it, if it differs.
-        known: The URLs of configured gateways by name.
+        known: The URLs of the gateways that are called, by the names that they have here.
     """
     if not (captured.references or captured.gateways):
         return {}
     inside = inside_url or gateway
     found = {"AWAY_INSIDE_URL": inside, "AWAY_OUTSIDE_URL": gateway}
-    for name in captured.gateways:
+    for name in sorted({*captured.gateways, *known}):
         url = known.get(name, gateway)
         found[f"AWAY_GATEWAY_{name.upper()}_URL"] = inside if url == gateway else url
     return found

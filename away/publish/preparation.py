@@ -148,6 +148,8 @@ class Preparation:
             environment={
                 "AWAY_RUNTIME": "1",
                 "PYTHONPATH": f"/{LIBRARY_FOLDER}",
+                # The working folder has the user's modules, of which one may be a typing.py.
+                "PYTHONSAFEPATH": "1",
                 "PYTHONUNBUFFERED": "1",
             },
             working_folder=f"/{MODULES_FOLDER}",

@@ -135,12 +135,15 @@ class Publisher:
         )
 
     def known_gateways(self) -> dict[str, str]:
-        """Return the URLs of the configured gateways that the packed modules import from."""
-        if not self.captured.gateways:
+        """Return the URLs of the configured gateways that what is packed imports from or calls."""
+        called = {each.url for each in self.captured.references}
+        if not (called or self.captured.gateways):
             return {}
-        from away.config import resolve
+        from away.config import configured, resolve
 
         found = {name: resolve(name).url for name in self.captured.gateways}
+        if called:
+            found |= {each.name: each.url for each in configured() if each.url in called}
         if self.connection.name:
             found[self.connection.name] = self.connection.url
         return found

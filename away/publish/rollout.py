@@ -116,7 +116,8 @@ class Rollout:
     def verdict(self, reply: Reply) -> str:
         """Say what a probe's answer is, for the case that there is no better one."""
         if reply.status:
-            return f"the function says {said(reply)}"
+            who = "function" if reply.headers.get(PROTOCOL_HEADER) else "gateway"
+            return f"the {who} says {said(reply)}"
         seconds = f" within the timeout of {self.deadline.seconds:g} s" if self.is_late() else ""
         return f"the function did not answer{seconds}"
 

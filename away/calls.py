@@ -101,20 +101,21 @@ class Caller:
         self._learnt(description)
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Conversation[Any]:
-        """Hold the whole conversation of one call."""
-        deadline = self.connection.deadline(self.manner.timeout)
+        """Return the whole conversation of one call; its time begins with its first step."""
         if self.manner.implicit:
-            return (yield from self._dialogue(args, kwargs, deadline))
+            return self._dialogue(args, kwargs)
+        return self._stating_status(args, kwargs)
+
+    def _stating_status(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Conversation[Any]:
         try:
-            return (yield from self._dialogue(args, kwargs, deadline))
+            return (yield from self._dialogue(args, kwargs))
         except FunctionNotFound as error:
             # The gateway's own, since the function's exceptions do not raise here.
             return str(error), error.status or 404
 
-    def _dialogue(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], deadline: Deadline
-    ) -> Conversation[Any]:
+    def _dialogue(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Conversation[Any]:
         """Speak plainly first, and by protocol once it is known to be spoken."""
+        deadline = self.connection.deadline(self.manner.timeout)
         if self.manner.dialect == Dialect.PACKED:
             return (yield from self._call_packed(args, kwargs, deadline))
         if not self.speaks_protocol:

@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, overload
 
 from away import __version__
 from away.exceptions import (
@@ -96,6 +96,9 @@ class Deadline:
         return f"Deadline({self.seconds:g} s, {self.remaining():.3f} s left)"
 
 
+T = TypeVar("T")
+
+
 class Headers(Mapping[str, str]):
     """Header fields whose names are found in any case; repeated ones are joined by commas.
 
@@ -122,6 +125,16 @@ class Headers(Mapping[str, str]):
 
     def __getitem__(self, name: str) -> str:
         return self._values()[name.lower()]
+
+    @overload
+    def get(self, name: str, /) -> str | None: ...
+    @overload
+    def get(self, name: str, /, default: str) -> str: ...
+    @overload
+    def get(self, name: str, /, default: T) -> str | T: ...
+    def get(self, name: str, /, default: Any = None) -> Any:
+        """Return a field, or the default; most answers lack most fields, which is no error."""
+        return self._values().get(name.lower(), default)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values())
@@ -208,7 +221,6 @@ class Wait(NamedTuple):
     seconds: float
 
 
-T = TypeVar("T")
 Conversation: TypeAlias = Generator[Send | Wait, Reply | None, T]
 
 

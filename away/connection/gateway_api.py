@@ -537,10 +537,20 @@ def _function_path(name: str, namespace: str, path: str, query: str) -> str:
 
 def _check_headers(headers: Mapping[str, str]) -> None:
     for name, value in headers.items():
+        # The few that every call carries are looked at once.
+        if _SOUND.get(name) == value:
+            continue
         if not isinstance(value, str) or not isinstance(name, str):
             raise TypeError(f"the header {name!r} is text, not {type(value).__name__}")
         if "\n" in value or "\r" in value or "\0" in value or _breaks_name(name):
             raise ValueError(f"the header {name[:80]!r} has a character that no header can carry")
+
+
+_SOUND = {
+    "Content-Type": "application/json",
+    "X-Away-Stub": "plain",
+    "X-Away-Protocol": "1",
+}
 
 
 @lru_cache(maxsize=256)

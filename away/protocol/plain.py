@@ -17,6 +17,9 @@ __all__ = ["RETURN_TYPES", "answer", "converted", "plain_form"]
 # The return annotations of a stub that are honoured.
 RETURN_TYPES = ("int", "float", "bool", "str", "bytes", "list", "dict")
 
+# json.dumps would make an encoder a call for these options.
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
 _TRUTH = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -41,8 +44,7 @@ def plain_form(value: Any) -> tuple[bytes, str] | None:
             return value, "application/octet-stream"
         if not is_plain([value], MAX_DEPTH):
             return None
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        return text.encode(), "application/json"
+        return _encode(value).encode(), "application/json"
     except ValueError:  # lone surrogates, nan and infinities, integers of thousands of digits
         return None
 
@@ -57,7 +59,8 @@ def answer(content_type: str, body: bytes) -> Any:
     kind = kind.strip().lower()
     if kind == "application/json" or kind.endswith("+json"):
         try:
-            return json.loads(body)
+            # As text, since json looks at bytes for UTF-16 and UTF-32 first.
+            return json.loads(body.decode())
         except (ValueError, RecursionError):
             kind = "text/plain"
     if kind.startswith("text/"):

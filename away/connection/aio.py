@@ -306,7 +306,12 @@ class AioDriver:
                 ssl=tls,
             )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise _translated(error) from error
+            failure = _translated(error)
+            # aiohttp's own errors carry the request's headers and the proxy's URL, with the logins
+            # in them: only what the operating system said is passed on.
+            library = isinstance(error, aiohttp.ClientError)
+            failure.__cause__ = getattr(error, "os_error", None) if library else error
+        raise failure
 
     def _place(self, path: str) -> tuple[URL, str | None, Any]:
         """Return the URL of a path, the proxy to it and what TLS is checked by."""

@@ -63,7 +63,7 @@ class Access:
         self._find = find
         self._found: Login | None = None
         self._looked = False
-        self._header: str | None = None
+        self._header: Secret | None = None
 
     def __repr__(self) -> str:
         return f"Access({self.url!r})"
@@ -97,13 +97,13 @@ class Access:
             if login is None:
                 return None
             if login.token is not None:
-                self._header = f"Bearer {login.token.reveal()}"
+                self._header = Secret(f"Bearer {login.token.reveal()}")
             elif login.password is not None:
                 from base64 import b64encode
 
                 pair = f"{login.user}:{login.password.reveal()}".encode()
-                self._header = f"Basic {b64encode(pair).decode()}"
-        return self._header
+                self._header = Secret(f"Basic {b64encode(pair).decode()}")
+        return None if self._header is None else self._header.reveal()
 
     def headers_for(self, request: Request) -> Mapping[str, str]:
         """Return a request's headers as they leave: with credentials where they belong."""

@@ -257,13 +257,16 @@ class _Pool(HTTPConnectionPool):
                 self._prepare_proxy(connection)
             if connection.sock is None:
                 connection.connect()
+            return
         except (HTTPError, OSError, http.client.HTTPException) as error:
             found = _not_connected(error)
             if proxy is not None and isinstance(found, ConnectFailed):
                 found = ConnectFailed(
                     f"the proxy {proxy.host}:{proxy.port} does not let through: {found.detail}"
                 )
-            raise found from error
+            # urllib3's own errors hold the connection, which knows the proxy's log-in.
+            found.__cause__ = error.__cause__ if isinstance(error, HTTPError) else error
+        raise found
 
     def finish(self, connection: Any, *, whole: bool) -> None:
         """Take a connection back, closed unless its answer was read to the end."""

@@ -347,8 +347,11 @@ async def _until_quiet(response: aiohttp.ClientResponse, quiet: float) -> bytes:
 
 def _translated(error: BaseException) -> TransportError:
     """Say by one of our own kinds what aiohttp met before the head of an answer was there."""
-    if isinstance(error, (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError)):
-        return ConnectFailed(f"the proxy does not let through: {_reason(error)}")
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        # Its own text has the proxy's URL, log-in included.
+        return ConnectFailed(f"the proxy does not let through: it answered {error.status}")
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return ConnectFailed(f"the proxy does not let through: {_reason(error.os_error)}")
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return TlsFailed(_reason(error.certificate_error))
     if isinstance(error, aiohttp.ClientSSLError):

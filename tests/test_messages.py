@@ -714,9 +714,9 @@ def _(place):
 @bad(
     "a function that dies when it starts",
     PublishFailed,
-    "(ready)",
-    "the gateway says 500",
-    "nothing runs",
+    "failed (ready)",
+    "nothing runs under that name",
+    slow=True,
 )
 def _(place):
     source = "import os\nif 'AWAY_SECRETS_DIR' in os.environ: os._exit(7)\ndef dies(): return 1\n"

@@ -7,7 +7,10 @@ password a minute ago still holds it.
 
 from __future__ import annotations
 
-__all__ = ["known", "remember"]
+__all__ = ["hidden", "known", "remember"]
+
+# Shorter ones stand in other texts by chance.
+_SHORTEST_HIDDEN = 8
 
 # Adding to a set is one step under the interpreter's lock, and reading takes a copy.
 _texts: set[str] = set()
@@ -17,6 +20,14 @@ def remember(text: str | None) -> None:
     """Note a password or token; nothing and the empty text are none."""
     if text:
         _texts.add(str(text))
+
+
+def hidden(text: str) -> str:
+    """Return another's text without the secrets that it repeats, as error pages repeat a request."""
+    for secret in known():
+        if len(secret) >= _SHORTEST_HIDDEN and secret in text:
+            text = text.replace(secret, "\N{BULLET}" * 3)
+    return text
 
 
 def known() -> frozenset[str]:

@@ -18,6 +18,7 @@ from away.exceptions import (
     GatewayError,
 )
 from away.names import nearest, printable
+from away.secret_texts import hidden
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,7 +61,8 @@ class Asked(NamedTuple):
 
 def head_of(reply: Reply) -> str:
     """Return the beginning of a reply's text in one harmless line."""
-    text = printable(" ".join(reply.body[: 4 * MAX_SHOWN].decode("utf-8", "replace").split()))
+    said = " ".join(reply.body[: 4 * MAX_SHOWN].decode("utf-8", "replace").split())
+    text = printable(hidden(said))
     return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 

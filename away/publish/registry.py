@@ -24,6 +24,7 @@ from away.publish.image import (
     read_base,
 )
 from away.publish.references import is_digest
+from away.secret_texts import hidden
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -160,7 +161,7 @@ class Registry:
 
     def failed(self, what: str, reply: Reply) -> PublishFailed:
         """Make the error for an answer that ends the push."""
-        said = printable(reply.text[:300].strip())
+        said = printable(hidden(reply.text)[:300].strip())
         return PublishFailed(
             f"the registry {self.url} answered {reply.status} to {what}: {said or 'no text'}",
             step="push",

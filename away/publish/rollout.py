@@ -14,6 +14,7 @@ from away.connection.conversations import Deadline, Reply, Request, Wait
 from away.exceptions import AwayError, PublishFailed
 from away.names import printable
 from away.publish.deployment import Plan, Standing, restoring, standing_of
+from away.secret_texts import hidden
 
 if TYPE_CHECKING:
     from away.connection import FaasConnection, FunctionInfo
@@ -251,7 +252,7 @@ def said(reply: Reply) -> str:
             pass
         else:
             return printable(str(error)[:1000])
-    text = printable(reply.text[:300].strip())
+    text = printable(hidden(reply.text)[:300].strip())
     return f"{reply.status} {text}" if reply.status else text
 
 

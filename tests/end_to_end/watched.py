@@ -23,7 +23,6 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-import away
 from away import FaasConnection, builder, cli, config
 from away.exceptions import AwayError, UnsafeWarning
 from away.gateway.announcement import Announcement, read
@@ -231,9 +230,7 @@ def _published(faas: FaasConnection, folder: Path, patch: Any) -> dict[str, Call
     return {**found, "watched_unsafe": unsafe}
 
 
-def _used(
-    faas: FaasConnection, functions: dict[str, Callable[..., Any]], traces: Traces
-) -> None:
+def _used(faas: FaasConnection, functions: dict[str, Callable[..., Any]], traces: Traces) -> None:
     assert functions["watched_keys"](1) == 1 + len(VALUE)
     assert functions["watched_unsafe"](range(3)) == range(3)
 
@@ -300,6 +297,7 @@ def _failed(faas: FaasConnection, traces: Traces, patch: Any) -> None:
         "HTML": servers.answer(200, b"<html>"),
         "an error": servers.answer(500, b"boom"),
         "a refusal": servers.answer(401, b""),
+        "an error page that repeats the request": _echoed,
     }
     for what, script in scripts.items():
         with servers.Server(script) as server:
@@ -331,6 +329,10 @@ def _failed(faas: FaasConnection, traces: Traces, patch: Any) -> None:
             continue  # a name is no secret: whoever takes one for the other sees it again
         with traces.failing(what):
             act()
+
+
+def _echoed(seen: servers.Seen) -> servers.Behaviour:
+    return servers.answer(500, repr(seen.headers).encode())
 
 
 def _behind_proxies(traces: Traces, patch: Any) -> None:

@@ -347,7 +347,7 @@ def test_seconds_come_from_the_clock_that_was_given():
 def running(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWAY_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
-        with gateway.run(state=tmp_path_factory.mktemp("state")) as connection:
+        with gateway.run(state=tmp_path_factory.mktemp("state"), announce=False) as connection:
             yield connection
 
 

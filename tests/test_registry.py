@@ -21,7 +21,7 @@ MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 @pytest.fixture(scope="module")
 def faas(tmp_path_factory):
-    with gateway.run(state=tmp_path_factory.mktemp("state")) as connection:
+    with gateway.run(state=tmp_path_factory.mktemp("state"), announce=False) as connection:
         yield connection
 
 

@@ -13,7 +13,7 @@ machine of one's own. What it needs is imported when it starts.
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,8 +52,8 @@ def run(
         password: Its password; without one it makes its own.
         allowed_hosts: Host names that it answers to beside loopback's.
         python: The interpreter that runs the gateway and its functions; this one without.
-        announce: Whether other processes of this user find it by ``away.remote.local``, if no
-            gateway is found so already. In this process it is found in any case.
+        announce: Whether ``away.remote.local`` finds it: in this process before any other, in
+            other processes of this user if no gateway is found so already.
 
     Yields:
         A connection to it.
@@ -86,7 +86,8 @@ def run(
     try:
         process, url, user, found = _start(options, python)
         try:
-            with _connection(url, user, found) as connection, found_first(folder.absolute()):
+            here = found_first(folder.absolute()) if announce else nullcontext()
+            with _connection(url, user, found) as connection, here:
                 yield connection
         finally:
             _stop(process)

@@ -9,7 +9,7 @@ import away
 
 @pytest.fixture(scope="session")
 def gateway():
-    with away.gateway.run() as faas:
+    with away.gateway.run(announce=False) as faas:
         yield faas
 
 

@@ -190,8 +190,8 @@ def test_functions_are_imported_from_a_configured_gateway(faas, published, monke
     assert FaasConnection.named("myfaas").url == faas.url
 
 
-def test_publish_without_a_connection_takes_the_default_gateway(faas, monkeypatch):
-    monkeypatch.setenv("OPENFAAS_URL", faas.url)
+def test_publish_without_a_connection_takes_the_default_gateway(faas, request):
+    request.addfinalizer(lambda: away.config.forget("default"))
     away.configure("default", url=faas.url, user=faas.user, password=faas.password)
 
     @builder.publish

@@ -873,7 +873,7 @@ def test_a_reference_by_a_loopback_address_is_refused_where_it_would_mean_the_co
         from away import builder, FaasConnection
 
         faas = FaasConnection({other_gateway.url!r})
-        other = builder.sync_from_name("other", faas)
+        other = builder.sync_from_name("far_function", faas)
 
         def calls(a):
             return other(a)

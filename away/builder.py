@@ -11,7 +11,8 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
-from away import names, signatures
+import away.names as names
+import away.signatures as signatures
 from away.connection import FaasConnection
 from away.exceptions import AwayError, ConfigError, UnsafeWarning
 from away.functions import RemoteFunction
@@ -260,7 +261,7 @@ class Declared:
 
     def publish_now(self, **options: Any) -> Published:
         """Publish it, as the decorator would have done."""
-        from away import publish as publishing
+        import away.publish as publishing
 
         return publishing.publish(self.function, self.faas, **{**self.options, **options})
 
@@ -385,7 +386,7 @@ def _python_name(function: Callable[..., Any]) -> str:
 
 def _warn_if_another_is_deployed(publication: Declared) -> None:
     """Warn where calls would reach something else than this source; never fail for it."""
-    from away import publish as publishing
+    import away.publish as publishing
 
     options = {key: value for key, value in publication.options.items() if key != "verbose"}
     name = _python_name(publication.function)

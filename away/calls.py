@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from away import names, protocol, signatures
+import away.names as names
+import away.protocol as protocol
+import away.signatures as signatures
 from away.exceptions import (
     AnswerLost,
     AwayError,

@@ -10,7 +10,8 @@ from __future__ import annotations
 import types
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
-from away import names, signatures
+import away.names as names
+import away.signatures as signatures
 from away.calls import Caller, Dialect, Manner
 
 if TYPE_CHECKING:

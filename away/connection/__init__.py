@@ -142,7 +142,7 @@ class FaasConnection:
             UnknownGateway: No source configures it.
             ConfigError: What a source says cannot be used.
         """
-        from away import config
+        import away.config as config
 
         found = config.resolve(name)
         connection = cls(
@@ -195,7 +195,7 @@ class FaasConnection:
         return self._access.login() is not None
 
     def _find_login(self) -> Login | None:
-        from away import config
+        import away.config as config
 
         if self.name is not None:
             login = configured_login(self.name, self.url)

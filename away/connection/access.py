@@ -151,7 +151,7 @@ class Access:
 
 def configured_login(name: str, url: str) -> Login | None:
     """Return the login that a configured gateway has, if it is at that URL."""
-    from away import config
+    import away.config as config
 
     try:
         found = config.resolve(name)

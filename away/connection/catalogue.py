@@ -12,7 +12,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from away import names
+import away.names as names
 from away.connection.conversations import Wait
 
 if TYPE_CHECKING:

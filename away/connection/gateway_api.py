@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from away import names
+import away.names as names
 from away.connection import verdicts
 from away.connection.catalogue import FunctionInfo, find
 from away.connection.conversations import Deadline, Reply, Request, Send, Where, exchange

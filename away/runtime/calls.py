@@ -13,7 +13,7 @@ import threading
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from away import protocol
+import away.protocol as protocol
 from away.exceptions import AwayError, CannotTravel, ProtocolMismatch
 from away.names import printable
 from away.protocol.values import RESERVED_KEY

@@ -347,8 +347,6 @@ def test_only_a_private_announcement_with_its_lock_is_believed(spoil, tmp_path, 
         pytest.skip("only root can give files away")
     folder = tmp_path / "run"
     monkeypatch.setenv("AWAY_RUNTIME_DIR", str(folder))
-    # A gateway of this process's own would be found first.
-    monkeypatch.setattr("away.gateway.announcement._ours", [])
     with Server(json_answer([])) as trap:
         announced_there(folder, trap.url)
         # Locked by another open file, as a gateway's process does it.

@@ -400,7 +400,7 @@ def _(place):
     place.against(script, password=None).functions()
 
 
-@bad("a token that is refused", AuthenticationRefused, "refused the login", "correct")
+@bad("a token that is refused", AuthenticationRefused, "refused the token", "get a new one")
 def _(place):
     place.faas(password=None, token=TOKEN).functions()
 

@@ -531,7 +531,7 @@ def test_what_cannot_be_deployed_is_refused_before_any_harm(faas, written, index
 
 
 def test_an_unknown_option_is_the_type_error_of_any_call(faas):
-    with pytest.raises(TypeError, match=r"'secret'\. Did you mean: 'secrets'"):
+    with pytest.raises(TypeError, match=r"'secret'; did you mean 'secrets'"):
         publish(test_an_unknown_option_is_the_type_error_of_any_call, faas, secret="x")
 
 

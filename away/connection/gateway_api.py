@@ -83,7 +83,13 @@ class GatewayApi:
         """Say who asks whom, for sentences."""
         login = self.access.login()
         user = login.user if login is not None else None
-        return verdicts.Asked(self.access.url, user, self.name, self.access.auth_functions)
+        return verdicts.Asked(
+            self.access.url,
+            user,
+            self.name,
+            self.access.auth_functions,
+            by_token=login is not None and login.token is not None,
+        )
 
     # ------------------------------------------------------------ requests
 

@@ -51,12 +51,14 @@ class Asked(NamedTuple):
         user: Whose password or token was known; None where none was.
         name: The gateway's configured name, where it has one.
         auth_functions: Whether the login went to functions too.
+        by_token: Whether the login is a token.
     """
 
     gateway: str
     user: str | None
     name: str | None = None
     auth_functions: bool = False
+    by_token: bool = False
 
 
 def head_of(reply: Reply) -> str:
@@ -115,6 +117,9 @@ def login_refusal(asked: Asked, reply: Reply) -> AuthenticationRefused:
     elif reply.status == 403:
         hint = "ask for the right, or log in as another user"
         text = f"{asked.gateway} does not allow this to the user {asked.user!r}; {hint}"
+    elif asked.by_token:
+        hint = "get a new one, or log in by user and password"
+        text = f"{asked.gateway} refused the token; {hint}"
     else:
         hint = "correct the user or the password"
         text = f"{asked.gateway} refused the login of the user {asked.user!r}; {hint}"

@@ -167,7 +167,7 @@ def read_options(given: Mapping[str, Any]) -> Options:
     unknown = [key for key in given if key not in Options._fields]
     if unknown:
         near = nearest(unknown[0], Options._fields, 1)
-        hint = f". Did you mean: '{near[0]}'?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else ""
         raise TypeError(f"publish() got an unexpected keyword argument '{unknown[0]}'{hint}")
     stated = {key: value for key, value in given.items() if value is not None}
     for key in ("requirements", "secrets", "constraints"):

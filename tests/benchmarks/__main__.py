@@ -173,7 +173,7 @@ def through_gateway() -> None:
     tree = {
         "rows": [
             {"id": i, "name": f"item {i}", "price": i * 1.25, "tags": ["a", "b", f"t{i % 7}"]}
-            for i in range(105_000)
+            for i in range(122_000)
         ]
     }
     body = json.dumps(tree).encode()

@@ -8,6 +8,7 @@ same :class:`~away.functions.RemoteFunction` that the import hook gives.
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
@@ -352,11 +353,10 @@ def _publish(
         options["requirements"] = (*options.get("requirements", ()), *imports)
     if options.get("safe_args", True) is False:
         of_proxy["safe_args"] = False
-        warnings.warn(
+        _warn(
             f"`{_python_name(function)}` is published with safe_args=False: whoever can reach it on"
             f" {faas.url} can run code in it, and its answers can run code here",
             UnsafeWarning,
-            stacklevel=4,
         )
     publication = Declared(function, faas, options)
     if mode == "never":
@@ -392,14 +392,26 @@ def _warn_if_another_is_deployed(publication: Declared) -> None:
     name = _python_name(publication.function)
     try:
         standing = publishing.compare(publication.function, publication.faas, **options)
+        if standing is publishing.Standing.CHANGED:
+            # A script that runs is captured by value, one that `away publish` imported by name.
+            standing = publishing.compare(
+                publication.function, publication.faas, as_imported=True, **options
+            )
         differs = standing is not publishing.Standing.UNCHANGED
-        said = f"is {standing.name.lower()}"
+        said = f"is {standing.value}"
     except AwayError as error:
         differs, said = True, f"could not be compared: {error}"
     if differs:
-        warnings.warn(
+        _warn(
             f"AWAY_PUBLISH=never: what {publication.faas.url} has as `{name}` {said}; calls go to"
             " it all the same, 'away publish' deploys what stands here",
             RuntimeWarning,
-            stacklevel=5,
         )
+
+
+def _warn(message: str, category: type[Warning]) -> None:
+    """Warn at the user's line, which is the first one that is not of this module."""
+    level, frame = 1, sys._getframe()  # noqa: SLF001 - the documented way to look at a caller
+    while frame.f_globals is globals() and frame.f_back is not None:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)

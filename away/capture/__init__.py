@@ -17,6 +17,7 @@ from away.capture.entry import (
     entry_of,
     import_path,
     project_root,
+    script_path,
 )
 from away.capture.modules import PackedFile, gather, is_local
 from away.capture.payload import header, import_body, write
@@ -111,6 +112,7 @@ def capture(
     include_dill: bool = False,
     requirements: Sequence[str] = (),
     max_value_bytes: int = MAX_VALUE_BYTES,
+    as_imported: bool = False,
 ) -> Captured:
     """Capture a function for publishing.
 
@@ -122,6 +124,8 @@ def capture(
         requirements: Distributions that are needed beside those found, or in place of the versions
             found (PEP 508).
         max_value_bytes: The most that one captured value may have.
+        as_imported: True to capture a function of the running script as it is captured where the
+            script is imported: what ``away publish FILE`` deployed is compared so.
 
     Returns:
         What travels.
@@ -137,6 +141,8 @@ def capture(
     secrets = known()
     users = listed(requirements)
     found = import_path(function, _importable)
+    if found is None and as_imported:
+        found = script_path(function)
     if found is not None:
         form: Form = "import"
         by_value = None

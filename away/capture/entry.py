@@ -19,7 +19,7 @@ from away.names import function_name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["deployment_name", "entry_of", "import_path", "project_root"]
+__all__ = ["deployment_name", "entry_of", "import_path", "project_root", "script_path"]
 
 
 def entry_of(function: Callable[..., Any]) -> str:
@@ -109,6 +109,17 @@ def import_path(function: Any, importable: Callable[[str], bool]) -> tuple[str, 
     if _is_being_defined(module, function):
         return module_name, qualname
     return None
+
+
+def script_path(function: Any) -> tuple[str, str] | None:
+    """Return the names by which a function of the running script could be imported, if it could."""
+    qualname = getattr(function, "__qualname__", None)
+    module, _, _ = entry_of(function).partition(":")
+    if not isinstance(qualname, str) or "<" in qualname or module in MAIN_NAMES:
+        return None
+    if getattr(function, "__module__", None) not in MAIN_NAMES:
+        return None
+    return module, qualname
 
 
 def _is_being_defined(module: types.ModuleType, function: Any) -> bool:

@@ -136,13 +136,18 @@ def publish_conversation(
 
 
 def compare(
-    function: Callable[..., Any] | Captured, connection: FaasConnection, **options: Any
+    function: Callable[..., Any] | Captured,
+    connection: FaasConnection,
+    *,
+    as_imported: bool = False,
+    **options: Any,
 ) -> Standing:
     """Tell how what is deployed under a function's name stands to the function as it is here.
 
     Args:
         function: The function, or what was captured of it.
         connection: The gateway.
+        as_imported: True to take a function of the running script as ``away publish FILE`` does.
         **options: Those of :func:`publish`.
 
     Returns:
@@ -151,7 +156,10 @@ def compare(
     from away.capture import Captured
 
     chosen = read_options(options)
-    captured = function if isinstance(function, Captured) else captured_of(function, chosen)
+    if isinstance(function, Captured):
+        captured = function
+    else:
+        captured = captured_of(function, chosen, as_imported=as_imported)
     publisher = Publisher(captured, connection, chosen, Progress())
     return standing_of(publisher.plan, connection.run(publisher.deployed()))
 
@@ -185,7 +193,9 @@ def texts(what: str, value: Iterable[str] | str) -> tuple[str, ...]:
     return found
 
 
-def captured_of(function: Callable[..., Any], options: Options) -> Captured:
+def captured_of(
+    function: Callable[..., Any], options: Options, *, as_imported: bool = False
+) -> Captured:
     """Capture a function as the options say."""
     from away.capture import capture
 
@@ -194,6 +204,7 @@ def captured_of(function: Callable[..., Any], options: Options) -> Captured:
         safe_args=options.safe_args,
         name=options.name,
         requirements=options.requirements,
+        as_imported=as_imported,
     )
 
 

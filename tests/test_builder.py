@@ -1,0 +1,166 @@
+"""The decorators: what they leave, what AWAY_PUBLISH keeps them from, and workers that race."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import warnings
+
+import pytest
+
+import away
+from away import FaasConnection, builder
+from away.exceptions import ConfigError, FunctionNotFound, UnsafeWarning
+
+APP = """
+    from away import FaasConnection, builder
+
+    @builder.publish(FaasConnection.named("shop"), verbose=False)
+    def built(n: int) -> int:
+        return n + FACTOR
+
+    FACTOR = 1
+
+    if __name__ == "__main__":
+        print(built(1))
+"""
+
+
+@pytest.fixture(scope="module")
+def gateway():
+    with away.gateway.run(announce=False) as faas:
+        yield faas
+
+
+@pytest.fixture
+def faas(gateway, own_environment, monkeypatch):
+    monkeypatch.setenv("AWAY_GATEWAY_SHOP_URL", gateway.url)
+    monkeypatch.setenv("AWAY_GATEWAY_SHOP_PASSWORD", gateway.password)
+    return FaasConnection(gateway.url, user=gateway.user, password=gateway.password)
+
+
+def app(folder, source=APP, name="app.py"):
+    file = folder / name
+    file.write_text(textwrap.dedent(source))
+    return file
+
+
+def run(*words, cwd, **environment):
+    done = subprocess.run(
+        [sys.executable, *map(str, words)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+# The function stands above its constant in APP, so that its module has to be finished first.
+ORDERED = APP.replace("    FACTOR = 1\n\n", "").replace(
+    "    @builder", "    FACTOR = 1\n\n    @builder"
+)
+
+
+def test_with_never_a_decorator_makes_the_proxy_alone_and_warns(faas, monkeypatch):
+    monkeypatch.setenv("AWAY_PUBLISH", "never")
+    with pytest.warns(RuntimeWarning, match=r"AWAY_PUBLISH=never.*`kept` is absent"):
+
+        @builder.publish(faas)
+        def kept(n):
+            return n
+
+    with pytest.raises(FunctionNotFound):
+        kept(1)
+    assert builder.declared[-1].function.__name__ == "kept"
+    monkeypatch.setenv("AWAY_PUBLISH", "sometimes")
+    with pytest.raises(ConfigError, match="'auto' or 'never'"):
+        builder.publish(faas)(lambda: None)
+
+
+@pytest.mark.slow
+def test_what_away_publish_deployed_is_what_a_script_and_a_worker_want(faas, tmp_path):
+    file = app(tmp_path, ORDERED)
+    said = run("-m", "away", "publish", file, cwd=tmp_path)
+    assert "created built" in said.stdout + said.stderr
+    again = run("-m", "away", "publish", file, cwd=tmp_path)
+    assert "unchanged" in again.stdout + again.stderr
+    quiet = ("-W", "error::RuntimeWarning")
+    assert run(*quiet, file, cwd=tmp_path, AWAY_PUBLISH="never").stdout == "2\n"
+    assert run(*quiet, "-m", "app", cwd=tmp_path, AWAY_PUBLISH="never").stdout == "2\n"
+    imported = "import app; print(app.built(5))"
+    assert run(*quiet, "-c", imported, cwd=tmp_path, AWAY_PUBLISH="never").stdout == "6\n"
+
+    app(tmp_path, ORDERED.replace("n + FACTOR", "n - FACTOR"))
+    changed = run("-c", imported, cwd=tmp_path, AWAY_PUBLISH="never")
+    assert changed.stdout == "6\n"
+    assert "AWAY_PUBLISH=never" in changed.stderr
+    assert "changed" in changed.stderr
+
+
+@pytest.mark.slow
+def test_eight_workers_that_import_a_publishing_module_publish_it_once(faas, tmp_path):
+    source = ORDERED.replace("built", "shared").replace("verbose=False", "verbose=True")
+    app(tmp_path, source, "worker.py")
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", "import worker; print(worker.shared(2))"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+        )
+        for _ in range(8)
+    ]
+    said = [worker.communicate(timeout=120) for worker in workers]
+    assert [out for out, _ in said] == ["3\n"] * 8, said
+    verdicts = " ".join(err for _, err in said)
+    assert verdicts.count("created shared") == 1
+    assert verdicts.count("unchanged") == 7
+
+
+def test_a_decorator_takes_no_connection_or_one_and_nothing_else(faas):
+    away.configure("default", url=faas.url, user=faas.user, password=faas.password)
+    try:
+
+        @builder.faas_function
+        def bare(n): ...
+
+        @builder.faas_function()
+        def called(n): ...
+
+        assert bare.connection.url == called.connection.url == faas.url
+    finally:
+        away.config.forget("default")
+    with pytest.raises(ConfigError, match="was given a int"):
+        builder.publish(5)
+    with pytest.raises(TypeError, match="did you mean 'overwrite'"):
+        builder.publish(faas, overwrit=True)(lambda: None)
+
+
+def test_a_proxy_is_not_published_again(faas):
+    with pytest.raises(ConfigError, match="is remote already"):
+        builder.mirror_in_faas(builder.sync_from_name("f", faas), faas)
+
+
+def test_unsafe_arguments_are_warned_of_where_they_are_asked_for(faas):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        builder.mirror_in_faas(sum, faas, name="summing", safe_args=False, verbose=False)
+    (warning,) = [each for each in caught if each.category is UnsafeWarning]
+    assert warning.filename == __file__
+    assert "can run code" in str(warning.message)
+
+
+def test_inside_a_container_the_decorators_leave_a_function_as_it_is(faas, monkeypatch):
+    monkeypatch.setenv("AWAY_RUNTIME", "1")
+
+    def local(n):
+        return n
+
+    assert builder.publish(faas)(local) is local
+    assert builder.mirror_in_faas(local, faas) is local

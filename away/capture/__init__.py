@@ -22,6 +22,7 @@ from away.capture.entry import (
 from away.capture.modules import PackedFile, gather, is_local
 from away.capture.payload import header, import_body, write
 from away.capture.references import find
+from away.capture.sources import bounded
 from away.capture.values import CapturedValue, Reference
 from away.exceptions import CaptureRefused, NameRefused
 from away.requirements import Requirement, listed, origin
@@ -172,6 +173,7 @@ def capture(
         client=client,
         files=needs.files,
         requirements=needs.requirements,
+        sources=bounded(by_value.sources) if by_value else {},
     )
     data, identity = write(head, body, identity_body)
     return Captured(

@@ -42,6 +42,7 @@ def header(
     client: bool,
     files: Iterable[PackedFile],
     requirements: Iterable[Requirement],
+    sources: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Any]:
     """Make a header without the digests of the body, which :func:`write` adds."""
     return {
@@ -59,6 +60,7 @@ def header(
         "client": client,
         "files": [[file.path, _sha256(file.data)] for file in files],
         "requirements": [each.spec for each in requirements],
+        "sources": sources,
     }
 
 
@@ -78,7 +80,9 @@ def write(head: Mapping[str, Any], body: bytes, identity_body: bytes) -> tuple[b
     Returns:
         The payload, and its identity: a digest of everything that changes what the function does.
     """
-    identity = _sha256(_json({**head, "body_sha256": _sha256(identity_body)}))
+    # Where a line stands, and a comment on it, are for tracebacks and change nothing.
+    decisive = {key: value for key, value in head.items() if key != "sources"}
+    identity = _sha256(_json({**decisive, "body_sha256": _sha256(identity_body)}))
     full = {**head, "body_sha256": _sha256(body), "digest": identity}
     return _json(full) + b"\n" + body, identity
 

@@ -28,6 +28,7 @@ from away.capture.bytecode import Names, names_of, placed, placeless, relative_f
 from away.capture.callables import MAIN_NAMES, globals_name, inner_function, shown_name
 from away.capture.leaks import holds_secret, redacted
 from away.capture.refusals import Step, hint_for, missing_names, shown_path, shown_type, unable
+from away.capture.sources import source_lines
 from away.capture.trail import Frame, Globals, Trail
 from away.capture.values import CapturedValue, Pickled, Reference
 from away.exceptions import AwayError, CaptureRefused
@@ -61,6 +62,7 @@ def pickled(settings: Settings) -> Pickled:
         second.file.getvalue(),
         tuple(first.values.values()),
         first.modules,
+        first.sources,
         tuple(first.named),
         tuple(dict.fromkeys(first.references)),
         tuple(dict.fromkeys(first.warnings)),
@@ -139,6 +141,7 @@ class _Pickler(dill.Pickler):  # type: ignore[misc]  # dill has no types
         self.trail = Trail(settings.name, settings.secrets)
         self.values: dict[str, CapturedValue] = {}
         self.modules: dict[str, str] = {}
+        self.sources: dict[str, dict[int, str]] = {}
         self.named: list[Any] = []
         self.references: list[Reference] = []
         self.warnings: list[str] = []
@@ -236,12 +239,12 @@ class _Pickler(dill.Pickler):  # type: ignore[misc]  # dill has no types
 
     def settled(self, code: types.CodeType) -> types.CodeType:
         """Return code as it is to be written, kept alive for as long as the pickling lasts."""
-        if self.placeless:
-            code = placeless(code)
-        else:
-            code = placed(code, self.settings.root)
-        self.kept.append(code)
-        return code
+        settled = placeless(code) if self.placeless else placed(code, self.settings.root)
+        if not self.placeless:
+            lines = self.sources.setdefault(settled.co_filename, {})
+            lines.update(source_lines(code, self.settings.secrets))
+        self.kept.append(settled)
+        return settled
 
     # ---------------------------------------------------------------- texts and secrets
 

@@ -35,6 +35,7 @@ class Pickled(NamedTuple):
         identity_body: The same as if all code stood in line 1 of no file; for the identity only.
         values: The values that go along.
         modules: Modules that are needed, each with a clause that says by what.
+        sources: Lines of source by file and number, for tracebacks there.
         named: The user's own functions and classes of which only the name goes.
         references: Other remote functions that are called.
         warnings: What the user may want to know.
@@ -44,6 +45,7 @@ class Pickled(NamedTuple):
     identity_body: bytes
     values: tuple[CapturedValue, ...]
     modules: dict[str, str]
+    sources: dict[str, dict[int, str]]
     named: tuple[Any, ...]
     references: tuple[Reference, ...]
     warnings: tuple[str, ...]

@@ -22,6 +22,7 @@ __all__ = ["Header", "Layout", "load", "locate", "prepare_imports", "read"]
 FORMAT = 1
 # Text of a header that reaches a message: names are short, and a header is others' data.
 _MAX_SHOWN = 200
+_MOST_LINES = 1_000_000
 
 
 class Header(NamedTuple):
@@ -38,6 +39,7 @@ class Header(NamedTuple):
     files: tuple[tuple[str, str], ...]
     body_sha256: str
     digest: str
+    sources: dict[str, dict[str, str]]
 
 
 class Layout(NamedTuple):
@@ -98,6 +100,7 @@ def _header(line: bytes) -> Header:
         header = Header(
             files=tuple((_text(path), _text(digest)) for path, digest in said["files"]),
             safe=said["safe"] is not False,
+            sources=_sources(said.get("sources")),
             **{field: _text(said[field]) for field in _TEXTS},
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -123,6 +126,17 @@ _TEXTS = (
     "body_sha256",
     "digest",
 )
+
+
+def _sources(said: object) -> dict[str, dict[str, str]]:
+    """Read the lines of source that the header carries; they are for tracebacks alone."""
+    if not isinstance(said, dict):
+        return {}
+    return {
+        str(file): {key: line for key, line in lines.items() if isinstance(line, str)}
+        for file, lines in said.items()
+        if isinstance(lines, dict)
+    }
 
 
 def _text(value: object) -> str:
@@ -239,7 +253,21 @@ def load(header: Header, body: bytes) -> Callable[..., Any]:
             f"{printable(header.entry)} is a {type(function).__name__} there and not a function;"
             " publish it again"
         )
+    if header.sources:
+        _show_sources(header.sources)
     return function
+
+
+def _show_sources(sources: Mapping[str, Mapping[str, str]]) -> None:
+    """Let tracebacks show lines of files that are not here; dill has imported linecache already."""
+    import linecache
+
+    for file, lines in sources.items():
+        numbers = {int(key): line for key, line in lines.items() if key.isdecimal()}
+        last = min(max(numbers, default=0), _MOST_LINES)
+        text = [numbers.get(number, "") + "\n" for number in range(1, last + 1)]
+        # Without a time of change the entry is never looked for on the disk.
+        linecache.cache[file] = (sum(map(len, text)), None, text, file)
 
 
 def _message(error: BaseException) -> str:

@@ -6,6 +6,7 @@ would have published is then published once, by the command.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -14,7 +15,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from away.arguments import Usage
-from away.exceptions import AwayError
+from away.exceptions import AwayError, FunctionNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +50,8 @@ def publications(path: Path, function: str, at: FaasConnection | None) -> list[C
     from away.builder import declared
 
     before = len(declared)
-    with warnings.catch_warnings():
+    # What the file prints is no part of what the command prints, which may be JSON.
+    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
         # That the deployed function differs is what the command is about to change.
         warnings.simplefilter("ignore")
         module = _import_file(path)
@@ -110,6 +112,11 @@ def _import_file(path: Path) -> ModuleType:
         raise Usage(
             f"{path.name} ended the program as it was imported; put what runs under"
             " if __name__ == '__main__'"
+        ) from error
+    except FunctionNotFound as error:
+        raise FileFailed(
+            f"{_where(error, path)} calls a function as the file is imported, before anything of it"
+            f" is published: {error}; put what runs under if __name__ == '__main__'"
         ) from error
     except (AwayError, Usage):
         raise

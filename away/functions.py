@@ -273,6 +273,8 @@ class RemoteFunction(Generic[P, R]):
             result = self.connection.run(conversation)
         elif self.kind == "async":
             result = self.connection.aio.run(conversation)
+            # What a warning of a forgotten await names.
+            result.__qualname__ = self.__qualname__
         elif self.kind == "generator":
             result = iter(self.connection.run(conversation))
         else:
@@ -303,9 +305,15 @@ def from_info(
         python_name: The ``__name__`` to show; made from the name if it is left out.
 
     Returns:
-        A proxy that binds calls by the signature and speaks the protocol, where these are known.
+        A proxy that binds calls by the signature and speaks the protocol, where these are known. To
+        a function of the project of 2023 it sends the positional list.
     """
     description = info.description
+    dialect = Dialect.PROTOCOL
+    if description is None:
+        # That project wrote this one annotation, and no version of a protocol beside it.
+        is_older = info.annotations.get("built-with") == "away"
+        dialect = Dialect.LIST if is_older else Dialect.AUTO
     return RemoteFunction(
         connection,
         info.name,
@@ -313,7 +321,7 @@ def from_info(
         description=description,
         python_name=python_name,
         module=module,
-        dialect=Dialect.AUTO if description is None else Dialect.PROTOCOL,
+        dialect=dialect,
     )
 
 

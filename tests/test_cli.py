@@ -527,3 +527,33 @@ def test_up_says_where_it_is_and_never_the_password(tmp_path, own_environment):
         _, errors = process.communicate()
         timer.cancel()
     assert (process.returncode, errors) == (0, "")
+
+
+def test_what_a_published_file_prints_is_no_part_of_json(shop, run, tmp_path):
+    file = tmp_path / "printing.py"
+    file.write_text(
+        "from away import FaasConnection, builder\n"
+        "print('a line of the file')\n"
+        "@builder.publish(FaasConnection.named('shop'))\n"
+        "def printing(n):\n"
+        "    return n\n"
+    )
+    code, out, err = run("publish", str(file), "--json")
+    assert code == 0
+    assert json.loads(out)
+    assert "a line of the file" in err
+
+
+def test_a_file_that_calls_what_it_publishes_says_which_line_does_so(shop, run, tmp_path):
+    file = tmp_path / "calling.py"
+    file.write_text(
+        "from away import FaasConnection, builder\n"
+        "@builder.publish(FaasConnection.named('shop'))\n"
+        "def not_there_yet(n):\n"
+        "    return n\n"
+        "not_there_yet(1)\n"
+    )
+    code, out, err = run("publish", str(file))
+    assert (code, out) == (1, "")
+    assert "calling.py:5 calls a function as the file is imported" in err
+    assert "if __name__ == '__main__'" in err

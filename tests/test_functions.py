@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import functools
+import gc
 import inspect
 import json
 import pickle
@@ -456,3 +457,11 @@ def test_sync_and_async_say_the_same_words_on_the_wire():
         assert {k.lower(): v for k, v in first.headers.items() if k.lower() not in ignored} == {
             k.lower(): v for k, v in second.headers.items() if k.lower() not in ignored
         }
+
+
+def test_a_forgotten_await_is_warned_of_by_the_functions_name():
+    with servers.Server(servers.answer()) as server:
+        proxy = builder.faas_function(connected(server))(later)
+        with pytest.warns(RuntimeWarning, match=r"coroutine 'later' was never awaited"):
+            proxy(1)
+            gc.collect()

@@ -456,7 +456,10 @@ def sentence(error: TransportError, where: Where, send: Send, call_id: str) -> A
             text = f"nothing listens at {gateway}: the connection was refused"
         else:
             text = f"no connection to {gateway}: {error.detail}"
-        hint = "start the gateway or correct its URL"
+        # On one's own machine it is most often the embedded gateway that does not run yet.
+        here = "://127.0.0.1:" in gateway or "://localhost:" in gateway
+        start = "start the gateway, which 'away up' does on this machine," if here else None
+        hint = f"{start or 'start the gateway'} or correct its URL"
         return GatewayUnreachable(f"{text}; {hint}{suffix}", hint=hint, **known)
     if isinstance(error, ConnectTimedOut):
         limit, seconds = "connect_timeout", send.connect_timeout
@@ -498,4 +501,7 @@ def sentence(error: TransportError, where: Where, send: Send, call_id: str) -> A
 
 
 def _acts(request: Request) -> bool:
-    return request.method not in ("GET", "HEAD") or request.path.startswith("/function/")
+    if request.path.startswith("/function/"):
+        return True
+    # A registry's blobs are named by what they hold: to push one twice is to push it once.
+    return request.method not in ("GET", "HEAD") and "/v2/" not in request.path

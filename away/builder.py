@@ -21,6 +21,7 @@ from away.functions import RemoteFunction
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from away.capture import Captured
     from away.publish import Keywords, Published
 
     class PublishOptions(Keywords, total=False):
@@ -65,12 +66,21 @@ class StubOptions(TypedDict, total=False):
     verbose: bool
 
 
+# Options that the project of 2023 had, and what has come of each.
+_GONE = {
+    "replace_underscore": "is not needed any more: both spellings of a name are found",
+    "ensure_present": "is not needed any more: a call of a function that is not there says so",
+}
+
+
 def _check_options(decorator: str, options: Mapping[str, Any], known: type) -> None:
     """Refuse an option that does not exist as Python refuses a keyword, with the nearest name."""
     for each in options:
         if each not in known.__annotations__:
             nearest = names.nearest(each, known.__annotations__, most=1)
             hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+            if each in _GONE:
+                hint = f", which {_GONE[each]}"
             raise TypeError(f"{decorator}() got an unexpected keyword argument {each!r}{hint}")
 
 
@@ -266,9 +276,18 @@ class Declared:
 
         return publishing.publish(self.function, self.faas, **{**self.options, **options})
 
+    def captured(self) -> Captured:
+        """Capture it as publishing it would, and send nothing."""
+        import away.publish as publishing
+
+        options = {key: value for key, value in self.options.items() if key != "verbose"}
+        return publishing.captured_of(self.function, publishing.read_options(options))
+
 
 # What `away publish FILE` publishes, in the order of the file.
 declared: list[Declared] = []
+# True while `away publish` reads a file: it is about to change what is deployed, so nobody asks.
+declaring = False
 
 
 @overload
@@ -361,8 +380,9 @@ def _publish(
     publication = Declared(function, faas, options)
     if mode == "never":
         declared.append(publication)
-        _warn_if_another_is_deployed(publication)
-        name = options.get("name") or names.function_name(_python_name(function))
+        name = names.function_name(options.get("name") or _python_name(function))
+        if not declaring:
+            _warn_if_another_is_deployed(publication, name)
         description = signatures.describe(function)
     else:
         published = publication.publish_now()
@@ -384,29 +404,32 @@ def _python_name(function: Callable[..., Any]) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
 
-def _warn_if_another_is_deployed(publication: Declared) -> None:
+# Gateways that could not be asked once: an import in production waits for one of them once at most.
+_unasked: set[str] = set()
+
+
+def _warn_if_another_is_deployed(publication: Declared, name: str) -> None:
     """Warn where calls would reach something else than this source; never fail for it."""
     import away.publish as publishing
 
+    faas = publication.faas
+    if faas.url in _unasked:
+        return
     options = {key: value for key, value in publication.options.items() if key != "verbose"}
-    name = _python_name(publication.function)
+    # What an import waits for is never the time that a publish may take.
+    options["timeout"] = min(options.get("timeout") or faas.connect_timeout, faas.connect_timeout)
+    after = "calls go to it all the same, 'away publish' deploys what stands here"
     try:
-        standing = publishing.compare(publication.function, publication.faas, **options)
-        if standing is publishing.Standing.CHANGED:
-            # A script that runs is captured by value, one that `away publish` imported by name.
-            standing = publishing.compare(
-                publication.function, publication.faas, as_imported=True, **options
-            )
-        differs = standing is not publishing.Standing.UNCHANGED
+        standing = publishing.compare(publication.function, faas, **options)
+        if standing is publishing.Standing.UNCHANGED:
+            return
         said = f"is {standing.value}"
     except AwayError as error:
-        differs, said = True, f"could not be compared: {error}"
-    if differs:
-        _warn(
-            f"AWAY_PUBLISH=never: what {publication.faas.url} has as `{name}` {said}; calls go to"
-            " it all the same, 'away publish' deploys what stands here",
-            RuntimeWarning,
-        )
+        said = f"could not be compared: {error}"
+        if error.gateway is not None:
+            _unasked.add(faas.url)
+            after = "nothing more is compared with that gateway in this process"
+    _warn(f"AWAY_PUBLISH=never: what {faas.url} has as `{name}` {said}; {after}", RuntimeWarning)
 
 
 def _warn(message: str, category: type[Warning]) -> None:

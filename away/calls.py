@@ -233,14 +233,12 @@ class Caller:
         """Find out whether Away published the function, for a call that has no plain form."""
         description = None
         if self.connection.is_logged_in:
-            for spelling in self.spellings:
-                info = yield from self.connection.conversation_function(
-                    spelling, namespace=self.namespace, deadline=deadline
-                )
-                if info is not None:
-                    self.spellings = [spelling]
-                    description = info.description
-                    break
+            info = yield from self.connection.conversation_function_or_absent(
+                self.name, deadline, namespace=self.namespace
+            )
+            if info.name in self.spellings:
+                self.spellings = [info.name]
+            description = info.description
         if description is None:
             raise CannotTravel(self._no_plain_form(args, kwargs), function=self.name)
         if self.description is None:

@@ -442,12 +442,12 @@ def _(place):
     builder.sync_from_name("fibonacci", place.against(LOGIN_PAGE))(1)
 
 
-@bad("publishing to what redirects", GatewayError, "(302)", "not followed", "correct")
+@bad("publishing to what redirects", PublishFailed, "(compare)", "(302)", "not followed", "correct")
 def _(place):
     builder.mirror_in_faas(place.function(), place.against(LOGIN_PAGE), name="moved")
 
 
-@bad("publishing to a web site", GatewayError, "not a function as JSON", "OpenFaaS gateway")
+@bad("publishing to a web site", PublishFailed, "not a function as JSON", "OpenFaaS gateway")
 def _(place):
     builder.mirror_in_faas(place.function(), place.against(HTML), name="page")
 

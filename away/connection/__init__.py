@@ -554,15 +554,15 @@ class FaasConnection:
         """Ask for one function; None if there is none."""
         return self.api.function(name, deadline, namespace=namespace)
 
-    def conversation_functions(
+    def conversation_function_or_absent(
         self,
+        name: str,
         deadline: Deadline | float | None = None,
         *,
-        fresh: bool = False,
         namespace: str | None = None,
-    ) -> Conversation[list[FunctionInfo]]:
-        """List the functions."""
-        return self.api.functions(fresh=fresh, namespace=namespace, deadline=deadline)
+    ) -> Conversation[FunctionInfo]:
+        """Ask for one function; FunctionNotFound with the nearest names if there is none."""
+        return self.api.function_or_absent(name, deadline, namespace=namespace)
 
     def conversation_request(
         self,

@@ -36,7 +36,8 @@ class FunctionInfo:
     """One function as the gateway describes it.
 
     Everything here is others' data. What a gateway leaves out, as OpenFaaS does with zeroes and
-    empty lists, has its zero here.
+    empty lists, has its zero here. What it was not asked for is None: ``available_replicas`` in a
+    list, ``invocation_count`` of a function asked for alone.
     """
 
     __slots__ = (
@@ -64,8 +65,8 @@ class FunctionInfo:
         labels: Mapping[str, str] | None = None,
         annotations: Mapping[str, str] | None = None,
         replicas: int = 0,
-        available_replicas: int = 0,
-        invocation_count: int = 0,
+        available_replicas: int | None = None,
+        invocation_count: int | None = None,
         created_at: str = "",
         secrets: Iterable[str] = (),
         env_process: str = "",
@@ -86,8 +87,8 @@ class FunctionInfo:
         self._description: tuple[Description | None] | None = None
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> FunctionInfo | None:
-        """Read one item of the gateway's list; None where it has no name."""
+    def from_json(cls, data: Mapping[str, Any], *, listed: bool = True) -> FunctionInfo | None:
+        """Read one item of the gateway's list, or a function alone; None where it has no name."""
         name = data.get("name")
         if not isinstance(name, str) or not name:
             return None
@@ -99,8 +100,9 @@ class FunctionInfo:
             labels=_texts(data.get("labels")),
             annotations=_texts(data.get("annotations")),
             replicas=_count(data.get("replicas")),
-            available_replicas=_count(data.get("availableReplicas")),
-            invocation_count=_count(data.get("invocationCount")),
+            # OpenFaaS leaves out zeroes, and has each of the two in one of the answers only.
+            available_replicas=_stated(data.get("availableReplicas"), may_lack=listed),
+            invocation_count=_stated(data.get("invocationCount"), may_lack=not listed),
             created_at=_text(data.get("createdAt")),
             secrets=[_text(each) for each in secrets] if isinstance(secrets, list) else (),
             env_process=_text(data.get("envProcess")),
@@ -137,6 +139,10 @@ def _count(value: object) -> int:
     return int(number) if -1e15 < number < 1e15 else 0
 
 
+def _stated(value: object, *, may_lack: bool) -> int | None:
+    return None if value is None and may_lack else _count(value)
+
+
 def _texts(value: object) -> dict[str, str]:
     if not isinstance(value, dict):
         return {}
@@ -171,6 +177,8 @@ class Catalogue:
         self._generation = 0
         # (namespace, name) → how many updates of it run, and until when it counts as updated
         self._updates: dict[tuple[str, str], tuple[int, float]] = {}
+        # what was removed while an update of it ran: the end of that one brings nothing back
+        self._removed: set[tuple[str, str]] = set()
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:
@@ -257,7 +265,13 @@ class Catalogue:
                 for key, (running, until) in self._updates.items()
                 if running or until > now
             }
-            self._updates[namespace, name] = (count, now + AFTER_UPDATE_SECONDS)
+            if by > 0:
+                self._removed.discard((namespace, name))
+            if count == 0 and (namespace, name) in self._removed:
+                self._removed.discard((namespace, name))
+                self._updates.pop((namespace, name), None)
+            else:
+                self._updates[namespace, name] = (count, now + AFTER_UPDATE_SECONDS)
 
     def removed(self, namespace: str, name: str) -> None:
         """Forget all lists, and expect no longer that the function comes back by itself."""
@@ -265,6 +279,8 @@ class Catalogue:
         with self._held():
             if self._updates.get((namespace, name), (0, 0.0))[0] == 0:
                 self._updates.pop((namespace, name), None)
+            else:
+                self._removed.add((namespace, name))
 
     def is_updating(self, namespace: str, name: str) -> bool:
         """Tell whether this process updates a function, or did so a moment ago."""

@@ -38,6 +38,8 @@ __all__ = ["OWNER", "GatewayFunctions"]
 
 # Where a module's dictionary keeps the owner of its functions.
 OWNER = "__away_functions__"
+# What makes a module one of ours and is no function of the gateway's, as help() would have it.
+MACHINERY = (OWNER, "__getattr__", "__dir__")
 
 
 class GatewayFunctions:
@@ -118,7 +120,7 @@ class GatewayFunctions:
         asker = sys._getframe(1)  # noqa: SLF001 - who asks decides whether to send
         printing = asker.f_globals.get("__name__") == "traceback"
         listing = self._listing if printing else self._current()
-        fixed = (name for name in self._content if name != OWNER)
+        fixed = (name for name in self._content if name not in MACHINERY)
         return sorted({*fixed, *(listing.python_names() if listing else ())})
 
     def item(self, name: str) -> RemoteFunction[..., Any]:

@@ -196,10 +196,16 @@ def _unknown(error: UnknownGateway, gateway: str, fullname: str) -> GatewayImpor
     converted = as_import_error(error, fullname)
     if gateway != "local" and gateway.isidentifier():
         known = names()
-        there = ", ".join(dict.fromkeys([*nearest(gateway, known), *known]))
-        converted.msg = (
-            f"no gateway {gateway!r} is configured; configured are {there}; configure it by"
-            f" AWAY_GATEWAY_{gateway.upper()}_URL or in a TOML file"
-        )
+        meant = gateway.lower()
+        there = ", ".join(dict.fromkeys([*nearest(meant, known), *known]))
+        if meant == gateway:
+            why, variable = "configure it", f"AWAY_GATEWAY_{gateway.upper()}_URL"
+        elif meant in known:
+            why, variable = f"gateways' names are lower-case: import {PREFIX}{meant}", ""
+        else:
+            why = f"gateways' names are lower-case: configure {meant!r}"
+            variable = f"AWAY_GATEWAY_{gateway.upper()}_URL"
+        by = f" by {variable} or in a TOML file" if variable else ""
+        converted.msg = f"no gateway {gateway!r} is configured; configured are {there}; {why}{by}"
         converted.args = (converted.msg,)
     return converted

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
+from away.exceptions import CaptureRefused
 from away.names import nearest, printable
-from away.publish.deployment import Options, Standing, standing_of
+from away.publish.deployment import Options, Standing
 from away.publish.progress import Progress, Step, shown
 from away.publish.steps import Published, Publisher
 
@@ -78,7 +79,10 @@ def publish(
     Raises:
         CaptureRefused: The function, or a value that it uses, cannot be packed.
         NameRefused: It cannot be deployed under that name, or something else has the name.
-        PublishFailed: A step failed; the message says which, and what runs now.
+        GatewayUnreachable: There is no connection, and nothing was deployed.
+        AuthenticationRefused: The gateway or the registry refused us, and nothing was deployed.
+        PublishFailed: A step failed, of whatever else; ``step`` names it, the message says what runs
+            now. From the deployment on, all that goes wrong is this.
 
     Example::
 
@@ -120,7 +124,29 @@ def start(
     options = read_options(given)
     with progress.step("capture"):
         captured = captured_of(function, options)
-    return publish_conversation(captured, connection, options, progress=progress)
+    publisher = publisher_of(function, captured, connection, options, progress)
+    return publisher.conversation()
+
+
+def publisher_of(
+    function: Callable[..., Any],
+    captured: Captured,
+    connection: FaasConnection,
+    options: Options,
+    progress: Progress,
+) -> Publisher:
+    """Make the publisher of a function, which can capture it in its other form if need be."""
+
+    def imported() -> Captured | None:
+        if captured.form == "import":
+            return None
+        try:
+            other = captured_of(function, options, as_imported=True)
+        except CaptureRefused:
+            return None  # as it is here, by value, it can be published
+        return other if other.form == "import" else None
+
+    return Publisher(captured, connection, options, progress, imported)
 
 
 def publish_conversation(
@@ -138,8 +164,6 @@ def publish_conversation(
 def compare(
     function: Callable[..., Any] | Captured,
     connection: FaasConnection,
-    *,
-    as_imported: bool = False,
     **options: Any,
 ) -> Standing:
     """Tell how what is deployed under a function's name stands to the function as it is here.
@@ -147,24 +171,35 @@ def compare(
     Args:
         function: The function, or what was captured of it.
         connection: The gateway.
-        as_imported: True to take a function of the running script as ``away publish FILE`` does.
         **options: Those of :func:`publish`.
 
     Returns:
         ``ABSENT``, ``UNCHANGED``, ``CHANGED``, ``OTHER`` or ``FOREIGN``.
+
+    Raises:
+        CaptureRefused, NameRefused: As :func:`publish` does.
+        AwayError: The gateway could not be asked.
     """
     from away.capture import Captured
 
     chosen = read_options(options)
     if isinstance(function, Captured):
-        captured = function
+        publisher = Publisher(function, connection, chosen, Progress())
     else:
-        captured = captured_of(function, chosen, as_imported=as_imported)
-    publisher = Publisher(captured, connection, chosen, Progress())
-    return standing_of(publisher.plan, connection.run(publisher.deployed()))
+        captured = captured_of(function, chosen)
+        publisher = publisher_of(function, captured, connection, chosen, Progress())
+    standing, _ = connection.run(publisher.compare())
+    return standing
 
 
 # ---------------------------------------------------------------- details
+
+# Options that the project of 2023 had, and what has come of each.
+GONE = {
+    "enable_dev_building": "is not needed any more: Away is packed as it is installed here",
+    "server_pack_args": "is not needed any more: results travel by protocol, or see safe_args=",
+    "server_unpack_args": "is not needed any more: arguments travel by protocol, or see safe_args=",
+}
 
 
 def read_options(given: Mapping[str, Any]) -> Options:
@@ -176,6 +211,8 @@ def read_options(given: Mapping[str, Any]) -> Options:
     if unknown:
         near = nearest(unknown[0], Options._fields, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
+        if unknown[0] in GONE:
+            hint = f", which {GONE[unknown[0]]}"
         raise TypeError(f"publish() got an unexpected keyword argument '{unknown[0]}'{hint}")
     stated = {key: value for key, value in given.items() if value is not None}
     for key in ("requirements", "secrets", "constraints"):

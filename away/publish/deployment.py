@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from away.exceptions import NameRefused, PublishFailed
 from away.names import function_name, printable
+from away.publish.references import is_repository
 from away.signatures import from_annotations, join_annotation, split_annotation, to_annotations
 
 if TYPE_CHECKING:
@@ -192,12 +193,15 @@ def make_plan(
 
     Raises:
         NameRefused: The name cannot be that of a function.
+        PublishFailed: No image can have a name that begins with the prefix.
     """
     name = function_name(options.name) if options.name else captured.name
     prefix = (
         DEFAULT_PREFIX if options.registry_prefix is None else options.registry_prefix.strip("/")
     )
     repository = f"{prefix}/{name}" if prefix else name
+    if not is_repository(repository):
+        raise PublishFailed(prefix_refusal(prefix), step="names")
     tag = recipe[:12]
     variables = dict(environment or {})
     if options.max_inflight is not None:
@@ -230,6 +234,21 @@ def make_plan(
         tag,
         kept,
         annotations,
+    )
+
+
+def prefix_refusal(prefix: str) -> str:
+    """Say why images' names cannot begin so; the project of 2023 put the registry there."""
+    host, _, rest = prefix.partition("/")
+    if ":" in host or host == "localhost":
+        more = f" and registry_prefix={printable(rest)!r}" if rest else ""
+        return (
+            f"registry_prefix={printable(prefix[:200])!r} names a registry; pass"
+            f" registry={printable(host)!r}{more}, or neither for the gateway's own registry"
+        )
+    return (
+        f"no image's name can begin with registry_prefix={printable(prefix[:200])!r}; write lower-case"
+        " words, a / between them"
     )
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from away.exceptions import PublishFailed
 from away.names import printable
 
-__all__ = ["ImageName", "is_digest", "parse_image", "registry_url"]
+__all__ = ["ImageName", "is_digest", "is_repository", "parse_image", "registry_url"]
 
 # The grammar of repositories and tags is checked here: registries take some names outside it, and
 # answer 404 or 500 to others (distribution specification, "Pulling manifests").
@@ -58,8 +58,7 @@ def parse_image(text: str) -> ImageName:
     host, path = (first, after) if is_host else ("", rest)
     repository, _, tag = path.partition(":")
     sound = (
-        _REPOSITORY.match(repository)
-        and len(repository) <= _MAX_REPOSITORY
+        is_repository(repository)
         and (not tag or _TAG.match(tag))
         and (not digest or _DIGEST.match(digest))
         and (not host or _HOST.match(host))
@@ -73,6 +72,11 @@ def parse_image(text: str) -> ImageName:
             step="names",
         )
     return ImageName(host, repository, tag, digest)
+
+
+def is_repository(text: str) -> bool:
+    """Tell whether a text is an image's name by the grammar of registries, without host and tag."""
+    return _REPOSITORY.match(text) is not None and len(text) <= _MAX_REPOSITORY
 
 
 def is_digest(text: str) -> bool:

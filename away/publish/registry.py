@@ -217,6 +217,10 @@ class Registry:
             return self.memory.bases[key]
         reply = yield from self.manifest("GET", repository, digest or name.reference)
         if reply.status == 404:
+            if self.own:
+                # The registry that was there a moment ago may be gone as a whole.
+                self.memory.answering.discard(self.url)
+                yield from self.check()
             raise PublishFailed(
                 f"the registry {self.url} has no base image {name}; pass base_image= with one that"
                 " it has",

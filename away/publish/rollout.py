@@ -26,6 +26,10 @@ __all__ = ["Rollout", "explained", "listed"]
 # The first looks come quickly, for a function is up in a tenth of a second; then ever more rarely.
 FIRST_PAUSE, PAUSE_GROWTH, LONGEST_PAUSE = 0.005, 1.4, 0.5
 UNDO_SECONDS = 60.0
+# How long the gateway may find nobody listening, without another answer in between. Our runtime
+# listens before it loads the function, so this is but the start of Python: a tenth of a second here,
+# some seconds on a small or busy machine. Pulling an image is a 404 or a 503 and not of this.
+SILENT_SECONDS = 10.0
 LOG_LINES = 30
 READY_PATH = "/_/away"
 DIGEST_HEADER, PROTOCOL_HEADER = "X-Away-Digest", "X-Away-Protocol"
@@ -72,11 +76,11 @@ class Rollout:
         """Deploy as faas-cli does: PUT, and POST where there is nothing to replace."""
         try:
             reply = yield from self.put_or_post(request)
+            if reply.status in ACCEPTED:
+                return
+            now = yield from self.deployed()
         except AwayError as error:
             raise (yield from self.undone("deploy", str(error))) from error
-        if reply.status in ACCEPTED:
-            return
-        now = yield from self.deployed()
         if standing_of(self.plan, now) is Standing.UNCHANGED:
             return  # another machine was faster with the very same
         raise (yield from self.undone("deploy", f"the gateway answered {said(reply)}"))
@@ -103,6 +107,7 @@ class Rollout:
         A deployment's 200 and its replicas say nothing of that.
         """
         pause, last = FIRST_PAUSE, "the time is over"
+        silent_since: float | None = None
         while self.deadline.remaining() > 0:
             reply = yield from self.probe()
             last = self.verdict(reply)
@@ -110,12 +115,22 @@ class Rollout:
                 return
             if refuses(reply, self.plan.digest, alone=self.before is None):
                 break
+            now = self.deadline.elapsed()
+            if not (reply.status == 500 and reply.is_platforms):
+                silent_since = None
+            elif silent_since is None:
+                silent_since = now
+            elif now - silent_since >= SILENT_SECONDS:
+                last += f", and nothing else for {SILENT_SECONDS:g} s: it ends as it starts"
+                break
             yield Wait(min(pause, self.deadline.remaining()))
             pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE)
         raise (yield from self.undone("ready", last))
 
     def verdict(self, reply: Reply) -> str:
         """Say what a probe's answer is, for the case that there is no better one."""
+        if answered_digest(reply):
+            return "the function that was deployed before still answers"
         if reply.status:
             who = "function" if reply.headers.get(PROTOCOL_HEADER) else "gateway"
             return f"the {who} says {said(reply)}"
@@ -195,6 +210,8 @@ class Rollout:
         if self.plan.namespace:
             target["namespace"] = self.plan.namespace
         yield from self.change_request("DELETE", target)
+        # No call of it has to wait until it comes back.
+        self.connection.catalogue.removed(self.plan.namespace, self.plan.name)
         return "nothing runs under that name"
 
     def log_end(self) -> Conversation[str]:
@@ -237,6 +254,7 @@ def explained(
         gateway=gateway,
         function=plan.name,
         status=error.status,
+        call_id=error.call_id,
         hint=error.hint,
     )
 

@@ -8,11 +8,19 @@ one publish for sync and async callers.
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from away.connection.conversations import Deadline, Wait
-from away.exceptions import PublishFailed
+from away.exceptions import (
+    AuthenticationRefused,
+    AwayError,
+    CaptureRefused,
+    GatewayUnreachable,
+    NameRefused,
+    PublishFailed,
+)
 from away.publish.cache import cache_folder
 from away.publish.deployment import (
     Options,
@@ -31,6 +39,8 @@ from away.publish.pins import Pin
 from away.publish.references import ImageName, parse_image, registry_url
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from away.capture import Captured
     from away.connection import FaasConnection, FunctionInfo
     from away.connection.conversations import Conversation, Reply, Request
@@ -40,6 +50,8 @@ if TYPE_CHECKING:
 __all__ = ["Published", "Publisher"]
 
 LOCK_PAUSE = 0.02
+# What keeps its type: each says by it what to do, and that nothing which runs was touched.
+OWN_TYPES = (CaptureRefused, NameRefused, GatewayUnreachable, AuthenticationRefused)
 # What the packed client imports; a base image may have any version of them.
 CLIENT_NEEDS = ("requests", "urllib3")
 ASYNC_CLIENT_NEEDS = ("aiohttp",)
@@ -77,12 +89,19 @@ class Publisher:
         connection: The gateway.
         options: What the user asks for.
         progress: Is told of the steps.
+        imported: Gives the function as an import of its script captures it, where that differs.
     """
 
     def __init__(
-        self, captured: Captured, connection: FaasConnection, options: Options, progress: Progress
+        self,
+        captured: Captured,
+        connection: FaasConnection,
+        options: Options,
+        progress: Progress,
+        imported: Callable[[], Captured | None] | None = None,
     ) -> None:
         self.captured = captured
+        self.imported = imported
         self.connection = connection
         self.options = options._replace(namespace=options.namespace or connection.namespace)
         self.progress = progress
@@ -105,7 +124,7 @@ class Publisher:
         if self.captured.needs_client:
             pinned = {each.name for each in pins}
             needs: tuple[str, ...] = CLIENT_NEEDS
-            if self.captured.description.kind.startswith("async"):
+            if self.captured.needs_async_client:
                 needs += ASYNC_CLIENT_NEEDS
             pins += [Pin(name) for name in needs if name not in pinned]
         return tuple(sorted(set(pins)))
@@ -158,9 +177,8 @@ class Publisher:
             while not lock.try_once():
                 self.expect_time("waiting for another publish of it")
                 yield Wait(LOCK_PAUSE)
-            with self.progress.step("compare"):
-                before = yield from self.deployed()
-            standing = standing_of(self.plan, before)
+            with self.untouched("nothing was changed"), self.progress.step("compare"):
+                standing, before = yield from self.compare()
             if standing is Standing.UNCHANGED and before is not None:
                 return self.published("unchanged", before.image)
             theirs = standing in (Standing.OTHER, Standing.FOREIGN)
@@ -168,17 +186,56 @@ class Publisher:
                 raise taken(self.plan, before, standing, self.connection.url)
             return (yield from self.change(before))
 
+    def compare(self) -> Conversation[tuple[Standing, FunctionInfo | None]]:
+        """Ask what is deployed under the name, and how that stands to the function as it is here.
+
+        A function of the running script is captured by value, and by name where the script is
+        imported, as ``away publish FILE`` does. Each of the two would replace what the other
+        deployed, so that what is deployed by name counts as unchanged while that form is the same.
+        """
+        before = yield from self.deployed()
+        standing = standing_of(self.plan, before)
+        other = self.imported() if self.imported and standing is Standing.CHANGED else None
+        if other is not None:
+            publisher = Publisher(other, self.connection, self.options, self.progress)
+            if standing_of(publisher.plan, before) is Standing.UNCHANGED:
+                self.captured, self.plan = other, publisher.plan
+                return Standing.UNCHANGED, before
+        return standing, before
+
+    @contextmanager
+    def untouched(self, now: str) -> Iterator[None]:
+        """Let what fails before the deployment say which step it was and what runs now."""
+        try:
+            yield
+        except OWN_TYPES:
+            raise
+        except AwayError as error:
+            # Much code, and none of it needed where nothing fails.
+            from away.publish.rollout import explained
+
+            cause: BaseException | None = error
+            if isinstance(error, PublishFailed):
+                failed, cause = error, error.__cause__
+            else:
+                failed = PublishFailed(
+                    str(error),
+                    step=self.progress.current,
+                    status=error.status,
+                    call_id=error.call_id,
+                    hint=error.hint,
+                )
+            raise explained(self.plan, self.connection.url, failed, now) from cause
+
     def change(self, before: FunctionInfo | None) -> Conversation[Published]:
         """Make, push, check and deploy; what runs is touched by the last alone."""
         # Much code, and none of it needed where nothing changed.
         from away.publish.preparation import Preparation
-        from away.publish.rollout import Rollout, explained
+        from away.publish.rollout import Rollout
 
-        try:
+        now = "nothing was deployed" if before is None else "what ran before still runs"
+        with self.untouched(now):
             image = yield from Preparation(self).conversation()
-        except PublishFailed as error:
-            now = "nothing was deployed" if before is None else "what ran before still runs"
-            raise explained(self.plan, self.connection.url, error, now) from error.__cause__
         request = self.plan.deploy_request(image.digest)
         rollout = Rollout(self.plan, self.connection, before, self.deadline, self.progress)
         yield from rollout.conversation(request)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import http.client
 import json
 import os
+import socket
 import stat
 import threading
 import time
@@ -17,10 +19,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import away.gateway
+from away import builder
 from away.exceptions import ConfigError
 from away.gateway.deploy_request import Deployment, Refused, read_deployment
+from away.gateway.deployments import CannotStart, Function
+from away.gateway.logs import Log
 from away.gateway.paths import Malformed, Moved, Target, read_target
-from tests.images import Registry, push_echo
+from tests.images import ECHO, Registry, push_echo
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +59,11 @@ def lines_of(echo, name, **query):
     _, headers, body = echo.call("GET", f"/system/logs?name={name}{fields}")
     assert headers["Content-Type"].startswith("text/plain")
     return [json.loads(line)["text"] for line in body.splitlines()]
+
+
+def invocations(echo, name):
+    items = json.loads(echo.call("GET", "/system/functions")[2])
+    return next(each for each in items if each["name"] == name).get("invocationCount", 0)
 
 
 def until(found, seconds=20):
@@ -297,7 +307,7 @@ def test_an_update_loses_no_call_in_flight_and_stops_the_old_process(faas, echo,
     calls = [threading.Thread(target=slow) for _ in range(4)]
     for call in calls:
         call.start()
-    time.sleep(0.2)
+    until(lambda: invocations(echo, fresh) == 5)  # the first asked for the pid
     echo.deploy(fresh, echo.image, "PUT", envVars={"NEW": "1"})
     assert json.loads(echo.call("GET", f"/function/{fresh}/env")[2])["NEW"] == "1"
     for call in calls:
@@ -320,8 +330,7 @@ def test_callers_all_at_once_lose_no_call(faas, echo, fresh):
     for thread in threads:
         thread.join()
     assert found == [True] * 320
-    items = json.loads(echo.call("GET", "/system/functions")[2])
-    assert next(each for each in items if each["name"] == fresh)["invocationCount"] == 320
+    assert invocations(echo, fresh) == 320
 
 
 # Functions that die
@@ -373,6 +382,57 @@ def test_a_function_that_never_listens_is_deployed_and_cannot_be_reached(echo):
     assert "gone at once" in lines_of(echo, "dead")
     assert "availableReplicas" not in json.loads(echo.call("GET", "/system/function/dead")[2])
     assert echo.call("DELETE", "/system/functions", b'{"functionName": "dead"}')[0] == 200
+
+
+def test_a_function_that_dies_at_each_start_is_not_started_at_each_call(echo):
+    image = echo.push_image("t/dies:1", command=["python3", "-c", "print('a start')"])
+    echo.deploy("dies", image)
+    for _ in range(20):
+        assert echo.call("POST", "/function/dies", b"")[0] == 500
+    assert 3 <= lines_of(echo, "dies").count("a start") <= 6
+    echo.deploy("dies", echo.image, "PUT")
+    assert echo.call("POST", "/function/dies", b"at once")[2] == b"at once"
+    echo.call("DELETE", "/system/functions", b'{"functionName": "dies"}')
+
+
+def test_a_function_that_died_at_its_starts_comes_back_by_itself(echo, tmp_path):
+    flag = tmp_path / "flag"
+    late = f"import os\nif not os.path.exists({str(flag)!r}): raise SystemExit('too early')\n"
+    image = echo.push_image(
+        "t/late:1", files={"late.py": late + ECHO}, command=["python3", "/late.py"]
+    )
+    echo.deploy("late", image)
+    for _ in range(4):
+        assert echo.call("POST", "/function/late", b"")[0] == 500
+    flag.touch()
+    until(lambda: echo.call("POST", "/function/late", b"now")[2] == b"now")
+    echo.call("DELETE", "/system/functions", b'{"functionName": "late"}')
+
+
+class NeverListens:
+    """A provider whose functions say a word and listen to nothing."""
+
+    pid, port, alive = 1, 1, True
+
+    async def start(self, deployment, log):
+        log.feed("1").data_received(b"still importing\n")
+        return self
+
+    async def stop(self, instance, grace):
+        self.stopped = True
+
+    async def listening(self, timeout):
+        return False
+
+    ended = listening
+
+
+def test_a_function_that_does_not_listen_in_time_is_stopped_and_its_last_lines_told():
+    provider = NeverListens()
+    function = Function(Deployment("f", "x"), provider, Log())
+    with pytest.raises(CannotStart, match=r"does not listen .* after 1 s: still importing"):
+        asyncio.run(function.revive(1.0))
+    assert provider.stopped
 
 
 # What functions get
@@ -476,8 +536,6 @@ def test_large_bodies_pass_both_ways_in_pieces(echo):
 
 
 def test_a_body_that_breaks_off_does_not_reach_a_function_as_a_whole_one(faas, echo, fresh):
-    import socket
-
     host, port = faas.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), 20) as client:
         client.sendall(
@@ -487,7 +545,7 @@ def test_a_body_that_breaks_off_does_not_reach_a_function_as_a_whole_one(faas, e
             + b"Content-Length: 1000000\r\n\r\n"
             + b"x" * 100_000
         )
-        time.sleep(0.1)
+        until(lambda: invocations(echo, fresh) == 1)
     assert echo.call("POST", f"/function/{fresh}", b"next")[2] == b"next"
 
 
@@ -527,6 +585,42 @@ def test_functions_images_secrets_and_the_password_survive_a_restart(tmp_path):
             assert registry.call("GET", "/function/stays/secret?name=s")[2] == b"kept"
             after = json.loads(registry.call("GET", "/system/function/stays")[2])
     assert after == before
+
+
+@pytest.mark.slow
+def test_functions_that_call_each_other_find_a_gateway_that_came_back_on_another_port(tmp_path):
+    with away.gateway.run(state=tmp_path / "s", announce=False) as faas:
+        url, port = faas.url, int(faas.url.rpartition(":")[2])
+
+        @builder.publish(faas)
+        def one_more(n):
+            return n + 1
+
+        @builder.publish(faas)
+        def twice(n):
+            return one_more(n) * 2
+
+        assert twice(1) == 4
+        variables = {
+            "AWAY_INSIDE_URL": url,
+            "AWAY_OUTSIDE_URL": url,
+            "AWAY_GATEWAY_SHOP_URL": f"http://localhost:{port}/",
+            "AWAY_GATEWAY_OTHER_URL": "http://127.0.0.1:1",
+            "AWAY_GATEWAY_FAR_URL": f"http://far.example:{port}",
+            "OWN": url,
+        }
+        with Registry(url, faas.user, faas.password) as registry:
+            registry.deploy("echo", push_echo(registry), envVars=variables)
+    # A second restart too, which is only that if the first port is not taken again.
+    with socket.create_server(("127.0.0.1", port)):
+        for _ in range(2):
+            with away.gateway.run(state=tmp_path / "s", announce=False) as faas:
+                assert faas.url != url
+                assert builder.sync_from_name("twice", faas)(1) == 4
+                with Registry(faas.url, faas.user, faas.password) as registry:
+                    found = json.loads(registry.call("GET", "/function/echo/env")[2])
+                here = dict.fromkeys(("AWAY_INSIDE_URL", "AWAY_GATEWAY_SHOP_URL"), faas.url)
+                assert {name: found[name] for name in variables} == variables | here
 
 
 def test_a_given_password_is_taken(tmp_path):

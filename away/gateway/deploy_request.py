@@ -46,10 +46,12 @@ class Deployment:
     labels: dict[str, str] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
     limits: dict[str, str] = field(default_factory=dict)
-    # Found by the gateway: the manifest's digest, its environment, the time of deployment.
+    # Found by the gateway: the manifest's digest, its environment, the time of deployment, and
+    # the gateway's own URL at that time.
     digest: str = ""
     image_env: dict[str, str] = field(default_factory=dict)
     created_at: str = ""
+    gateway_url: str = ""
 
 
 def read_deployment(body: bytes) -> Deployment:

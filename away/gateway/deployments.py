@@ -11,7 +11,9 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from away.gateway.access import is_loopback
 from away.gateway.deploy_request import Deployment, Refused
 from away.gateway.logs import Log
 from away.gateway.providers import StartRefused
@@ -37,6 +39,12 @@ DRAIN_SECONDS = 30.0
 STOP_GRACE_SECONDS = 10.0
 # How many functions are started at once when the gateway starts.
 RESTORED_AT_ONCE = 4
+# A function that fails to start this often in a row is started again only after a pause, which
+# doubles; failures further apart than the last of these are not in a row.
+FAILED_STARTS = 3
+FIRST_PAUSE_SECONDS = 1.0
+LAST_PAUSE_SECONDS = 8.0
+IN_A_ROW_SECONDS = 60.0
 
 
 class CannotStart(Exception):
@@ -70,6 +78,40 @@ class Running:
             pass
 
 
+class Starts:
+    """How the latest starts of a function went, and so whether it is started again by now."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._failed_at = 0.0
+        self._reason = ""
+
+    def check(self) -> None:
+        """See that it may be started.
+
+        Raises:
+            CannotStart: It has failed too often just now; the text is that of the last time.
+        """
+        pause = self._pause()
+        if pause and time.monotonic() < self._failed_at + pause:
+            raise CannotStart(self._reason)
+
+    def failed(self, error: CannotStart) -> None:
+        """Count a start after which it did not listen."""
+        now = time.monotonic()
+        if now > self._failed_at + self._pause() + IN_A_ROW_SECONDS:
+            self._failures = 0
+        self._failures += 1
+        self._failed_at, self._reason = now, str(error)
+
+    def _pause(self) -> float:
+        if self._failures < FAILED_STARTS:
+            return 0.0
+        # The exponent stays small for a function that fails for days.
+        doubled = FIRST_PAUSE_SECONDS * 2 ** min(self._failures - FAILED_STARTS, 10)
+        return min(doubled, LAST_PAUSE_SECONDS)
+
+
 class Function:
     """A deployed function."""
 
@@ -80,6 +122,7 @@ class Function:
         self._provider = provider
         self._current: Running | None = None
         self._reviving: asyncio.Task[Running] | None = None
+        self._starts = Starts()
 
     @property
     def available(self) -> bool:
@@ -106,9 +149,10 @@ class Function:
         """Start it if it does not run, and wait until it listens.
 
         Raises:
-            CannotStart: It ended again, or does not listen in time.
+            CannotStart: It ended again, does not listen in time, or did so too often just now.
         """
         if self._reviving is None:
+            self._starts.check()
             self._reviving = asyncio.create_task(self._revive(seconds))
             self._reviving.add_done_callback(self._revived)
         task = self._reviving
@@ -132,6 +176,7 @@ class Function:
         running = await self._start(deployment, START_SECONDS)
         before, self._current = self._current, running
         self.deployment = deployment
+        self._starts = Starts()
         if self._reviving is not None:
             # What it replaces had ended and was on its way back.
             self._reviving.cancel()
@@ -160,7 +205,13 @@ class Function:
     async def _revive(self, seconds: float) -> Running:
         if self._current is not None:
             self._current.pool.close()
-        self._current = await self._start(self.deployment, seconds)
+        starts = self._starts
+        try:
+            self._current = await self._start(self.deployment, seconds)
+        except CannotStart as error:
+            starts.failed(error)
+            raise
+        self._starts = Starts()
         return self._current
 
     def _revived(self, task: asyncio.Task[Running]) -> None:
@@ -183,20 +234,28 @@ class Function:
         raise CannotStart(await self._why_not(instance, seconds))
 
     async def _why_not(self, instance: Instance, seconds: float) -> str:
+        seen = "it ended before it listened on the port in PORT"
         if not await instance.ended(0.0 if instance.alive else 1.0):
             await self._provider.stop(instance, 0.0)
-            return f"it does not listen on the port in PORT after {seconds:.0f} s"
+            seen = f"it does not listen on the port in PORT after {seconds:.0f} s"
         last = [line.text for line in self.log.lines() if line.instance == str(instance.pid)][-3:]
-        said = f": {' | '.join(last)}" if last else ""
-        return f"it ended before it listened on the port in PORT{said}"
+        return f"{seen}: {' | '.join(last)}" if last else seen
 
 
 class Deployments:
-    """All functions, and what the API does with them."""
+    """All functions, and what the API does with them.
+
+    Args:
+        store: Where they are kept.
+        provider: Where they run.
+        is_ours: Tells whether an image's name means this gateway's registry.
+        url: The gateway's own URL.
+    """
 
     def __init__(
-        self, store: Store, provider: Provider, is_ours: Callable[[Reference], bool]
+        self, store: Store, provider: Provider, is_ours: Callable[[Reference], bool], url: str
     ) -> None:
+        self._url = url
         self._store = store
         self._provider = provider
         self._is_ours = is_ours
@@ -287,7 +346,8 @@ class Deployments:
 
     def restore(self) -> None:
         """Take up what the store has; the processes are started in the background."""
-        for deployment in self._store.functions():
+        for kept in self._store.functions():
+            deployment = moved(kept, self._url)
             self._functions[deployment.name] = Function(deployment, self._provider, Log())
         self._in_background(self._start_all())
         self._in_background(self._drop_old_connections())
@@ -342,7 +402,7 @@ class Deployments:
             image_env = await self._provider.prepare(found)
         except StartRefused as error:
             raise Refused(status, f"unable to pull image {found.image}: {error}") from error
-        return replace(found, image_env=dict(image_env))
+        return replace(found, image_env=dict(image_env), gateway_url=self._url)
 
     def _resolve(self, image: str, status: int) -> str:
         """Return the digest of an image's manifest; nothing for the reserved image."""
@@ -365,6 +425,41 @@ class Deployments:
         if found is None:
             raise Refused(status, f"{start}{image}: not found")
         return found[0]
+
+
+def moved(deployment: Deployment, url: str) -> Deployment:
+    """Return a deployment for a gateway that listens elsewhere than when it was deployed.
+
+    What a function calls others through, AWAY_INSIDE_URL and AWAY_GATEWAY_NAME_URL, follows the
+    gateway where it meant the gateway. AWAY_OUTSIDE_URL is by which what was packed knows it.
+    """
+    before = deployment.gateway_url
+    if before in ("", url):
+        return deployment
+    variables = {
+        name: url if _calls_through(name) and _is_same(value, before) else value
+        for name, value in deployment.env_vars.items()
+    }
+    return replace(deployment, env_vars=variables, gateway_url=url)
+
+
+def _calls_through(variable: str) -> bool:
+    return variable == "AWAY_INSIDE_URL" or (
+        variable.startswith("AWAY_GATEWAY_") and variable.endswith("_URL")
+    )
+
+
+def _is_same(value: str, url: str) -> bool:
+    """Tell whether a value is the URL of a gateway of this machine, by any name of loopback's."""
+    try:
+        given, own = urlsplit(value), urlsplit(url)
+        return (
+            (given.scheme, given.port) == (own.scheme, own.port)
+            and is_loopback(given.hostname or "")
+            and given.path in ("", "/")
+        )
+    except ValueError:
+        return False
 
 
 async def _come_up(function: Function, seconds: float) -> None:

@@ -120,7 +120,9 @@ async def _build(
     access = Access(announced.user, announced.password, options.allowed_hosts)
     port = int(announced.url.rpartition(":")[2])
     provider = ProcessProvider(store, sys.executable, options.extra_path)
-    deployments = Deployments(store, provider, lambda image: _is_ours(image, port, access))
+    deployments = Deployments(
+        store, provider, lambda image: _is_ours(image, port, access), announced.url
+    )
     stack.push_async_callback(deployments.close)
     app = App(access, deployments, store, options.version)
     server = web.Server(

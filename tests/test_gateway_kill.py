@@ -30,9 +30,9 @@ class Up:
     def __init__(self, state: Path, port: int = 0) -> None:
         self.state = state
         self.process = subprocess.Popen([sys.executable, "-c", UP, str(state), str(port)])
-        until = time.monotonic() + 60
+        end = time.monotonic() + 60
         while (found := read(state)) is None or not answers(found.url):
-            assert time.monotonic() < until
+            assert time.monotonic() < end
             assert self.process.poll() is None
             time.sleep(0.02)
         self.url, self.user, self.password = found.url, found.user, found.password
@@ -90,13 +90,37 @@ def alive(pids: set[int]) -> set[int]:
     return left
 
 
-def gone(pids: set[int], seconds: float = 15.0) -> bool:
-    until = time.monotonic() + seconds
-    while left := alive(pids):
-        if time.monotonic() > until:
-            return not left
+def until(holds, seconds: float = 15.0) -> bool:
+    """Wait until something holds; False when it does not by then."""
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            return False
         time.sleep(0.02)
     return True
+
+
+def gone(pids: set[int]) -> bool:
+    return until(lambda: not alive(pids))
+
+
+def start_family(up: Up, registry: Registry) -> set[int]:
+    """Let a function start two children, which fork; wait until all four made own sessions."""
+    before = below(up.process.pid)
+    assert registry.call("POST", "/function/one/family", b"")[0] == 200
+
+    def leaders() -> set[int]:
+        return {pid for pid in below(up.process.pid) - before if session(pid) == pid}
+
+    assert until(lambda: len(leaders()) == 4)
+    return leaders()
+
+
+def session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return 0
 
 
 def homes(pid: int) -> Path:
@@ -120,15 +144,11 @@ def up(tmp_path):
 @pytest.mark.slow
 def test_a_killed_gateway_leaves_no_process_and_all_functions_answer_after_the_restart(up):
     with up.registry() as registry:
-        # Children, grandchildren, and some that made sessions of their own.
-        assert registry.call("POST", "/function/one/family", b"")[0] == 200
-        time.sleep(0.3)
-        family = below(up.process.pid)
+        family = start_family(up, registry) | below(up.process.pid)
         folders = [
             Path(json.loads(registry.call("GET", f"/function/{name}/env")[2])["HOME"])
             for name in ("one", "two", "three")
         ]
-    assert len(family) >= 8
 
     outcomes: list[str] = []
     stop = threading.Event()
@@ -149,7 +169,7 @@ def test_a_killed_gateway_leaves_no_process_and_all_functions_answer_after_the_r
     threads = [threading.Thread(target=load) for _ in range(8)]
     for thread in threads:
         thread.start()
-    time.sleep(0.5)
+    assert until(lambda: outcomes.count("ok") >= 50)
     family |= below(up.process.pid)
     up.kill()
     for thread in threads:
@@ -173,21 +193,15 @@ def test_a_killed_gateway_leaves_no_process_and_all_functions_answer_after_the_r
 
 def test_an_orderly_end_leaves_no_process_either(up):
     with up.registry() as registry:
-        assert registry.call("POST", "/function/one/family", b"")[0] == 200
-    time.sleep(0.2)
-    family = below(up.process.pid)
+        family = start_family(up, registry) | below(up.process.pid)
     up.stop()
     assert up.process.returncode == 0
     assert gone(family)
 
 
 def test_a_removed_function_takes_all_that_it_started_along(up):
-    before = below(up.process.pid)
     with up.registry() as registry:
-        assert registry.call("POST", "/function/one/family", b"")[0] == 200
-        time.sleep(0.2)
-        started = below(up.process.pid) - before
-        assert len(started) >= 3
+        started = start_family(up, registry)
         status, _, _ = registry.call("DELETE", "/system/functions", b'{"functionName": "one"}')
         assert status == 200
         assert gone(started)
@@ -204,13 +218,9 @@ def test_a_killed_warden_is_replaced_and_takes_its_functions_along(up):
     folders = {homes(pid) for pid in functions}
     os.kill(warden, signal.SIGKILL)
     assert gone(functions)
-    until = time.monotonic() + 10
-    while any(folder.exists() for folder in folders):
-        assert time.monotonic() < until
+    assert until(lambda: not any(folder.exists() for folder in folders))
     with up.registry() as registry:
-        until = time.monotonic() + 20
-        while registry.call("POST", "/function/one", b"again")[2] != b"again":
-            assert time.monotonic() < until
+        assert until(lambda: registry.call("POST", "/function/one", b"again")[2] == b"again")
 
 
 def test_a_second_gateway_on_the_same_state_says_which_one_runs(up):

@@ -8,6 +8,7 @@ pass on as a whole one.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -27,6 +28,10 @@ HIGH_WATER = 512 * 1024
 IDLE_SECONDS = 1.5
 CONNECT_SECONDS = 5.0
 NO_BODY = (204, 304)
+# A body's length fits 63 bits, as in Go: int() would take signs, spaces and underscores, and refuse
+# thousands of digits.
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
 
 
 class NotListening(Exception):
@@ -175,7 +180,7 @@ class Answer:
         name, value = name.strip(), value.strip()
         lower = name.lower()
         if lower == b"content-length":
-            if not value.isdigit():
+            if not _LENGTH.fullmatch(value):
                 raise Broken("the function answered a malformed Content-Length")
             self.length = int(value)
         elif lower == b"transfer-encoding":
@@ -206,6 +211,7 @@ class Answer:
         self.whole = True
 
     async def _exactly(self, length: int) -> AsyncIterator[bytes]:
+        assert length >= 0, "a length is counted down to nothing"
         wire = self._wire
         while length:
             if not wire.buffer:
@@ -239,10 +245,10 @@ class Answer:
             pass  # trailers
 
     async def _chunk_size(self) -> int:
-        try:
-            return int((await self._line()).split(b";")[0], 16)
-        except ValueError:
-            raise Broken("the function answered a malformed chunk") from None
+        found = _CHUNK_SIZE.fullmatch(await self._line())
+        if found is None:
+            raise Broken("the function answered a malformed chunk")
+        return int(found[1], 16)
 
     async def _line(self) -> bytes:
         wire = self._wire

@@ -116,6 +116,22 @@ def test_other_host_names_origins_and_sites_are_refused_on_every_route(
         assert body.endswith(b"\n")
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["Origin: http://127.0.0.1", "Origin: http://evil.example"],
+        ["Sec-Fetch-Site: none", "Sec-Fetch-Site: cross-site"],
+        ["Host: evil.example"],
+    ],
+    ids=str,
+)
+def test_of_headers_that_come_twice_each_is_judged(faas, given):
+    lines = ["GET /healthz HTTP/1.1", "Host: 127.0.0.1", *given, "Connection: close", "", ""]
+    with socket.create_connection(("127.0.0.1", int(faas.url.rpartition(":")[2]))) as peer:
+        peer.sendall("\r\n".join(lines).encode())
+        assert peer.makefile("rb").readline().split()[1] in (b"400", b"403")
+
+
 def test_a_refused_host_name_is_told_the_way_to_allow_it(echo):
     _, headers, body = echo.call("GET", "/healthz", None, {"Host": "laptop.lan"})
     assert headers["Content-Type"].startswith("text/plain")
@@ -492,6 +508,46 @@ def test_a_command_is_a_function_by_the_image_process(echo):
     for name in ("upper", "said", "fails"):
         body = json.dumps({"functionName": name}).encode()
         assert echo.call("DELETE", "/system/functions", body)[0] == 200
+
+
+FROM_PAGES = {
+    "another site": ["Sec-Fetch-Site: cross-site"],
+    "another origin": ["Origin: http://evil.example"],
+    "no origin to tell": ["Origin: null"],
+    "another host": ["Host: evil.example"],
+    "two hosts": ["Host: 127.0.0.1", "Host: evil.example"],
+    "two sites": ["Sec-Fetch-Site: none", "Sec-Fetch-Site: cross-site"],
+}
+
+
+@pytest.mark.parametrize("method", ["POST", "GET", "OPTIONS"])
+@pytest.mark.parametrize("said", FROM_PAGES.values(), ids=FROM_PAGES)
+def test_a_web_page_cannot_run_a_command_by_its_port(commands, said, method):
+    port, count = commands
+    runs = count()
+    if not said[0].startswith("Host"):
+        said = ["Host: 127.0.0.1", *said]
+    lines = [f"{method} / HTTP/1.1", *said, "Content-Length: 0", "Connection: close", "", ""]
+    with socket.create_connection(("127.0.0.1", port)) as peer:
+        peer.sendall("\r\n".join(lines).encode())
+        assert peer.makefile("rb").readline().split()[1] == b"403"
+    assert count() == runs + 1
+
+
+@pytest.fixture(scope="module")
+def commands(echo, tmp_path_factory):
+    """A function that counts its runs; its own port, and what runs it once and returns the count."""
+    runs = tmp_path_factory.mktemp("runs") / "runs"
+    echo.deploy("counts", "process", envProcess=f"sh -c 'echo x >> {runs}; echo $PORT'")
+    port = int(echo.call("POST", "/function/counts", b"")[2])
+
+    def count():
+        page = {"Origin": f"http://{echo.host}", "Sec-Fetch-Site": "same-origin"}
+        assert echo.call("POST", "/function/counts", b"", page)[0] == 200
+        return runs.read_text().count("x")
+
+    yield port, count
+    echo.call("DELETE", "/system/functions", b'{"functionName": "counts"}')
 
 
 # Logs

@@ -14,7 +14,9 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
+
+    from multidict import MultiMapping
 
 __all__ = ["Access", "host_name", "is_loopback"]
 
@@ -38,7 +40,7 @@ class Access:
     def __repr__(self) -> str:
         return f"Access(allowed_hosts={sorted(self.allowed_hosts)})"
 
-    def refusal(self, hosts: list[str], headers: Mapping[str, str]) -> str | None:
+    def refusal(self, hosts: list[str], headers: MultiMapping[str]) -> str | None:
         """Return why a request is refused, in one sentence, or None.
 
         Args:
@@ -53,11 +55,11 @@ class Access:
                 f"the gateway does not answer to the host name {name[:200]!r};"
                 f" start it with --allow-host NAME to let it"
             )
-        origin = headers.get("Origin")
-        if origin is not None and origin.lower() not in _origins(hosts[0].lower()):
+        own = _origins(hosts[0].lower())
+        # Each of them: a function may read another one of two than we do.
+        if any(each.lower() not in own for each in headers.getall("Origin", [])):
             return "the gateway takes no requests from pages of other origins"
-        site = headers.get("Sec-Fetch-Site")
-        if site is not None and site.lower() not in OWN_SITE:
+        if any(each.lower() not in OWN_SITE for each in headers.getall("Sec-Fetch-Site", [])):
             return "the gateway takes no requests from pages of other sites"
         return None
 

@@ -19,6 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 TRUE = ("1", "true", "yes")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 MAX_LINE = 65536
+_LOOPBACK = re.compile(r"(localhost|127\.[0-9.]+|\[::1\])(:[0-9]+)?")
+_CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
 
 
 def seconds(text: str) -> float | None:
@@ -39,6 +41,10 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         """Run the command for this request."""
         started = time.monotonic()
+        if (why := self._from_a_web_page()) is not None:
+            self.close_connection = True
+            self._send(403, f"{why}\n".encode(), started)
+            return
         path, _, query = self.path.partition("?")
         if path in ("/_/health", "/_/ready"):
             self._discard_body()
@@ -57,6 +63,28 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
         """Leave the log to the command."""
+
+    def _from_a_web_page(self) -> str | None:
+        """Say why a request is not answered that a page in the user's browser may have sent.
+
+        Every page can send to loopback. One that points a name of its own there shows that name as
+        the Host; a cross-site request says so by Sec-Fetch-Site, or at least by its Origin. What the
+        gateway passes on it has judged itself: a page cannot send its X-Forwarded-Host without
+        asking first, by OPTIONS.
+        """
+        hosts = self.headers.get_all("Host", ["localhost"])
+        if len(hosts) != 1 or not _LOOPBACK.fullmatch(hosts[0].strip().lower()):
+            return "this function is called by a loopback address only"
+        if "X-Forwarded-Host" in self.headers:
+            return None
+        origins = self.headers.get_all("Origin", [])
+        own = [f"http://{hosts[0].strip().lower()}"]
+        sites = self.headers.get_all("Sec-Fetch-Site", [])
+        if any(each.strip().lower() not in own for each in origins) or any(
+            each.strip().lower() not in ("none", "same-origin") for each in sites
+        ):
+            return "a page of another site may not call this function"
+        return None
 
     def _send(self, status: int, body: bytes, started: float) -> None:
         content_type = os.environ.get("content_type") or self.headers.get("Content-Type")  # noqa: SIM112
@@ -102,11 +130,11 @@ class Handler(BaseHTTPRequestHandler):
     def _chunks(self) -> bytes | None:
         pieces = []
         while True:
-            try:
-                size = int(self.rfile.readline(MAX_LINE).split(b";")[0], 16)
-            except ValueError:
+            said = self.rfile.readline(MAX_LINE).partition(b";")[0].strip()
+            if not _CHUNK_SIZE.fullmatch(said):
                 return None
-            if size <= 0:
+            size = int(said, 16)
+            if not size:
                 break
             piece = self.rfile.read(size)
             if len(piece) < size:

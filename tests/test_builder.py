@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 import warnings
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 import away
 from away import FaasConnection, builder
 from away.exceptions import ConfigError, FunctionNotFound, UnsafeWarning
+from tests import servers
 
 APP = """
     from away import FaasConnection, builder
@@ -164,3 +166,60 @@ def test_inside_a_container_the_decorators_leave_a_function_as_it_is(faas, monke
 
     assert builder.publish(faas)(local) is local
     assert builder.mirror_in_faas(local, faas) is local
+
+
+@pytest.mark.slow
+def test_running_a_script_and_away_publish_do_not_undo_each_other(faas, tmp_path):
+    source = ORDERED.replace("built", "agreed").replace("verbose=False", "verbose=True")
+    file = app(tmp_path, source)
+    assert "created agreed" in run(file, cwd=tmp_path).stderr
+    # By value from the running script, by name from the command: one update, and then none.
+    said = run("-m", "away", "publish", file, cwd=tmp_path)
+    assert "updated agreed" in said.stdout + said.stderr
+    at = faas.function("agreed").created_at
+    for words in ((file,), ("-m", "app"), ("-m", "away", "publish", file)):
+        said = run(*words, cwd=tmp_path)
+        assert "unchanged" in said.stdout + said.stderr
+    assert faas.function("agreed").created_at == at
+    app(tmp_path, source.replace("n + FACTOR", "n - FACTOR"))
+    said = run(file, cwd=tmp_path)
+    assert "updated agreed" in said.stderr
+    assert said.stdout == "0\n"
+
+
+def test_with_never_a_deaf_gateway_is_waited_for_once_and_by_connect_timeout(monkeypatch):
+    monkeypatch.setenv("AWAY_PUBLISH", "never")
+    with servers.Server(servers.hang()) as server:
+        deaf = FaasConnection(server.url, password="x", timeout=60, connect_timeout=0.3)
+
+        def declare():
+            for number in range(3):
+                builder.publish(deaf, name=f"deaf_{number}")(lambda: 1)
+
+        begun = time.monotonic()
+        with pytest.warns(RuntimeWarning) as caught:
+            declare()
+        assert time.monotonic() - begun < 3
+        assert len(server.requests) == 1
+    (warning,) = caught
+    assert "`deaf-0` could not be compared" in str(warning.message)
+    assert "nothing more is compared with that gateway" in str(warning.message)
+
+
+def test_with_never_the_warning_has_the_name_at_the_gateway(faas, monkeypatch):
+    monkeypatch.setenv("AWAY_PUBLISH", "never")
+    with pytest.warns(RuntimeWarning, match="`its-own-name` is absent"):
+        builder.publish(faas, name="its_own_name")(lambda: 1)
+
+
+@pytest.mark.parametrize(
+    ("use", "option"),
+    [
+        (builder.faas_function, "replace_underscore"),
+        (builder.publish, "enable_dev_building"),
+        (builder.publish, "server_unpack_args"),
+    ],
+)
+def test_an_option_of_the_project_of_2023_is_told_what_has_come_of_it(faas, use, option):
+    with pytest.raises(TypeError, match=f"'{option}', which is not needed any more: "):
+        use(faas, **{option: None})(lambda: 1)

@@ -158,6 +158,23 @@ def test_either_spelling_is_found_and_the_one_found_is_kept():
         assert f.function_name == "my-fn"
 
 
+def test_several_arguments_to_no_function_say_that_there_is_none_and_what_is_near():
+    def script(seen):
+        if seen.path == "/system/functions":
+            return servers.json([{"name": "my-fun"}])
+        return servers.answer(404, b"")
+
+    with servers.Server(script) as server:
+        f = builder.sync_from_name("my_fn", connected(server))
+        with pytest.raises(FunctionNotFound, match="did you mean 'my-fun'"):
+            f(1, 2)
+        assert [seen.path for seen in server.requests] == [
+            "/system/function/my_fn",
+            "/system/function/my-fn",
+            "/system/functions",
+        ]
+
+
 @pytest.mark.parametrize("name", ["../system/functions", "a/b", "a.b", "", "a?b", "a%2fb", "é"])
 def test_a_name_never_changes_the_path_of_a_request(name):
     with pytest.raises(NameRefused):

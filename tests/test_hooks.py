@@ -30,15 +30,18 @@ import unittest.mock
 
 import dill
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 import away.remote
-from away import config, exceptions, hooks, signatures
+from away import FaasConnection, config, exceptions, functions, hooks, signatures
 from away import names as names_module
+from away.connection import FunctionInfo
 from away.hooks import errors
 from away.hooks.finder import GatewayEntry, GatewayFinder
 from away.hooks.listing import Listing
+from tests import servers
 from tests.listing_gateway import PASSWORD, Gateway, published
 
 
@@ -245,6 +248,8 @@ def test_dir_and_help_show_the_functions(gateway, module):
     gateway.functions = [published("fibonacci", doc="Give the n-th."), {"name": "cat"}]
     assert {"fibonacci", "cat", "__name__"} <= set(dir(module))
     text = pydoc.plain(pydoc.render_doc(module))
+    assert "__getattr__" not in text
+    assert "__dir__" not in text
     assert "FUNCTIONS" in text
     assert "fibonacci(n: int) -> int" in text
     assert "Give the n-th." in text
@@ -865,3 +870,27 @@ def test_several_functions_published_from_one_odd_name_are_all_named():
     listing = listed(published("cafe", entry="a:café"), published("kaffee", entry="b:café"))
     assert listing.named("café") == ["cafe", "kaffee"]
     assert "café" not in listing.python_names()
+
+
+def test_a_gateway_in_capitals_is_told_that_names_are_lower_case(name):
+    with pytest.raises(ModuleNotFoundError, match=f"lower-case: import away.remote.{name}$"):
+        importlib.import_module(f"away.remote.{name.upper()}")
+    with pytest.raises(
+        ModuleNotFoundError, match=r"lower-case: configure 'nowhere' by AWAY_GATEWAY_NOWHERE_URL"
+    ):
+        importlib.import_module("away.remote.NoWhere")
+
+
+def test_a_function_of_the_project_of_2023_is_sent_the_positional_list(gateway, module):
+    gateway.functions = [{"name": "older", "annotations": {"built-with": "away"}}]
+    older = module.older
+    with servers.Server(servers.answer(200, b"3")) as server:
+        seen = FaasConnection(server.url, password="x")
+        info = FunctionInfo("older", annotations={"built-with": "away"})
+        assert functions.from_info(seen, info)(1, 2) == 3
+        (request,) = server.requests
+    assert request.headers["x-away-stub"] == "list"
+    assert yaml.safe_load(request.body) == [1, 2]
+    # From a list as from one look: by the annotation alone.
+    gateway.answer = 200, {"Content-Type": "text/plain"}, b"7"
+    assert older(1, 2) == 7

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import http.client
 import http.server
 import importlib
 import io
@@ -14,6 +15,7 @@ import sys
 import tarfile
 import textwrap
 import threading
+import time
 import urllib.request
 import zipfile
 from pathlib import Path
@@ -22,10 +24,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from away import FaasConnection, gateway
+from away import FaasConnection, builder, gateway
 from away.capture import capture
 from away.connection.conversations import Send, TransportError
-from away.exceptions import CaptureRefused, FunctionNotFound, NameRefused, PublishFailed
+from away.exceptions import (
+    AnswerLost,
+    AuthenticationRefused,
+    CallTimedOut,
+    CaptureRefused,
+    FunctionNotFound,
+    GatewayError,
+    GatewayUnreachable,
+    NameRefused,
+    PublishFailed,
+)
 from away.publish import (
     Options,
     Standing,
@@ -54,6 +66,7 @@ from away.publish.wheels import (
     requirements_layer,
 )
 from away.requirements import listed
+from tests import servers
 
 HERE = Target("amd64", here=True)
 ONE = Pin("awaytestone", "1.0", "awaytestone==1.0")
@@ -507,6 +520,9 @@ def test_a_function_without_a_name_of_its_own_needs_one(faas, written):
         ({"base_image": "nobody/has:1"}, r"no base image nobody/has:1; pass base_image="),
         ({"base_image": "Not A Name"}, "is no image name"),
         ({"registry": "http://x"}, "is no registry"),
+        ({"registry_prefix": "localhost:5000"}, "names a registry; pass registry='localhost:5000'"),
+        ({"registry_prefix": "host:5000/mine"}, r"='host:5000' and registry_prefix='mine'"),
+        ({"registry_prefix": "Mine"}, "begin with registry_prefix='Mine'; write lower-case"),
         ({"env": {"A=B": "1"}}, "cannot be the name of a variable"),
         ({"env": {"A": 5}}, "is not a text"),
         ({"env": {"A": "x" * 131_072}}, "131071 in one variable"),
@@ -528,6 +544,109 @@ def test_what_cannot_be_deployed_is_refused_before_any_harm(faas, written, index
     assert caught.value.step
     assert value(faas, "unharmed") == 1
     assert deployed_at(faas, "unharmed") == at
+
+
+TRANSPORT = {
+    "a hang at an upload": ("/v2/away/", servers.hang(), CallTimedOut, "push"),
+    "closed at an upload": ("/v2/away/", servers.hang_up(), AnswerLost, "push"),
+    "a hang at the first question": ("/system/function/", servers.hang(), CallTimedOut, "compare"),
+    "no HTTP": ("/system/function/", servers.raw(b"SSH-2.0\r\n"), GatewayError, "compare"),
+}
+
+
+@pytest.mark.parametrize("case", TRANSPORT)
+def test_what_the_transport_meets_is_a_step_that_failed_and_says_what_runs(running, written, case):
+    prefix, behaviour, cause, step = TRANSPORT[case]
+    captured = written("pub_cut", "def cut():\n    return 1\n").cut
+
+    def script(seen):
+        if seen.path.startswith(prefix) and (step == "compare" or seen.method == "PUT"):
+            return behaviour
+        return passed_on(running, seen)
+
+    with servers.Server(script) as server:
+        connection = FaasConnection(
+            server.url, user=running.user, password=running.password, timeout=2.5, verbose=False
+        )
+        with pytest.raises(PublishFailed, match=rf"\({step}\)") as caught:
+            publish(captured, connection)
+    assert caught.value.step == step
+    assert isinstance(caught.value.__cause__, cause)
+    assert (caught.value.gateway, caught.value.function) == (server.url, "cut")
+    assert caught.value.call_id
+    assert "nothing was " in str(caught.value)
+    assert "may have run" not in str(caught.value)
+
+
+def passed_on(running, seen):
+    """Ask the real gateway and answer as it did."""
+    dropped = ("host", "content-length", "transfer-encoding", "connection")
+    headers = {key: text for key, text in seen.headers.items() if key not in dropped}
+    there = running.url.removeprefix("http://")
+    host, port = there.split(":")
+    # It pulls from itself; its registry is this one by another address.
+    body = seen.body.replace(seen.headers["host"].encode(), there.encode())
+    asked = http.client.HTTPConnection(host, int(port), timeout=10)
+    try:
+        asked.request(seen.method, seen.path, body or None, headers)
+        reply = asked.getresponse()
+        kept = {key: text for key, text in reply.getheaders() if key.lower() not in dropped}
+        return servers.answer(reply.status, reply.read(), kept)
+    finally:
+        asked.close()
+
+
+def test_a_gateway_that_is_not_there_and_a_refused_login_keep_their_types(running, written):
+    module = written("pub_refused", "def refused():\n    return 1\n")
+    with servers.refusing() as port, pytest.raises(GatewayUnreachable):
+        publish(module.refused, FaasConnection(f"http://127.0.0.1:{port}", verbose=False))
+    wrong = FaasConnection(running.url, password="wrong-wrong", verbose=False)
+    with pytest.raises(AuthenticationRefused):
+        publish(module.refused, wrong)
+
+
+def test_a_registry_that_has_gone_is_spoken_of_as_the_registry(running, written):
+    gone = False
+
+    def script(seen):
+        if gone and seen.path.startswith("/v2/"):
+            return servers.answer(404, b"404 page not found")
+        return passed_on(running, seen)
+
+    module = written("pub_gone", "def gone_one():\n    return 1\n\ndef gone_two():\n    return 2\n")
+    with servers.Server(script) as server:
+        connection = FaasConnection(
+            server.url, user=running.user, password=running.password, timeout=20, verbose=False
+        )
+        publish(module.gone_one, connection)
+        gone = True
+        # Another base image is one that this process has not read yet.
+        with pytest.raises(PublishFailed, match="no registry of its own") as caught:
+            publish(module.gone_two, connection, base_image="away/python:latest")
+    assert "registry=" in str(caught.value)
+    assert "base_image=" not in str(caught.value)
+
+
+def test_the_old_function_that_still_answers_is_told_as_such(running, written):
+    module = written("pub_still", "def still():\n    return 1\n")
+    frozen = []
+
+    def script(seen):
+        if frozen and (seen.path.startswith("/function/") or seen.method in ("DELETE", "POST")):
+            return frozen[0] if seen.path.endswith("/_/away") else passed_on(running, seen)
+        return passed_on(running, seen)
+
+    with servers.Server(script) as server:
+        connection = FaasConnection(
+            server.url, user=running.user, password=running.password, timeout=3, verbose=False
+        )
+        first = publish(module.still, running, verbose=False)
+        headers = {"X-Away-Protocol": "1", "X-Away-Digest": first.digest}
+        frozen.append(servers.answer(200, b'{"entry": "x"}', headers))
+        module = written("pub_still", "def still():\n    return 2\n")
+        with pytest.raises(PublishFailed, match="that was deployed before still answers") as caught:
+            publish(module.still, connection)
+    assert '{"entry"' not in str(caught.value)
 
 
 def test_an_unknown_option_is_the_type_error_of_any_call(faas):
@@ -573,6 +692,36 @@ def test_what_ran_before_is_restored_when_the_new_one_does_not_come_to_life(faas
     module = written("pub_back", "def back():\n    return 1\n")
     again = publish(module.back, faas, env={"MODE": "x"}, annotations={"team": "blue"})
     assert again.action == "unchanged"
+
+
+# A process that ends before anything could be asked of it.
+ENDS_THERE = """
+import os
+
+print("about to end", flush=True)
+if "AWAY_SECRETS_DIR" in os.environ:
+    os._exit(7)
+
+def {name}():
+    return 2
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_ends_as_it_starts_is_not_waited_for_to_the_end(faas, written):
+    module = written("pub_ends", ENDS_THERE.format(name="ends"))
+    begun = time.monotonic()
+    with pytest.raises(PublishFailed, match="nothing runs under that name") as caught:
+        publish(module.ends, faas, timeout=60)
+    assert 10 <= time.monotonic() - begun < 30
+    assert caught.value.step == "ready"
+    assert "it ends as it starts" in str(caught.value)
+    assert "about to end" in str(caught.value)
+    # The name is free, and a call does not wait for it to come back.
+    begun = time.monotonic()
+    with pytest.raises(FunctionNotFound):
+        builder.sync_from_name("ends", faas)(1)
+    assert time.monotonic() - begun < 2
 
 
 def test_what_does_not_load_in_a_clean_interpreter_is_never_deployed(faas, written):

@@ -239,6 +239,42 @@ HOSTILE = {
         member("d/l", tarfile.SYMTYPE, ".."),
         member("d/l/evil", content=b"x"),
     ],
+    "a hard link to a link": [
+        member("a/b/c/in", tarfile.SYMTYPE, "../../.."),
+        member("out", tarfile.LNKTYPE, "a/b/c/in"),
+    ],
+    "a hard link below a link": [
+        member("d/file", content=b"x"),
+        member("l", tarfile.SYMTYPE, "d"),
+        member("hard", tarfile.LNKTYPE, "l/file"),
+    ],
+    "a hard link to what was": [
+        member("a/b/in", tarfile.SYMTYPE, "../.."),
+        member("a", content=b"x"),
+        member("out", tarfile.LNKTYPE, "a/b/in"),
+    ],
+    "where compiled code goes": [
+        member("a/b/c/in", tarfile.SYMTYPE, "../../.."),
+        member("evil.py", content=b"x = 1"),
+        member("__pycache__", tarfile.LNKTYPE, "a/b/c/in"),
+    ],
+    "a link to itself": [member("a", tarfile.SYMTYPE, "a")],
+    "a path too long to be resolved": [
+        *(
+            each
+            for depth in range(16)
+            for each in (
+                member("/".join(["d" * 247] * (depth + 1)), tarfile.DIRTYPE, mode=0o755),
+                member(
+                    "/".join(["d" * 247] * depth + ["abcdefghijklmnop"[depth]]),
+                    tarfile.SYMTYPE,
+                    "d" * 247,
+                ),
+            )
+        ),
+        member("/".join("abcdefghijklmnop") + "/" + "l" * 254, tarfile.SYMTYPE, "../" * 16),
+        member("out", tarfile.SYMTYPE, "/".join("abcdefghijklmnop") + "/" + "l" * 254 + "/.." * 8),
+    ],
     "below a file": [member("a", content=b"x"), member("a/b", content=b"x")],
     "a device": [member("null", tarfile.CHRTYPE)],
     "a pipe": [member("pipe", tarfile.FIFOTYPE)],
@@ -252,6 +288,55 @@ def test_a_hostile_layer_is_refused_and_writes_nothing_outside(tmp_path, members
         unpacked(tmp_path, tar_with(*members))
     assert str(caught.value)
     assert {each.name for each in (tmp_path / "out").iterdir()} <= {"layer"}
+
+
+@pytest.mark.usefixtures("filters")
+def test_code_is_compiled_beside_its_source_and_not_where_a_link_leads(tmp_path):
+    data = tar_with(
+        member("plain/one.py", content=b"x = 1"),
+        member("other/kept", content=b""),
+        member("linked/two.py", content=b"x = 2"),
+        member("linked/__pycache__", tarfile.SYMTYPE, "../other"),
+    )
+    tree = unpacked(tmp_path, data)
+    assert [each.name.split(".")[0] for each in (tree / "plain/__pycache__").iterdir()] == ["one"]
+    assert [each.name for each in (tree / "other").iterdir()] == ["kept"]
+
+
+def headers_of_headers(count):
+    header = tarfile.TarInfo("p")
+    body = b"11 a=bcdef\n"
+    header.type, header.size = tarfile.XHDTYPE, len(body)
+    chained = (header.tobuf(tarfile.USTAR_FORMAT) + body.ljust(512, b"\0")) * count
+    return chained + tarfile.TarInfo("file").tobuf() + bytes(1024)
+
+
+@pytest.mark.usefixtures("filters")
+def test_headers_of_headers_without_end_are_refused(tmp_path):
+    with pytest.raises(LayerRefused, match="too many of its headers belong to one file"):
+        unpacked(tmp_path, headers_of_headers(2000))
+
+
+def test_an_image_whose_layer_cannot_be_unpacked_is_refused_in_words(registry):
+    image = registry.push_image("h/headers:1", [headers_of_headers(2000)], command=["python3", "x"])
+    body = json.dumps({"service": "headers", "image": image}).encode()
+    status, _, text = registry.call("POST", "/system/functions", body)
+    assert status == 400
+    assert b"too many of its headers belong to one file" in text
+
+
+def test_layers_do_not_lead_out_together(faas, registry):
+    apart = [
+        tar_with(member("up", tarfile.SYMTYPE, "a/b/../..")),
+        tar_with(member("a", tarfile.SYMTYPE, "."), member("b", tarfile.DIRTYPE, mode=0o755)),
+    ]
+    image = registry.push_image("h/two:1", apart, command=["python3", "x"], folder="/up/made")
+    body = json.dumps({"service": "two", "image": image}).encode()
+    status, _, text = registry.call("POST", "/system/functions", body)
+    registry.call("DELETE", "/system/functions", b'{"functionName": "two"}')
+    # Newer filters make the link one to the image's own root.
+    assert status == 200 or b"'up' leads out of the image" in text
+    assert not (faas.state / "images" / "made").exists()
 
 
 @pytest.mark.usefixtures("filters")

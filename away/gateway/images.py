@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from away.gateway.base_image import ARCHITECTURES
 from away.gateway.blobs import BlobMissing, is_digest
-from away.gateway.layers import LayerRefused, unpack
+from away.gateway.layers import LayerRefused, check_links, unpack
 
 if TYPE_CHECKING:
     from away.gateway.blobs import Blobs
@@ -120,8 +120,10 @@ class Images:
             beside.mkdir(mode=0o755)
             for _, _, diff_id in image.layers:
                 lay_over(beside, self._layers / diff_id.removeprefix("sha256:"))
+            # Those of one layer may lead out over those of another.
+            check_links(beside)
             beside.rename(root)
-        except OSError as error:
+        except (LayerRefused, OSError) as error:
             raise ImageRefused(f"the image's layers cannot be put together: {error}") from error
         finally:
             shutil.rmtree(beside, ignore_errors=True)

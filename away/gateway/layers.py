@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import compileall
 import copy
+import errno
 import gzip
 import hashlib
 import json
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["LayerRefused", "own_filter", "unpack"]
+__all__ = ["LayerRefused", "check_links", "own_filter", "unpack"]
 
 # A laptop's worth: numpy and all of its friends unpack to some 500 MB.
 MAX_LAYER_BYTES = 4 * 1024**3
@@ -28,6 +29,8 @@ MAX_ENTRIES = 200_000
 MAX_HEADER_BYTES = 1 << 20
 # Below this much source a layer is compiled when it is unpacked, for every function that shares it.
 MAX_COMPILED_BYTES = 1 << 20
+# How many links a path may go through (path_resolution(7)).
+MAX_LINKS = 40
 
 _PLAIN = ("application/vnd.oci.image.layer.v1.tar",)
 _GZIPPED = (
@@ -60,6 +63,10 @@ def unpack(blob: Path, media_type: str, diff_id: str, folder: Path) -> None:
         try:
             with tarfile.open(fileobj=_Bounded(file), mode="r:") as tar:  # type: ignore[call-overload]
                 removed = _extract(tar, tree)
+            check_links(tree)
+        except RecursionError as error:
+            # tarfile reads a header that belongs to another header by calling itself.
+            raise LayerRefused("too many of its headers belong to one file") from error
         except (tarfile.TarError, OSError, ValueError, KeyError, OverflowError) as error:
             # ValueError for a name that is no text, KeyError for a link to nothing.
             raise LayerRefused(str(error) or type(error).__name__) from error
@@ -91,6 +98,51 @@ def own_filter(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
         base = posixpath.dirname(safe.name) if member.issym() else ""
         _check_inside(folder, posixpath.join(base, safe.linkname), member.name)
     return safe
+
+
+def check_links(root: Path) -> None:
+    """See that no symbolic link in a folder leads out of it, over however many others.
+
+    What the filter knew of a link may have changed since: other links came, or it was linked to from
+    another place. Links are followed by hand, as far as they can be: what resolves paths for us stops
+    at a path that is too long, and takes the rest of it as it stands.
+
+    Raises:
+        LayerRefused: One leads out, or through too many others to tell.
+    """
+    for folder, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            path = os.path.join(folder, name)  # noqa: PTH118 - for every file of an image
+            if os.path.islink(path) and _leads_out(str(root), path):  # noqa: PTH114
+                raise LayerRefused(f"{os.path.relpath(path, root)!r} leads out of the image")
+
+
+def _leads_out(root: str, link: str) -> bool:
+    # The link's folder is a real one, since links are not walked through.
+    here = [each for each in os.path.relpath(link, root).split("/")[:-1] if each != "."]
+    ahead = [os.path.basename(link)]  # noqa: PTH119
+    followed = 0
+    while ahead:
+        part = ahead.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            if not here:
+                return True
+            here.pop()
+            continue
+        try:
+            target = os.readlink("/".join((root, *here, part)))  # noqa: PTH115
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR):
+                return True
+            here.append(part)  # no link
+            continue
+        followed += 1
+        if followed > MAX_LINKS or target.startswith("/"):
+            return True
+        ahead += reversed(target.split("/"))
+    return False
 
 
 def _check_inside(folder: str, name: str, shown: str) -> None:
@@ -174,6 +226,8 @@ def _extract(tar: tarfile.TarFile, tree: Path) -> list[str]:
             removed += _removed_by(posixpath.dirname(name), last)
             continue
         _clear_the_way(tree, name, member)
+        if member.islnk():
+            _check_hard_link(tree, name, member)
         extract(member)
     return removed
 
@@ -208,6 +262,22 @@ def _clear_the_way(tree: Path, name: str, member: tarfile.TarInfo) -> None:
         shutil.rmtree(path)
 
 
+def _check_hard_link(tree: Path, name: str, member: tarfile.TarInfo) -> None:
+    """See that a hard link is one to a file, which stands in this tree under its own name.
+
+    One to a symbolic link would be that link in another folder, where it leads elsewhere; for one to
+    nothing tarfile would look for an earlier member, and unpack that without asking the filter.
+    """
+    target = posixpath.normpath(member.linkname)
+    path = tree
+    for part in target.split("/"):
+        path = path / part
+        if part == ".." or path.is_symlink():
+            raise LayerRefused(f"{member.name!r} links to what leads out, or to a link")
+    if posixpath.isabs(target) or target == name or not path.is_file():
+        raise LayerRefused(f"{member.name!r} links to {member.linkname!r}, which is no file of it")
+
+
 def _extractor(tar: tarfile.TarFile, tree: Path) -> Callable[[tarfile.TarInfo], None]:
     folder = str(tree)
     data_filter = getattr(tarfile, "data_filter", None)
@@ -240,5 +310,9 @@ def _readable(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 def _compile(tree: Path) -> None:
     sources = list(tree.rglob("*.py"))
-    if sources and sum(each.lstat().st_size for each in sources) <= MAX_COMPILED_BYTES:
-        compileall.compile_dir(str(tree), quiet=2, maxlevels=50)
+    if not sources or sum(each.lstat().st_size for each in sources) > MAX_COMPILED_BYTES:
+        return
+    for folder in {each.parent for each in sources}:
+        # What is compiled goes into a folder beside its source, and not where a link leads.
+        if not (folder / "__pycache__").is_symlink():
+            compileall.compile_dir(str(folder), quiet=2, maxlevels=0)

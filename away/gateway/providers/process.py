@@ -145,6 +145,8 @@ class ProcessProvider:
             argv, image_env = self._argv(image, root), image.env
             # Normalised below a slash, ".." leads nowhere.
             folder = root / posixpath.normpath("/" + image.working_folder).lstrip("/")
+            if not folder.resolve().is_relative_to(root.resolve()):
+                raise StartRefused("the image's working folder leads out of the image")
             folder.mkdir(parents=True, exist_ok=True)
         environment = self._environment(deployment, image_env, port, scratch)
         warden = await self._running_warden()

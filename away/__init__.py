@@ -65,13 +65,18 @@ def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'away' has no attribute {name!r}")
-    if os.environ.get("AWAY_RUNTIME") == "1":
+    inside = os.environ.get("AWAY_RUNTIME") == "1"
+    if inside:
         home = _STAND_INS.get(name, home)
     import importlib
 
     try:
         module = importlib.import_module(home[0])
-    except (ImportError, AttributeError):
+    except (ImportError, AttributeError) as error:
+        if inside and isinstance(error, ModuleNotFoundError) and error.name == home[0]:
+            from away.runtime.standins import Absent
+
+            return Absent(name)
         from away.hidden_modules import refuse_if_hidden
 
         refuse_if_hidden()

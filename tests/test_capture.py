@@ -274,7 +274,7 @@ def test_other_remote_functions_travel_as_references_and_bring_the_client(tmp_pa
         "def f(a): return other(a)\nsay(capture(f))"
     )
     said = outcome(tmp_path, source)
-    assert said["references"] == [["http://gw.example:8080", "n", "other"]]
+    assert said["references"] == [["http://gw.example:8080", "n", "other", "sync"]]
     assert said["client"] is True
     assert said["requirements"] == []
 
@@ -299,7 +299,7 @@ def test_a_module_that_calls_other_remote_functions_brings_the_client(tmp_path, 
     files = {"mod.py": module, "stubs.py": STUB}
     said = outcome(tmp_path, SAY + "from mod import f\nsay(capture(f))", files)
     assert said["form"] == "import"
-    assert said["references"] == [["http://gw.example:8080", "", "other"]]
+    assert said["references"] == [["http://gw.example:8080", "", "other", "sync"]]
     assert said["client"] is True
 
 
@@ -319,10 +319,15 @@ def test_a_stub_that_the_function_does_not_use_brings_no_client(tmp_path):
         ("from away.remote.shop import price", ["shop"], True),
         ("from away.remote import shop", ["shop"], True),
         ("from away.remote.aio.shop import price", ["shop"], True),
-        ("from away import builder, FaasConnection", [], False),
+        ("from away import exceptions, secret", [], False),
         ("import away", [], False),
         ("from away.exceptions import AwayError", [], False),
         ("from away.connection import FaasConnection", [], True),
+        ("from away import builder", [], True),
+        ("from away import FaasConnection; FaasConnection.named('shop')", ["shop"], True),
+        ("from away import FaasConnection; FaasConnection.named(name='shop')", ["shop"], True),
+        ("from away import FaasConnection; FaasConnection.named()", ["default"], True),
+        ("from away import FaasConnection; FaasConnection.local()", ["local"], True),
     ],
 )
 def test_packed_code_that_imports_from_a_gateway_brings_the_client(
@@ -334,6 +339,120 @@ def test_packed_code_that_imports_from_a_gateway_brings_the_client(
     script = f"def f(a):\n    {statement}\n    return a\nsay(capture(f))"
     said = outcome(tmp_path, SAY + script)
     assert (said["gateways"], said["client"]) == (gateways, client)
+
+
+BODIES = """
+import away, threading
+from away import builder, FaasConnection
+from away import FaasConnection as Gateway
+faas = FaasConnection('gw.example', name='shop')
+def by_name(a): return FaasConnection.named('shop').invoke('f', a)
+def by_alias(a): return Gateway.named('shop').invoke('f', a)
+def by_package(a): return away.FaasConnection.named('shop').invoke('f', a)
+def by_stub(a): return builder.sync_from_name('f', FaasConnection.named('shop'))(a)
+def by_helper(a): return by_stub(a)
+def by_kept(a): return faas.invoke('f', a)
+def none(a): return a, threading.local(), away.exceptions.AwayError
+"""
+
+
+@pytest.mark.parametrize(
+    "name", ["by_name", "by_alias", "by_package", "by_stub", "by_helper", "by_kept", "none"]
+)
+@pytest.mark.parametrize("form", ["import", "dill"])
+def test_a_body_that_connects_to_a_gateway_brings_the_client_and_its_name(tmp_path, name, form):
+    if form == "import":
+        said = outcome(
+            tmp_path, SAY + f"from mod import {name} as f\nsay(capture(f))", {"mod.py": BODIES}
+        )
+    elif name == "by_kept":
+        pytest.skip("a connection cannot be captured by value")
+    else:
+        said = outcome(tmp_path, BODIES + SAY + f"say(capture({name}))")
+    assert said["form"] == form
+    assert (said["gateways"], said["client"]) == (
+        ([], False) if name == "none" else (["shop"], True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "asynchronous"),
+    [
+        ("def f(a): return other(a)", False),
+        ("async def f(a): return other(a)", True),
+        ("async def f(a): return await later(a)", True),
+        ("import asyncio\ndef f(a): return asyncio.run(later(a))", True),
+        ("def f(a):\n    import away.remote.shop as shop\n    return shop.other(a)", True),
+        ("def f(a): return a", False),
+    ],
+)
+def test_the_async_client_is_packed_where_a_reference_may_be_awaited(
+    tmp_path, function, asynchronous
+):
+    stubs = STUB + "later = RemoteFunction(FaasConnection('gw.example'), 'later', kind='async')\n"
+    ask = "say(capture(f), asynchronous=capture(f).needs_async_client)"
+    said = outcome(
+        tmp_path,
+        SAY + stubs + function + "\n" + ask,
+    )
+    assert said["asynchronous"] is asynchronous
+    if "other" not in function and "later" not in function:
+        return
+    said = outcome(
+        tmp_path,
+        SAY + "from mod import f\n" + ask,
+        {"mod.py": stubs + function + "\n"},
+    )
+    assert said["asynchronous"] is asynchronous
+
+
+def test_a_gateways_module_in_a_script_brings_the_client_and_its_name(tmp_path):
+    source = SAY + "import away.remote.shop as shop\ndef f(a): return shop, 1\nsay(capture(f))"
+    said = outcome(tmp_path, source, env={"AWAY_GATEWAY_SHOP_URL": "http://127.0.0.1:9"})
+    assert (said["gateways"], said["client"]) == (["shop"], True)
+
+
+# ------------------------------------------------------------------ what a description tells
+
+KNOWN = "from away.secret_texts import remember\nremember('correcthorse'); remember('pass'); remember('1234')\n"
+
+
+@pytest.mark.parametrize(
+    ("function", "where"),
+    [
+        ("def f(a, word=SECRET): ...", "the default of `word`"),
+        ("def f(a, word='pass'): ...", "the default of `word`"),
+        ("def f(a, *, conf={'k': [SECRET]}): ...", "the default of `conf`"),
+        ("def f(a, password=1234): ...", "the default of `password`"),
+        ("class C:\n    def __repr__(self): return f'C({SECRET})'\ndef f(a, c=C()): ...", "the default of `c`"),
+        ("def f(a): ...\nf.__doc__ = f'uses {SECRET}'", "the docstring"),
+        ("def f(a: f'like {SECRET}'): ...", "the annotation of `a`"),
+        ("def f(a) -> f'like {SECRET}': ...", "the annotation of what it returns"),
+    ],
+)  # fmt: skip
+def test_a_secret_that_would_stand_in_a_description_is_refused(tmp_path, function, where):
+    module = f"import os\nSECRET = os.environ['WORD'] + 'horse'\n{function}\n"
+    # Of a module, whose file holds none: what is evaluated is found by its value.
+    (tmp_path / "main.py").write_text(
+        KNOWN + "from away.capture import capture\n"
+        "import mod\ntry: capture(mod.f)\nexcept TypeError as error: print(error)"
+    )
+    (tmp_path / "mod.py").write_text(module)
+    out = run(tmp_path / "main.py", env={"WORD": "correct"})
+    assert "holds a password or token that this process knows" in out
+    assert "correcthorse" not in out
+    if "'pass'" not in function and "1234" not in function:
+        assert out.startswith(where)
+        assert "away.secret('NAME')" in out
+
+
+def test_a_short_secret_inside_a_description_is_chance(tmp_path):
+    module = "def f(a: 'a passer', n=1234, word='passing'):\n    'Let it pass.'\n"
+    said = outcome(tmp_path, KNOWN + SAY + "from mod import f\nsay(capture(f))", {"mod.py": module})
+    assert said["name"] == "f"
+
+
+# ------------------------------------------------------------------ files
 
 
 def test_dotfiles_keys_caches_and_version_control_are_never_packed(tmp_path):
@@ -434,6 +553,27 @@ def test_python_source_hides_no_secret_behind_its_escapes(secret):
 
 
 # ------------------------------------------------------------------ names
+
+
+@pytest.mark.parametrize("where", ["decorated in the class", "taken from the class"])
+def test_a_method_without_its_object_is_refused_with_the_ways_out(tmp_path, where):
+    decorated = "    @publish\n" if where == "decorated in the class" else ""
+    source = (
+        "from away.capture import capture\n"
+        "def publish(f):\n"
+        "    try: capture(f)\n    except TypeError as error: print(error)\n    return f\n"
+        f"class D:\n{decorated}    def save(self, x): return x\n"
+        "    @staticmethod\n    def still(x): return x\n"
+    ) + ("" if decorated else "publish(D.save)\n")
+    (tmp_path / "main.py").write_text(
+        source + "print(capture(D.still).entry, capture(D().save, name='n').entry)\n"
+        "print(capture(D.save, safe_args=False).entry)"
+    )
+    refused, entries, unsafe = run(tmp_path / "main.py").splitlines()
+    assert refused.startswith("`D.save` is a method")
+    assert "staticmethod" in refused
+    assert "(D(…).save)" in refused
+    assert (entries, unsafe) == ("main:D.still main:D.save", "main:D.save")
 
 
 @pytest.mark.parametrize(

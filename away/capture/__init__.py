@@ -12,11 +12,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from away.capture.callables import MAIN_NAMES, shown_name
+from away.capture.description import refuse_secrets_in
 from away.capture.entry import (
     deployment_name,
     entry_of,
     import_path,
     project_root,
+    refuse_unbound,
     script_path,
 )
 from away.capture.modules import PackedFile, gather, is_local
@@ -30,7 +32,7 @@ from away.secret_texts import known
 from away.signatures import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from away.capture.payload import Form
@@ -69,10 +71,12 @@ class Captured(NamedTuple):
         files: Source files and data that go along, by their paths below a ``sys.path`` folder.
         requirements: Distributions that are needed, pinned.
         references: Other remote functions that are called.
-        gateways: Names of gateways that packed code imports from, as ``away.remote.NAME``.
+        gateways: Names of gateways that the code imports from, as ``away.remote.NAME``, or
+            connects to, as ``FaasConnection.named(NAME)``.
         values: Values that go along, with their sizes.
         needs_dill: Whether dill is needed beside the function.
         needs_client: Whether Away's client is needed there, to call other functions.
+        needs_async_client: Whether some of them may be async.
         identity: A digest of all that changes what the function does; that of a function that only
             moved in its file stays the same.
         warnings: What the user may want to know, a sentence each.
@@ -90,6 +94,7 @@ class Captured(NamedTuple):
     values: tuple[CapturedValue, ...]
     needs_dill: bool
     needs_client: bool
+    needs_async_client: bool
     identity: str
     warnings: tuple[str, ...]
 
@@ -139,6 +144,7 @@ def capture(
         kind = type(function).__name__
         raise CaptureRefused(f"only a function can be published, and this is of type {kind}")
     chosen = deployment_name(function, name)
+    refuse_unbound(function, safe_args=safe_args)
     secrets = known()
     users = listed(requirements)
     found = import_path(function, _importable)
@@ -161,8 +167,15 @@ def capture(
     references = tuple(
         dict.fromkeys([*(by_value.references if by_value else ()), *called.references])
     )
-    client = needs.client or bool(references) or called.later
+    # What goes by value is not followed by its names there, but its bodies use connections too.
+    used = find((function,)) if by_value else called
+    gateways = tuple(sorted({*needs.gateways, *used.gateways}))
+    client = needs.client or used.client or bool(references) or called.later
+    # Only references say how they are called; of all else that the client is for nothing is known.
+    only_sync = references and all(each.kind == "sync" for each in references)
+    surely_sync = only_sync and not (gateways or used.client or called.later)
     description = describe(function)
+    refuse_secrets_in(description, shown_name(function), secrets)
     head = header(
         version=_version(),
         form=form,
@@ -185,10 +198,12 @@ def capture(
         files=needs.files,
         requirements=needs.requirements,
         references=references,
-        gateways=needs.gateways,
+        gateways=gateways,
         values=by_value.values if by_value else (),
         needs_dill=form == "dill" or include_dill or not safe_args,
         needs_client=client,
+        needs_async_client=client
+        and not (surely_sync and not description.kind.startswith("async")),
         identity=identity,
         warnings=(*(by_value.warnings if by_value else ()), *needs.warnings),
     )
@@ -214,19 +229,25 @@ def preview(function: Callable[..., Any], **options: Any) -> Captured:
     return capture(function, **options)
 
 
-def verify(captured: Captured, layer_dirs: Sequence[Path]) -> None:
+def verify(
+    captured: Captured,
+    layer_dirs: Sequence[Path],
+    *,
+    environment: Mapping[str, str] | None = None,
+) -> None:
     """Load what was captured in a clean interpreter, to see that nothing is missing.
 
     Args:
         captured: What would be published.
         layer_dirs: Folders to import from: Away's own, dill where it is needed, requirements.
+        environment: The variables that the function will be given there.
 
     Raises:
         CaptureRefused: It does not load there; the message says why.
     """
     from away.capture import verification
 
-    verification.check(captured.payload, captured.files, layer_dirs)
+    verification.check(captured.payload, captured.files, layer_dirs, environment=environment)
 
 
 def _by_value(

@@ -12,10 +12,10 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from types import CodeType
 
-__all__ = ["Import", "Names", "names_of", "nested_codes", "placed", "placeless"]
+__all__ = ["Import", "Names", "calls_of", "names_of", "nested_codes", "placed", "placeless"]
 
 # LOAD_FROM_DICT_OR_GLOBALS is what class bodies and annotation scopes of 3.12 and later use.
 _LOADS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
@@ -95,6 +95,27 @@ def _chain(steps: list[dis.Instruction], index: int) -> str:
             break
         parts.append(step.argval)
     return ".".join(parts)
+
+
+def calls_of(code: CodeType, receivers: Collection[str]) -> Iterator[tuple[str, object]]:
+    """Give the method calls on names, each with its first argument where that is a constant.
+
+    Args:
+        code: A code object; the code inside it counts too.
+        receivers: The names, as ``FaasConnection``, alone or as a module's attribute.
+
+    Returns:
+        The method's name, and the argument; None where there is none, ``...`` where it is computed.
+    """
+    for each in nested_codes(code):
+        steps = [step for step in dis.get_instructions(each) if step.opname not in _NOTHING]
+        steps = [step for step in steps if step.opname not in {"PUSH_NULL", "KW_NAMES"}]
+        for on, method, after in zip(steps, steps[1:], steps[2:], strict=False):
+            if method.opname in _ATTRIBUTES and on.argval in receivers:
+                if after.opname == "LOAD_CONST":
+                    yield method.argval, after.argval
+                else:
+                    yield method.argval, None if after.opname.startswith("CALL") else ...
 
 
 def placed(code: CodeType, root: PurePath | None) -> CodeType:

@@ -13,13 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from away.capture.callables import MAIN_NAMES, inner_function, shown_name
-from away.exceptions import NameRefused
+from away.exceptions import CaptureRefused, NameRefused
 from away.names import function_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["deployment_name", "entry_of", "import_path", "project_root", "script_path"]
+__all__ = [
+    "deployment_name",
+    "entry_of",
+    "import_path",
+    "project_root",
+    "refuse_unbound",
+    "script_path",
+]
 
 
 def entry_of(function: Callable[..., Any]) -> str:
@@ -50,6 +57,10 @@ def _script_name(namespace: dict[str, Any]) -> str:
     return "__main__"
 
 
+# What a method's first parameter is called.
+_OBJECTS = frozenset({"self", "cls"})
+
+
 def deployment_name(function: Any, name: str | None = None) -> str:
     """Choose the name to deploy a function under.
 
@@ -72,6 +83,27 @@ def deployment_name(function: Any, name: str | None = None) -> str:
         what = "a lambda" if own else f"a {type(function).__name__} object"
         raise NameRefused(f"{what} has no name to be deployed under; pass name=")
     return function_name(own)
+
+
+def refuse_unbound(function: Any, *, safe_args: bool) -> None:
+    """Refuse a method without its object, which each call would have to send.
+
+    Raises:
+        CaptureRefused: The object cannot travel; only pickles carry one.
+    """
+    if not isinstance(function, types.FunctionType) or not safe_args:
+        return
+    cls = function.__qualname__.rpartition(".")[0].rpartition(".")[2]
+    code = function.__code__
+    if cls in ("", "<locals>") or code.co_argcount == 0 or code.co_varnames[0] not in _OBJECTS:
+        return
+    raise CaptureRefused(
+        f"`{shown_name(function)}` is a method, and a call would have to send the object"
+        f" `{code.co_varnames[0]}`, which cannot travel; publish a staticmethod, a function that"
+        " takes the data which it needs of the object, or with name= the method of one object, as"
+        f" in builder.publish(faas, name='…')({cls}(…).{function.__name__})",
+        path=shown_name(function),
+    )
 
 
 # ------------------------------------------------------------------ functions found by import

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["holds_secret", "line_of_secret", "redacted"]
+__all__ = ["holds_secret", "is_credential", "line_of_secret", "redacted"]
 
 # From here on a text is found anywhere; below, only as a whole.
 _ANYWHERE_FROM = 8
@@ -29,6 +29,11 @@ def holds_secret(value: str | bytes, secrets: Iterable[str]) -> bool:
         if value == sought or (len(secret) >= _ANYWHERE_FROM and sought in value):  # type: ignore[operator]  # both are of one type
             return True
     return False
+
+
+def is_credential(name: str, value: object, secrets: Iterable[str]) -> bool:
+    """Tell a secret that is written as a number: a password is taken so too."""
+    return name in _CREDENTIALS and type(value) is int and str(value) in set(secrets)
 
 
 def redacted(text: str, secrets: Iterable[str]) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from away.requirements import Origin
 
-__all__ = ["Needs", "PackedFile", "gather", "imports_of", "is_local"]
+__all__ = ["Needs", "PackedFile", "gather", "imports_of", "is_local", "needs_client"]
 
 # What is never packed: keys and certificates of servers, whatever their folder.
 _KEYS = (
@@ -39,7 +39,9 @@ MAX_PACKED_BYTES = 64 * 1024 * 1024
 MAX_PACKED_FILES = 10_000
 
 # What is in every image, so that code may import it there without the client.
-_AWAY_EVERYWHERE = frozenset({"", "exceptions", "names", "protocol", "runtime", "secrets"})
+_AWAY_EVERYWHERE = frozenset(
+    {"", "exceptions", "names", "protocol", "runtime", "secret", "secrets"}
+)
 _STAND_INS = frozenset({"builder", "FaasConnection", "configure"})
 
 
@@ -66,6 +68,12 @@ def is_local(name: str) -> bool:
     if found.kind != "local":
         return False
     return found.file is None or found.file.suffix == ".py"
+
+
+def needs_client(name: str) -> bool:
+    """Tell whether a body that uses a module or public name of Away's needs the client there."""
+    top, _, rest = name.partition(".")
+    return top == "away" and rest.partition(".")[0] not in _AWAY_EVERYWHERE
 
 
 def gather(

@@ -121,6 +121,8 @@ class _Dispatch:
         own = OWN.get(cls)
         if own is None and issubclass(cls, type):
             own = OWN[type]
+        elif own is None and issubclass(cls, types.ModuleType):
+            own = OWN[types.ModuleType]
         # dill adds to its own table when it first meets a type of numpy's.
         return own or _dill.Pickler.dispatch.get(cls, default)
 
@@ -212,9 +214,9 @@ class _Pickler(dill.Pickler):  # type: ignore[misc]  # dill has no types
         original = getattr(obj, "__away_original__", None)
         if original is not None and self.is_own(original):
             return self.root
-        found = obj.__away_reference__()
+        found = Reference.to(obj)
         if found is not None:
-            self.references.append(Reference(*found))
+            self.references.append(found)
         return obj
 
     def is_own(self, value: object) -> bool:

@@ -1,7 +1,8 @@
 """Which other remote functions a function calls, where its code is packed and not pickled.
 
 The code of packed modules is imported where the function runs; the proxies that it uses are found by
-following the names in its code through the user's own functions and classes.
+following the names in its code through the user's own functions and classes. So is what makes one
+in a body: ``builder.sync_from_name(…)``, ``FaasConnection.named('shop')``.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from away.capture.bytecode import names_of
+from away.capture.bytecode import calls_of, names_of
 from away.capture.callables import home
-from away.capture.modules import is_local
+from away.capture.modules import is_local, needs_client
 from away.capture.values import Reference
+from away.exceptions import AwayError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,6 +27,7 @@ __all__ = ["Found", "find"]
 # A table of more entries is data, not a table of functions.
 _MOST_ENTRIES = 1_000
 
+_CONNECTION = "FaasConnection"
 _MAKERS = frozenset(
     {"faas_function", "faas_function_with_protocol", "mirror_in_faas", "publish", "RemoteFunction",
      "sync_from_name", "async_from_name", "sync_from_faas_str", "async_from_faas_str",
@@ -33,11 +36,20 @@ _MAKERS = frozenset(
 
 
 class Found:
-    """What was found: the references, and whether one is only defined further down its module."""
+    """What was found.
+
+    Attributes:
+        references: The remote functions.
+        later: Whether one is only defined further down its module.
+        client: Whether a body uses connections or stubs itself.
+        gateways: The names of the gateways that bodies connect to.
+    """
 
     def __init__(self) -> None:
         self.references: dict[Reference, None] = {}
         self.later = False
+        self.client = False
+        self.gateways: set[str] = set()
 
 
 def find(objects: Iterable[Any], own: Any = None) -> Found:
@@ -57,10 +69,12 @@ def find(objects: Iterable[Any], own: Any = None) -> Found:
         seen.add(id(each))
         if hasattr(type(each), "__away_reference__"):
             original = getattr(each, "__away_original__", None)
-            if (reference := each.__away_reference__()) and (
-                original is None or original is not own
-            ):
-                found.references[Reference(*reference)] = None
+            if (reference := Reference.to(each)) and (original is None or original is not own):
+                found.references[reference] = None
+        elif _is_aways(each):
+            found.client = True
+            if not isinstance(each, type | types.ModuleType) and getattr(each, "name", None):
+                found.gateways.add(each.name)  # a connection that a module keeps
         elif isinstance(each, types.FunctionType):
             waiting += _used_by(each, found)
         else:
@@ -91,6 +105,10 @@ def _used_by(function: types.FunctionType, found: Found) -> list[Any]:
     if module is not None and module.__name__ != "__main__" and not is_local(module.__name__):
         return []
     names = names_of(function.__code__)
+    imported = {
+        f"{each.module}.{part}" for each in names.imports if not each.level for part in each.names
+    }
+    found.client = found.client or any(map(needs_client, imported))
     used: list[Any] = []
     for name in names.loaded:
         if name in function.__globals__:
@@ -101,14 +119,45 @@ def _used_by(function: types.FunctionType, found: Found) -> list[Any]:
         first, *rest = chain.split(".")
         value = function.__globals__.get(first)
         while rest and isinstance(value, types.ModuleType):
-            value = getattr(value, rest.pop(0), None)
+            value = _attribute(value, rest.pop(0))
         used.append(value)
+    if found.client or any(map(_is_aways, used)):
+        aliases = {key for key in names.loaded if _is_connection(function.__globals__.get(key))}
+        _note_gateways(function, {_CONNECTION, *aliases}, found)
     for cell in function.__closure__ or ():
         try:
             used.append(cell.cell_contents)
         except ValueError:
             continue
     return [*used, *vars(function).values()]
+
+
+def _attribute(module: types.ModuleType, name: str) -> Any:
+    try:
+        return getattr(module, name, None)
+    except AwayError:  # a gateway's module asks the gateway, which is not needed for this
+        return None
+
+
+def _is_aways(value: Any) -> bool:
+    """Tell a part of Away's client: the builder, a connection, a class or function of one of them."""
+    if isinstance(value, types.ModuleType):
+        return value.__name__ != "away" and needs_client(value.__name__)
+    named = value if isinstance(value, type | types.FunctionType) else type(value)
+    return needs_client(str(getattr(named, "__module__", "")))
+
+
+def _is_connection(value: Any) -> bool:
+    return isinstance(value, type) and value.__name__ == _CONNECTION and _is_aways(value)
+
+
+def _note_gateways(function: types.FunctionType, names: set[str], found: Found) -> None:
+    """Note the gateways to which a body connects by a name that stands in its code."""
+    for method, argument in calls_of(function.__code__, names):
+        if method == "local":
+            found.gateways.add("local")
+        elif method == "named" and (argument is None or isinstance(argument, str)):
+            found.gateways.add(argument or "default")
 
 
 def _is_made_later(module: types.ModuleType, name: str) -> bool:

@@ -20,11 +20,21 @@ class CapturedValue(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """Another remote function that a function calls."""
+    """Another remote function that a function calls, and how: awaited or not."""
 
     url: str
     namespace: str
     name: str
+    kind: str = "sync"
+
+    @classmethod
+    def to(cls, proxy: Any) -> Reference | None:
+        """Return the reference that a proxy stands for, if it is of a function at a gateway."""
+        found = proxy.__away_reference__()
+        if found is None:
+            return None
+        url, namespace, name = found
+        return cls(url, namespace, name, getattr(proxy, "kind", "sync"))
 
 
 class Pickled(NamedTuple):

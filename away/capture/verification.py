@@ -16,7 +16,7 @@ from away.capture.payload import split
 from away.exceptions import CaptureRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from away.capture.modules import PackedFile
 
@@ -59,6 +59,7 @@ def check(
     files: Iterable[PackedFile],
     layer_dirs: Sequence[Path],
     *,
+    environment: Mapping[str, str] | None = None,
     python: str = sys.executable,
     timeout: float = _SECONDS,
 ) -> None:
@@ -68,6 +69,7 @@ def check(
         payload: The payload.
         files: The files packed with it.
         layer_dirs: Folders to import from: Away's own, dill where it is needed, requirements.
+        environment: The variables that the function will be given.
         python: The interpreter to start.
         timeout: Seconds that loading may take.
 
@@ -86,7 +88,7 @@ def check(
         (folder / "payload.away").write_bytes(payload)
         path = [str(modules), *(str(each) for each in layer_dirs)]
         try:
-            done = _run(python, folder, path, timeout)
+            done = _run(python, folder, path, environment or {}, timeout)
         except subprocess.TimeoutExpired:
             raise CaptureRefused(
                 f"{entry} was still loading after {timeout:g} seconds in a clean interpreter; move"
@@ -104,7 +106,7 @@ def check(
 
 
 def _run(
-    python: str, folder: Path, path: list[str], timeout: float
+    python: str, folder: Path, path: list[str], environment: Mapping[str, str], timeout: float
 ) -> subprocess.CompletedProcess[bytes]:
     import json
 
@@ -115,7 +117,12 @@ def _run(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        env={"AWAY_RUNTIME": "1", "PYTHONDONTWRITEBYTECODE": "1", "PATH": "/usr/bin:/bin"},
+        env={
+            "PATH": "/usr/bin:/bin",
+            **environment,
+            "AWAY_RUNTIME": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
         timeout=timeout,
         check=False,
     )

@@ -75,17 +75,16 @@ class Reading:
     ) -> None:
         self._environ = os.environ if environ is None else environ
         self._cwd = _folder(cwd)
-        self._sources = [
-            *user_source(self._environ),
-            *project_sources(self._cwd),
-            environment_source(self._environ, self._cwd),
-            told,
-        ]
+        # Inside a published function the image's files are nobody's configuration: what holds there
+        # is the environment of its deployment.
+        self._inside = self._environ.get("AWAY_RUNTIME") == "1"
+        files = [] if self._inside else [*user_source(self._environ), *project_sources(self._cwd)]
+        self._sources = [*files, environment_source(self._environ, self._cwd), told]
 
     def names(self) -> list[str]:
         """Return the names of all gateways, sorted."""
         found = {"default", *self._where()}
-        if _announced():
+        if self._announced():
             found.add("local")
         return sorted(found)
 
@@ -136,7 +135,7 @@ class Reading:
         for login_ in (self._embedded_login(url), self._named_login(url, user)):
             if login_ is not None and user in (None, login_.user):
                 return login_
-        stored = logged_in(url, self._environ, self._cwd)
+        stored = None if self._inside else logged_in(url, self._environ, self._cwd)
         if stored is None or user not in (None, stored.user):
             return None
         return stored
@@ -152,7 +151,7 @@ class Reading:
         )
 
     def _embedded_login(self, url: GatewayURL) -> Login | None:
-        running = _announced() if is_loopback(url) else None
+        running = self._announced() if is_loopback(url) else None
         if running is None or parse_url(running.url).place != url.place:
             return None
         return Login("password", Secret(running.password), _EMBEDDED, SUPPLIED, running.user, True)
@@ -178,17 +177,17 @@ class Reading:
 
     def _gather(self, name: str) -> dict[str, Setting]:
         if name == "local" and not any(name in source.gateways for source in self._sources):
-            running = _announced()
+            running = self._announced()
             return self._embedded(running) if running else {}
         supplied = [self._supplied()] if name == "default" else []
         return gather(name, [*supplied, *self._sources])
 
     def _supplied(self) -> Source:
         """Return what ``default`` is as long as no source says otherwise."""
-        inside = self._environ.get("AWAY_INSIDE_URL") if _in_runtime(self._environ) else None
+        inside = self._environ.get("AWAY_INSIDE_URL") if self._inside else None
         if inside:
             settings = {"url": self._setting(inside, "environment AWAY_INSIDE_URL")}
-        elif running := _announced():
+        elif running := self._announced():
             settings = self._embedded(running)
         else:
             settings = {"url": self._setting(_OPENFAAS, "default")}
@@ -204,13 +203,27 @@ class Reading:
     def _setting(self, value: object, where: str) -> Setting:
         return Setting(value, where, SUPPLIED, self._cwd)
 
+    def _announced(self) -> Announcement | None:
+        if self._inside:
+            return None
+        # Late for its weight: most programs name a gateway that is not the embedded one.
+        from away.gateway.announcement import announced
+
+        return announced()
+
     def _where(self) -> dict[str, str]:
         return {name: where for source in self._sources for name, where in source.where.items()}
 
     def _unknown(self, name: str) -> UnknownGateway:
         shown, where = repr(printable(name[:60])), self._where()
         near = [] if name in RESERVED else nearest(name, self.names())
-        if name == "local":
+        if self._inside and is_name(name) and name != "aio":
+            text = (
+                f"no gateway is called {shown} inside this function;"
+                f" {suggestion(name, self.names())}; publish it again with"
+                f" env={{'{PREFIX}{name.upper()}_URL': …}}"
+            )
+        elif name == "local":
             text = (
                 "no embedded gateway is running, so there is no gateway 'local'; start one with"
                 " 'away up'"
@@ -266,17 +279,6 @@ def _origin(key: str, settings: Mapping[str, Setting]) -> str:
     if key in settings:
         return settings[key].where
     return "default" if key in DEFAULTS else ""
-
-
-def _in_runtime(environ: Mapping[str, str]) -> bool:
-    return environ.get("AWAY_RUNTIME") == "1"
-
-
-def _announced() -> Announcement | None:
-    # Late for its weight: most programs name a gateway that is not the embedded one.
-    from away.gateway.announcement import announced
-
-    return announced()
 
 
 def _folder(cwd: str | os.PathLike[str] | None) -> Path:

@@ -12,9 +12,11 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+from away.capture.leaks import holds_secret, redacted
 from away.exceptions import NameRefused, PublishFailed
 from away.names import function_name, printable
 from away.publish.references import is_repository
+from away.secret_texts import known
 from away.signatures import from_annotations, join_annotation, split_annotation, to_annotations
 
 if TYPE_CHECKING:
@@ -335,6 +337,7 @@ def check_options(options: Options) -> None:
         for key, value in mapping.items():
             if not isinstance(key, str) or not isinstance(value, str):
                 raise refused(f"{what}[{key!r}] is not a text; OpenFaaS takes texts alone: str(…)")
+    refuse_secrets(options)
     for key in options.env:
         if not key or "=" in key or "\0" in key or "\0" in options.env[key]:
             raise refused(f"env has {key!r}, which cannot be the name of a variable, or its value")
@@ -343,6 +346,24 @@ def check_options(options: Options) -> None:
             raise refused(f"the annotation {key!r} is written by Away itself; take another key")
     if options.max_inflight is not None and options.max_inflight < 1:
         raise refused(f"max_inflight={options.max_inflight} lets no call in; take 1 or more")
+
+
+def refuse_secrets(options: Options) -> None:
+    """Refuse a secret that this process knows: the request is kept in clear, and shown by lists."""
+    secrets = known()
+    for what, mapping in (
+        ("env", options.env),
+        ("labels", options.labels),
+        ("annotations", options.annotations),
+    ):
+        for key, value in mapping.items():
+            if holds_secret(value, secrets) or holds_secret(key, secrets):
+                shown = printable(redacted(repr(key), secrets))
+                raise refused(
+                    f"{what}[{shown}] holds a password or token that this process knows, and would"
+                    " stand in clear at the gateway; create a secret there, publish with"
+                    " secrets=['NAME'], and read it inside with away.secret('NAME')"
+                )
 
 
 def check_sizes(request: Mapping[str, Any]) -> None:

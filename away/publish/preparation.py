@@ -109,10 +109,11 @@ class Preparation:
 
         library = unpacked(self.parts, self.cache)
         cache, names = self.cache, [each.name for each in self.pins]
+        variables = self.plan.request.get("envVars", {})
 
         def check() -> None:
             with installed_here(names, cache) as site:
-                verify(self.captured, [library, site])
+                verify(self.captured, [library, site], environment=variables)
 
         return Beside(check)
 

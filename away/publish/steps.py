@@ -160,7 +160,12 @@ class Publisher:
             return {}
         from away.config import configured, resolve
 
-        found = {name: resolve(name).url for name in self.captured.gateways}
+        given = self.options.env
+        found = {
+            name: resolve(name).url
+            for name in self.captured.gateways
+            if f"AWAY_GATEWAY_{name.upper()}_URL" not in given
+        }
         if called:
             found |= {each.name: each.url for each in configured() if each.url in called}
         if self.connection.name:

@@ -18,41 +18,68 @@ from away.exceptions import AwayError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["FaasConnection", "builder", "configure", "install"]
+__all__ = ["Absent", "FaasConnection", "builder", "configure", "install"]
 
 # of code objects, as inspect names it, which is not imported for this
 _CO_COROUTINE = 0x80
 
 
 class FaasConnection:
-    """A connection that opens nothing; it is resolved by name or address when it is needed.
+    """A connection that opens nothing; the real one is made when something is asked of it.
 
-    It keeps no password and no token: functions are called without.
+    It has the plain attributes of the real one, so that modules may read them, and keeps no
+    password and no token: functions are called without.
     """
 
+    password = None
+
     def __init__(
-        self, provider: str = "localhost", port: int = 8080, *_args: Any, **options: Any
+        self,
+        provider: str = "localhost",
+        port: int = 8080,
+        user: str = "admin",
+        _password: Any = None,
+        **options: Any,
     ) -> None:
         self._provider = provider
         self._port = port
-        self._gateway = options.get("name")
-        self._namespace = options.get("namespace", "")
+        self._real: Any = None
+        self.user = user
+        for key, default in _SETTINGS.items():
+            setattr(self, key, options.get(key, default))
 
     @classmethod
-    def named(cls, name: str, **options: Any) -> FaasConnection:
+    def named(cls, name: str = "default") -> FaasConnection:
         """Remember a gateway's name."""
-        return cls(**{**options, "name": name})
+        return cls(name=name)
 
     @classmethod
-    def local(cls, **options: Any) -> FaasConnection:
+    def local(cls) -> FaasConnection:
         """Remember that it is the gateway which this function runs on."""
-        return cls(**options)
+        return cls(name="local")
+
+    @property
+    def url(self) -> str:
+        """The gateway's address as far as the environment or the arguments tell; else empty."""
+        import os
+
+        name: str | None = self.__dict__["name"]
+        if name is not None:
+            own = "AWAY_INSIDE_URL" if name in ("local", "default") else ""
+            return os.environ.get(f"AWAY_GATEWAY_{name.upper()}_URL") or os.environ.get(own, "")
+        host = self._provider
+        if "://" in host:
+            return _seen_from_inside(host.rstrip("/"))
+        has_port = host.rpartition("]")[2].count(":") == 1
+        return _seen_from_inside(f"http://{host}" if has_port else f"http://{host}:{self._port}")
 
     def resolve(self, real: Any) -> Any:
         """Make the real connection, of the class given."""
-        if self._gateway is not None:
-            return real.named(self._gateway)
-        return real(self._provider, self._port)
+        name = self.__dict__["name"]
+        if name is not None:
+            return real.named(name)
+        given = {key: self.__dict__[key] for key in _TAKEN_ALONG}
+        return real(self._provider, self._port, **given)
 
     def close(self) -> None:
         """Do nothing: nothing is open."""
@@ -70,44 +97,96 @@ class FaasConnection:
         return
 
     def __repr__(self) -> str:
-        return f"<stand-in for a connection to {self._gateway or self._provider!r}>"
+        return f"<stand-in for a connection to {self.__dict__['name'] or self._provider!r}>"
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        return getattr(real_connection(self), name)
+        if self._real is None:
+            self._real = real_connection(self, f"`{name}` of a connection to a gateway")
+        return getattr(self._real, name)
 
 
-def real_connection(connection: FaasConnection | None) -> Any:
+# the attributes of a real connection that are plain values, with its defaults
+_SETTINGS: dict[str, Any] = {
+    "name": None,
+    "namespace": "",
+    "timeout": 120.0,
+    "connect_timeout": 5.0,
+    "ca_bundle": None,
+    "auth_functions": False,
+    "registry": None,
+    "base_image": None,
+    "inside_url": None,
+    "verbose": True,
+}
+_TAKEN_ALONG = ("namespace", "timeout", "connect_timeout")
+
+
+def real_connection(connection: Any, what: str = "another function") -> Any:
     """Make the connection that a stand-in stands for; without one, that of ``default``.
+
+    Args:
+        connection: A stand-in, or the real one, which a function by value brings along.
+        what: What is used of it, for the message.
 
     Raises:
         AwayError: Away's client is not packed with this function.
     """
-    import os
-
-    real = _client("away.connection").FaasConnection
+    real = _client("away.connection", what).FaasConnection
+    if isinstance(connection, real):
+        return connection
     made = real.named("default") if connection is None else connection.resolve(real)
     # The URL that the publisher used may mean nothing here, and a loopback one another machine.
+    inside = _seen_from_inside(made.url)
+    return made if made.url == inside else real(inside)
+
+
+def _seen_from_inside(url: str) -> str:
+    import os
+
     inside = os.environ.get("AWAY_INSIDE_URL")
-    if inside and (made.url == os.environ.get("AWAY_OUTSIDE_URL") or _is_loopback(made.url)):
-        made = real(inside)
-    return made
+    outside = os.environ.get("AWAY_OUTSIDE_URL")
+    return inside if inside and (url == outside or _is_loopback(url)) else url
 
 
 def _is_loopback(url: str) -> bool:
     return url.partition("://")[2].startswith(("localhost", "127.", "[::1]"))
 
 
-def _client(module: str) -> Any:
+def _client(module: str, what: str = "another function") -> Any:
     from importlib import import_module
 
     if _is_packed(module):
         return import_module(module)
-    raise AwayError(
-        "another function is called from inside a published one, whose image has no client for"
-        " that; let the function use the stub by its name, so that publishing finds and packs it"
+    raise _no_client(what)
+
+
+def _no_client(what: str) -> AwayError:
+    return AwayError(
+        f"{what} is used in a published function whose image has no client for that; use it inside"
+        " the function by its name, or FaasConnection.named('…') there, so that publishing finds"
+        " and packs it"
     )
+
+
+class Absent:
+    """A public name of Away's that is not packed, so that ``from away import *`` passes it by."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"<away.{self._name}, which is not packed>"
+
+    def __call__(self, *_args: Any, **_kwargs: Any) -> Any:
+        """Refuse: there is nothing to call."""
+        raise _no_client(f"`away.{self._name}`")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise _no_client(f"`away.{self._name}`")
 
 
 def _is_packed(module: str) -> bool:
@@ -128,13 +207,18 @@ def configure(*_args: Any, **_options: Any) -> None:
     """Do nothing: inside a function the environment says where gateways are."""
 
 
+def _is_connection(value: Any) -> bool:
+    """Tell a connection: the stand-in, or the real one that a function by value was given."""
+    return any(each.__name__ == FaasConnection.__name__ for each in type(value).__mro__)
+
+
 def _identity(function: Any) -> Any:
     return function
 
 
 def publish(target: Any = None, *_args: Any, **_options: Any) -> Any:
     """Return the function as it is, or a decorator that does."""
-    if target is not None and callable(target) and not isinstance(target, FaasConnection):
+    if target is not None and callable(target) and not _is_connection(target):
         return target
     return _identity
 
@@ -147,7 +231,7 @@ def mirror_in_faas(function: Any = None, *_args: Any, **_options: Any) -> Any:
 def faas_function(target: Any = None, *_args: Any, dialect: str = "auto", **options: Any) -> Any:
     """Return a stub, or a decorator that makes one; the connection is made at its first call."""
     options["dialect"] = dialect
-    if target is None or isinstance(target, FaasConnection):
+    if target is None or _is_connection(target):
         return lambda function: _stub(function, target, options)
     return _stub(target, None, options)
 

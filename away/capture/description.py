@@ -1,0 +1,74 @@
+"""What a description must not tell: it stands in clear in the annotations of the deployment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from away.capture.leaks import holds_secret, is_credential, redacted
+from away.exceptions import CaptureRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from away.signatures import Description
+
+__all__ = ["refuse_secrets_in"]
+
+# Values may be parts of themselves.
+_DEEPEST = 10
+
+
+def refuse_secrets_in(description: Description, function: str, secrets: Collection[str]) -> None:
+    """Refuse a signature or docstring with a secret that this process knows.
+
+    Args:
+        description: What will be published of the function.
+        function: The function's name, for the message.
+        secrets: The secrets.
+
+    Raises:
+        CaptureRefused: One stands in a default, an annotation or the docstring.
+    """
+    if not secrets:
+        return
+    # A default that is no text is shown by its repr, escapes and all.
+    secrets = {*secrets, *(repr(each)[1:-1] for each in secrets)}
+    if holds_secret(description.doc, secrets):
+        raise _refused(function, "the docstring", function)
+    if _tells(description.returns, secrets):
+        raise _refused(function, "the annotation of what it returns", f"{function} → return")
+    for each in description.parameters or ():
+        path = f"{function} → {each.name}"
+        if _tells(each.annotation, secrets):
+            raise _refused(function, f"the annotation of `{each.name}`", path)
+        if each.has_default and (
+            _shows(each.default, secrets) or is_credential(each.name, each.default, secrets)
+        ):
+            raise _refused(function, f"the default of `{each.name}`", path)
+
+
+def _tells(text: str, secrets: Collection[str]) -> bool:
+    return holds_secret(text, secrets) or redacted(text, secrets) != text
+
+
+def _shows(value: Any, secrets: Collection[str], depth: int = 0) -> bool:
+    """Tell whether a default, as it will be shown, is or holds one of the secrets."""
+    if isinstance(value, str):
+        return _tells(value, secrets)
+    if isinstance(value, dict | list | tuple | set | frozenset) and depth < _DEEPEST:
+        parts = (*value, *value.values()) if isinstance(value, dict) else value
+        return any(_shows(each, secrets, depth + 1) for each in parts)
+    try:
+        text = repr(value)
+    except Exception:  # a repr of the user's own, which may do anything
+        return False
+    return redacted(text, secrets) != text
+
+
+def _refused(function: str, where: str, path: str) -> CaptureRefused:
+    return CaptureRefused(
+        f"{where} of `{function}` holds a password or token that this process knows, and would"
+        " stand in clear at the gateway; read it inside the function with away.secret('NAME'),"
+        " published with secrets=['NAME']",
+        path=path,
+    )

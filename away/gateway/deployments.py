@@ -108,7 +108,7 @@ class Starts:
         if self._failures < FAILED_STARTS:
             return 0.0
         # The exponent stays small for a function that fails for days.
-        doubled = FIRST_PAUSE_SECONDS * 2 ** min(self._failures - FAILED_STARTS, 10)
+        doubled = FIRST_PAUSE_SECONDS * 2.0 ** min(self._failures - FAILED_STARTS, 10)
         return min(doubled, LAST_PAUSE_SECONDS)
 
 

@@ -251,6 +251,38 @@ def join_annotation(annotations: Mapping[str, str], key: str) -> str | None:
     return "".join(pieces)
 
 
+# ---------------------------------------------------------------- to a function's environment
+
+_KINDS_INSIDE = "AWAY_FUNCTION_KINDS"
+
+
+def kinds_for_inside(kinds: Mapping[tuple[str, str], str]) -> dict[str, str]:
+    """Return the variable by which a function knows how those that it calls are called.
+
+    Inside there is no login, so the gateway is not asked for it.
+
+    Args:
+        kinds: Their kinds, by gateway and name.
+    """
+    told = {_inside_key(*key): kind for key, kind in kinds.items() if kind != "sync"}
+    return {_KINDS_INSIDE: json.dumps(told, sort_keys=True)} if told else {}
+
+
+def kind_inside(gateway: str, name: str) -> Kind | None:
+    """Return the kind of a function that is called from inside another one; None if untold."""
+    import os
+
+    try:
+        kind = json.loads(os.environ.get(_KINDS_INSIDE, "{}")).get(_inside_key(gateway, name))
+    except (ValueError, AttributeError):
+        return None
+    return cast("Kind", kind) if kind in KINDS else None
+
+
+def _inside_key(gateway: str, name: str) -> str:
+    return f"{gateway}.{name.replace('_', '-')}"
+
+
 # ---------------------------------------------------------------- from annotations
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
 import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from away.capture.bytecode import calls_of, names_of
+from away.capture.bytecode import Import, calls_of, names_of
 from away.capture.callables import home
 from away.capture.modules import is_local, needs_client
 from away.capture.values import Reference
@@ -109,7 +110,7 @@ def _used_by(function: types.FunctionType, found: Found) -> list[Any]:
         f"{each.module}.{part}" for each in names.imports if not each.level for part in each.names
     }
     found.client = found.client or any(map(needs_client, imported))
-    used: list[Any] = []
+    used = [proxy for each in names.imports for proxy in _imported_proxies(each)]
     for name in names.loaded:
         if name in function.__globals__:
             used.append(function.__globals__[name])
@@ -130,6 +131,17 @@ def _used_by(function: types.FunctionType, found: Found) -> list[Any]:
         except ValueError:
             continue
     return [*used, *vars(function).values()]
+
+
+def _imported_proxies(each: Import) -> list[Any]:
+    """Import what a body imports from a gateway, to know how it is called."""
+    if each.level or not each.module.startswith("away.remote."):
+        return []
+    try:
+        module = importlib.import_module(each.module)
+        return [getattr(module, name) for name in each.names if name != "*"]
+    except (AwayError, ImportError, AttributeError):
+        return []  # the gateway cannot be asked now; the function may find it all the same
 
 
 def _attribute(module: types.ModuleType, name: str) -> Any:

@@ -25,6 +25,7 @@ from away.hooks.errors import (
 from away.hooks.finder import PREFIX, imports_a_name
 from away.hooks.listing import Listing
 from away.names import printable
+from away.signatures import kind_inside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -291,6 +292,7 @@ class GatewayFunctions:
                     connection,
                     name,
                     namespace=connection.namespace,
+                    kind=kind_inside(self.gateway, name),
                     python_name=name,
                     module=self.module_name,
                 )

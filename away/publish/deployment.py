@@ -17,7 +17,13 @@ from away.exceptions import NameRefused, PublishFailed
 from away.names import function_name, printable
 from away.publish.references import is_repository
 from away.secret_texts import known
-from away.signatures import from_annotations, join_annotation, split_annotation, to_annotations
+from away.signatures import (
+    from_annotations,
+    join_annotation,
+    kinds_for_inside,
+    split_annotation,
+    to_annotations,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -422,7 +428,13 @@ def inside_environment(
     for name in sorted({*captured.gateways, *known}):
         url = known.get(name, gateway)
         found[f"AWAY_GATEWAY_{name.upper()}_URL"] = inside if url == gateway else url
-    return found
+    kinds = {
+        (name, each.name): each.kind
+        for each in captured.references
+        for name, url in known.items()
+        if url == each.url
+    }
+    return found | kinds_for_inside(kinds)
 
 
 def is_loopback(url: str) -> bool:

@@ -192,6 +192,13 @@ class Handler(BaseHTTPRequestHandler):
             for new in (True, False):
                 subprocess.Popen([sys.executable, "-c", code], start_new_session=new)
             self.send(200, b"")
+        elif path == "/escape":
+            import subprocess, sys
+            for code in ("", "os.fork() and os._exit(0); os.setsid();"):
+                subprocess.Popen(
+                    [sys.executable, "-c", f"import os,time; {code} time.sleep(600)"], env={}, cwd="/",
+                    start_new_session=True, stdin=-3, stdout=-3, stderr=-3)
+            self.send(200, b"")
         else:
             self.send(200, body)
 

@@ -116,6 +116,36 @@ def start_family(up: Up, registry: Registry) -> set[int]:
     return leaders()
 
 
+def start_escaping(up: Up, registry: Registry) -> set[int]:
+    """Let a function start two that take nothing along: no session, environment or folder of its.
+
+    One stays its child; the other one has lost its parent, as daemons do.
+    """
+    before = below(up.process.pid)
+    assert registry.call("POST", "/function/one/escape", b"")[0] == 200
+
+    def leaders() -> set[int]:
+        return {pid for pid in below(up.process.pid) - before if session(pid) == pid}
+
+    assert until(lambda: len(leaders()) == 2 and warden_of(up) in map(parent, leaders()))
+    return leaders()
+
+
+def warden_of(up: Up) -> int:
+    return next(
+        pid
+        for pid in below(up.process.pid)
+        if b"warden.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    )
+
+
+def parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
 def session(pid: int) -> int:
     try:
         return os.getsid(pid)
@@ -199,9 +229,10 @@ def test_an_orderly_end_leaves_no_process_either(up):
     assert gone(family)
 
 
-def test_a_removed_function_takes_all_that_it_started_along(up):
+@pytest.mark.parametrize("start", [start_family, start_escaping])
+def test_a_removed_function_takes_all_that_it_started_along(up, start):
     with up.registry() as registry:
-        started = start_family(up, registry)
+        started = start(up, registry)
         status, _, _ = registry.call("DELETE", "/system/functions", b'{"functionName": "one"}')
         assert status == 200
         assert gone(started)
@@ -209,16 +240,17 @@ def test_a_removed_function_takes_all_that_it_started_along(up):
 
 
 def test_a_killed_warden_is_replaced_and_takes_its_functions_along(up):
-    warden = next(
-        pid
-        for pid in below(up.process.pid)
-        if b"warden.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    )
+    warden = warden_of(up)
+    folders = {homes(pid) for pid in below(warden)}
+    with up.registry() as registry:
+        start_escaping(up, registry)
     functions = below(warden)
-    folders = {homes(pid) for pid in functions}
+    assert len(functions) == 5
     os.kill(warden, signal.SIGKILL)
     assert gone(functions)
     assert until(lambda: not any(folder.exists() for folder in folders))
+    # Buried as well.
+    assert until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in functions))
     with up.registry() as registry:
         assert until(lambda: registry.call("POST", "/function/one", b"again")[2] == b"again")
 

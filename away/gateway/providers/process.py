@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from away.gateway.base_image import MARKERS, MINOR
 from away.gateway.images import Image, ImageRefused, Images
 from away.gateway.providers import StartRefused, launcher
+from away.gateway.providers.warden import adopt_orphans, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -167,6 +168,7 @@ class ProcessProvider:
         """Stop all processes and the warden."""
         if self._warden is not None:
             await self._warden.close()
+            adopt_orphans(False)
 
     def _read(self, deployment: Deployment) -> Image:
         try:
@@ -248,7 +250,8 @@ class Warden:
 
     @classmethod
     async def run(cls, python: str) -> Warden:
-        """Start the warden's process."""
+        """Start the warden's process, whose functions become ours if it is killed."""
+        adopt_orphans(True)
         ours, theirs = socket.socketpair()
         with theirs:
             process = _spawn_warden(python, theirs)
@@ -321,7 +324,6 @@ class Warden:
         self._control.close()
         self._writer.close()
         await self._listener
-        await asyncio.to_thread(self._process.wait)
 
     async def _send(self, message: dict[str, object], descriptor: int | None = None) -> None:
         data = json.dumps(message).encode() + b"\n"
@@ -356,7 +358,11 @@ class Warden:
                 self._take(json.loads(line))
         except (ConnectionError, ValueError):
             pass
+        identities = list(self._functions)
         self._warden_ended()
+        await asyncio.to_thread(self._process.wait)
+        # What a warden that was killed left behind; one that ended by itself leaves nothing.
+        await asyncio.to_thread(sweep, identities)
 
     def _take(self, report: dict[str, object]) -> None:
         process = self._functions.get(str(report["id"]))

@@ -7,7 +7,11 @@ grandchildren with sessions of their own included, and exits.
 
 Killing the group of a function misses children that left it, and the parent-death signal misses
 grandchildren. On Linux the warden is therefore a *child subreaper* (prctl(2)): whatever loses its
-parent below it becomes its own child, and nothing can get out from under it.
+parent below it becomes its own child, and nothing can get out from under it. The gateway is one too,
+for the case that the warden is killed itself.
+
+Whose a process is that left its function's session shows a mark that children inherit: a variable of
+the environment, and, since that can be emptied, a resource limit that nothing reaches.
 
 Messages are JSON, one a line. To the warden, with the write end of the log's pipe as a descriptor::
 
@@ -23,6 +27,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import resource
 import selectors
 import shutil
 import signal
@@ -34,13 +39,15 @@ from collections import deque
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Collection, Container
 
 # From <linux/prctl.h>.
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 # The variable by which a process that left its function's session is still known as its.
 MARKER = "AWAY_INSTANCE"
+# The same as a limit: microseconds of real-time scheduling without a rest, 35 years and some more.
+MARKED_LIMIT = 1 << 50
 # At the end, processes may be forked as fast as they are killed; after this the warden gives up.
 LAST_SWEEP_SECONDS = 10.0
 LINUX = sys.platform.startswith("linux")
@@ -66,8 +73,7 @@ class Warden:
         self.buffer = bytearray()
         self.descriptors: deque[int] = deque()
         self.libc = ctypes.CDLL(None, use_errno=True) if LINUX else None
-        if self.libc is not None:
-            self.libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        adopt_orphans(True)
         self.wakeup, wakeup_end = os.pipe()
         for end in (self.wakeup, wakeup_end):
             os.set_blocking(end, False)
@@ -149,22 +155,29 @@ class Warden:
     def _spawn(self, message: dict[str, object], output: int) -> subprocess.Popen[bytes]:
         environment: dict[str, str] = message["env"]  # type: ignore[assignment]
         argv: list[str] = message["argv"]  # type: ignore[assignment]
+        identity = str(message["id"])
         return subprocess.Popen(
             argv,
-            env={**environment, MARKER: str(message["id"])},
+            env={**environment, MARKER: identity},
             cwd=str(message["cwd"]),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
             # Safe here: this process has one thread.
-            preexec_fn=self._die_with_me if self.libc is not None else None,
+            preexec_fn=(lambda: self._begin(identity)) if self.libc is not None else None,
         )
 
-    def _die_with_me(self) -> None:
+    def _begin(self, identity: str) -> None:
+        """Mark the function's process, before it is its program."""
         # For the case that this process is killed itself; the sweep does the rest otherwise.
         assert self.libc is not None
         self.libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        try:
+            _, most = resource.getrlimit(resource.RLIMIT_RTTIME)
+            resource.setrlimit(resource.RLIMIT_RTTIME, (marked_limit(identity), most))
+        except (OSError, ValueError):
+            pass  # whoever started the gateway allows less
 
     def _stop(self, function: Function, grace: float) -> None:
         function.kill_at = time.monotonic() + grace
@@ -182,7 +195,7 @@ class Warden:
     def _ended(self, function: Function, status: int) -> None:
         function.alive = False
         self._say({"id": function.identity, "exit": os.waitstatus_to_exitcode(status)})
-        sweep(function.identity)
+        sweep([function.identity])
         shutil.rmtree(function.scratch, ignore_errors=True)
         del self.functions[function.identity]
         self._say({"id": function.identity, "gone": True})
@@ -247,23 +260,38 @@ def reap_all() -> bool:
     return True
 
 
-def sweep(identity: str) -> None:
-    """Kill what is left of one function: the processes below us that carry its mark."""
-    mark = f"{MARKER}={identity}".encode()
+def adopt_orphans(yes: bool) -> None:
+    """Let what loses its parent below this process become its own child, where the system can."""
+    if LINUX:
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, int(yes), 0, 0, 0)
+
+
+def sweep(identities: Collection[str]) -> None:
+    """Kill and bury what is left of some functions: the processes below us that carry their marks."""
+    variables = {f"{MARKER}={each}".encode() for each in identities}
+    limits = {marked_limit(each) for each in identities}
     for _ in range(20):
-        marked = [pid for pid in descendants() if mark in environment_of(pid)]
+        marked = [
+            pid
+            for pid in descendants(zombies=True)
+            if limit_of(pid) in limits or not variables.isdisjoint(environment_of(pid))
+        ]
         if not marked:
             return
         for pid in marked:
             kill(pid)
+            try:
+                os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                pass  # not ours, or not yet
         time.sleep(0.005)
 
 
-def descendants() -> list[int]:
-    """List the living processes below this one, where /proc can tell."""
+def descendants(*, zombies: bool = False) -> list[int]:
+    """List the processes below this one, living ones or all, where /proc can tell."""
     children: dict[int, list[int]] = {}
     for pid in (int(name) for name in _processes() if name.isdigit()):
-        parent = _parent(pid)
+        parent = _parent(pid, zombies=zombies)
         if parent is not None:
             children.setdefault(parent, []).append(pid)
     found: list[int] = []
@@ -273,6 +301,19 @@ def descendants() -> list[int]:
         found += below
         waiting += below
     return found
+
+
+def marked_limit(identity: str) -> int:
+    """Return the limit by which the processes of a function are known: 48 bits of its name."""
+    return MARKED_LIMIT + int(identity[:12], 16)
+
+
+def limit_of(pid: int) -> int:
+    """Return the limit that may be a mark; -1 where there is none, or it cannot be read."""
+    try:
+        return resource.prlimit(pid, resource.RLIMIT_RTTIME)[0]
+    except OSError:
+        return -1
 
 
 def environment_of(pid: int) -> list[bytes]:
@@ -291,14 +332,15 @@ def _processes() -> list[str]:
         return []
 
 
-def _parent(pid: int) -> int | None:
-    """Return the parent of a process that is alive (proc(5): the name may hold any character)."""
+def _parent(pid: int, *, zombies: bool) -> int | None:
+    """Return the parent of a process (proc(5): the name in between may hold any character)."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - no pathlib here
             state, parent = file.read().rpartition(b")")[2].split()[:2]
     except (OSError, ValueError):
         return None
-    return None if state in (b"Z", b"X") else int(parent)
+    dead = state == b"X" or (state == b"Z" and not zombies)
+    return None if dead else int(parent)
 
 
 def main() -> None:

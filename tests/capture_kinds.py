@@ -265,6 +265,13 @@ def function(n):
     Kind("operator.itemgetter", "import operator\nfunction = operator.itemgetter(1)", ([5, 6],), 6),
 ]  # fmt: skip
 
+REMOTE = [
+    Kind("a gateway's module", "import away.remote.shop as shop\ndef function(): return shop.__name__", (), "away.remote.shop"),
+    Kind("a gateway's module, imported in the body", "def function():\n    import away.remote.shop as shop\n    return shop.__name__", (), "away.remote.shop"),
+    Kind("a proxy of another function", "from capturing import stub\ndef other(n): ...\nother = stub(other)\ndef function(): return [type(other).__name__, other.connection.url]", (), ["RemoteFunction", "http://gw.example:8080"]),
+    Kind("a connection by its name", "from away import FaasConnection\ndef function(): return FaasConnection.named('shop').url", (), "http://shop.example:8080"),
+]  # fmt: skip
+
 VALUES = [
     Kind("constants, list and dict", "N, L, D = 1, [2, 3], {'k': (4,)}\ndef function(): return [N, L, D]", (), [1, [2, 3], {"k": (4,)}]),
     Kind("set of texts and membership in a literal", "S = {'b', 'a', 'c'}\ndef function(v): return [sorted(S), v in {'x', 'y'}]", ("x",), [["a", "b", "c"], True]),
@@ -590,7 +597,7 @@ def function(a: Pair[int]): return [Box[int](a).get(), first(a), Pair.__name__]
 """, ((1, 2),), [(1, 2), 1, "Pair"]),
 ]  # fmt: skip
 
-KINDS = [*PLAIN, *RECURSION, *CALLABLES, *VALUES, *CLASSES, *MODULES, *MORE]
+KINDS = [*PLAIN, *RECURSION, *CALLABLES, *REMOTE, *VALUES, *CLASSES, *MODULES, *MORE]
 if sys.version_info >= (3, 12):
     KINDS += NEWER
 

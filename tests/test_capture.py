@@ -51,7 +51,8 @@ def table(tmp_path_factory):
         if kind in KINDS:
             call = repr((kind.args, dict(kind.kwargs), kind.twice))
             (folder / "call.json").write_text(json.dumps({"call": call}))
-    run(CAPTURING, "capture", root)
+    shop = {"AWAY_GATEWAY_SHOP_URL": "http://shop.example:8080"}
+    run(CAPTURING, "capture", root, env=shop)
     called = root.parent / "called"
     called.mkdir()
     for index in range(len(KINDS)):
@@ -59,7 +60,7 @@ def table(tmp_path_factory):
     # The scripts and their modules are gone when the payloads are called.
     for folder in called.iterdir():
         (folder / "source").rename(folder / "gone")
-    run(CAPTURING, "call", called, env={"AWAY_RUNTIME": "1"})
+    run(CAPTURING, "call", called, env={"AWAY_RUNTIME": "1", **shop})
     return {**{f.name: f for f in root.iterdir()}, **{f.name: f for f in called.iterdir()}}
 
 

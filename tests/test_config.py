@@ -354,6 +354,16 @@ def test_inside_a_published_function_the_gateway_is_where_the_environment_says(m
     assert machine.resolve("local").url == "http://gateway:8080"
 
 
+def test_inside_a_published_function_no_file_configures_anything(machine):
+    machine.write(
+        {USERS: '[gateways.good]\nurl = "http://good.example"\n', "away.toml": "nonsense"}
+    )
+    machine.set(AWAY_RUNTIME="1", AWAY_GATEWAY_SHOP_URL="http://shop:8080")
+    assert machine.names() == ["default", "shop"]
+    with pytest.raises(UnknownGateway, match=r"'good' inside this function.*AWAY_GATEWAY_GOOD_URL"):
+        machine.resolve("good")
+
+
 def test_configured_lists_all_gateways_and_a_missing_file_hides_none(machine):
     machine.write(
         {

@@ -167,3 +167,91 @@ def test_a_module_that_uses_a_gateway_is_published_and_works(running, tmp_path, 
     )
     said = script(tmp_path, running, publishes, {"mod.py": written})
     assert json.loads(said) == gives
+
+
+# Kinds of functions, each with its call; the script prints what every call gave.
+KINDS = """
+import asyncio, functools, inspect, json, warnings
+import away
+from away import builder, FaasConnection
+import away.remote.home as home
+from away.remote.home import doubled, tripled
+import tools
+from tools import added
+faas = FaasConnection.named("home")
+faas.verbose = False
+STEP = 2
+class Cart:
+    def __init__(self, n): self.n = n
+    def total(self): return self.n * STEP
+def closure(k):
+    def inner(n): return n * k
+    return inner
+@builder.publish(faas)
+def factorial(n): return 1 if n < 2 else n * factorial(n - 1)
+def of_class(n): return Cart(n).total()
+async def awaited(n): return n + 1
+def items(n): yield from range(n)
+async def async_items(n):
+    for each in range(n): yield each
+def through_module(n): return tools.added(n) + home.doubled(n)
+def calls_sync(n): return doubled(n) + 1
+async def calls_async(n): return await tripled(n)
+def runs_async(n): return asyncio.run(tripled(n))
+def calls_published(n): return factorial(n)
+def unsafe(r): return sum(r)
+def by_kept_name(n): return FaasConnection.named("home").invoke("doubled", b"[5]").text
+def by_package(n): return away.FaasConnection.named("home").invoke("doubled", b"[5]").text
+def by_stub(n): return builder.sync_from_name("doubled", FaasConnection.named("home"))(n)
+def by_default_stub(n):
+    @builder.faas_function(FaasConnection.named("home"))
+    def doubled(n): ...
+    return doubled(n)
+def by_body(n):
+    from away import FaasConnection, builder
+    return builder.sync_from_name("doubled", FaasConnection.named("home"))(n)
+def by_local_import(n):
+    import away.remote.home as there
+    return there.doubled(n)
+def by_options(n): return doubled.options(timeout=9)(n)
+def login(n): return [FaasConnection.named("home").password, FaasConnection.named("home").url == faas_url]
+faas_url = faas.url
+TABLE = {
+    "closure": (closure(3), 15), "recursion": (factorial, 120), "class of the script": (of_class, 10),
+    "async": (awaited, 6), "generator": (items, [0, 1, 2, 3, 4]),
+    "async generator": (async_items, [0, 1, 2, 3, 4]), "module function": (added, 6),
+    "module and gateway module": (through_module, 16), "proxy of a sync function": (calls_sync, 11),
+    "proxy of an async function": (calls_async, 15), "async proxy in a sync one": (runs_async, 15),
+    "proxy of a published function": (calls_published, 120), "partial": (functools.partial(pow, 2), 32),
+    "lambda": (lambda n: n + STEP, 7), "bound method": (Cart(4).total, 8),
+    "connection by name": (by_kept_name, "10"), "connection by the package": (by_package, "10"),
+    "stub made in the body": (by_stub, 10), "decorated in the body": (by_default_stub, 10),
+    "imported in the body": (by_body, 10), "gateway imported in the body": (by_local_import, 10),
+    "with options": (by_options, 10), "no login inside": (login, [None, True]),
+}
+async def collected(items): return [each async for each in items]
+def called(proxy, *arguments):
+    given = proxy(*arguments)
+    if inspect.isasyncgen(given): given = collected(given)
+    return asyncio.run(given) if inspect.iscoroutine(given) else list(given) if inspect.isgenerator(given) or hasattr(given, "__next__") else given
+said = {}
+for number, (kind, (function, gives)) in enumerate(TABLE.items()):
+    try:
+        proxy = function if function is factorial else builder.mirror_in_faas(function, faas, name=f"kind-{number}")
+        given = called(proxy, *([] if kind == "bound method" else [5]))
+        said[kind] = "as here" if given == gives else repr(given)
+    except Exception as error:
+        said[kind] = f"{type(error).__name__}: {error}"
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    far = builder.mirror_in_faas(unsafe, faas, safe_args=False)
+said["unsafe"] = "as here" if far(range(5)) == 10 else "no"
+print(json.dumps(said))
+"""
+
+
+def test_all_kinds_of_functions_run_behind_a_gateway(running, tmp_path):
+    tools = "BASE = 1\ndef added(n): return n + BASE\n"
+    said = json.loads(script(tmp_path, running, KINDS, {"tools.py": tools}))
+    assert len(said) > 20
+    assert {kind: what for kind, what in said.items() if what != "as here"} == {}

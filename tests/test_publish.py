@@ -918,6 +918,38 @@ def test_no_password_is_in_what_is_pushed_and_deployed(faas, written):
         assert secret not in repr(sent)
 
 
+@pytest.mark.parametrize("what", ["env", "labels", "annotations"])
+def test_a_known_password_in_a_deploy_request_is_refused_before_anything_is_sent(
+    faas, written, what
+):
+    module = written("pub_told", "def told():\n    return 1\n")
+    with pytest.raises(PublishFailed, match=rf"{what}\['P'\] holds a password.*secrets=") as caught:
+        publish(module.told, faas, **{what: {"P": f"it is {faas.password}"}})
+    assert faas.password not in str(caught.value)
+    with pytest.raises(FunctionNotFound):
+        faas.function("told")
+
+
+def test_a_known_password_in_a_signature_is_refused_before_anything_is_sent(faas, written):
+    module = written("pub_default", "def default(a, word=None):\n    return a\n")
+    module.default.__defaults__ = ({"word": faas.password},)
+    with pytest.raises(CaptureRefused, match=r"the default of `word`.*away\.secret"):
+        publish(module.default, faas)
+    with pytest.raises(FunctionNotFound):
+        faas.function("default")
+
+
+def test_a_method_in_a_class_body_is_refused_with_the_way_out(faas, written):
+    source = """
+        class D:
+            def save(self, x):
+                return x
+    """
+    module = written("pub_method", source)
+    with pytest.raises(CaptureRefused, match=r"`D\.save` is a method.*staticmethod"):
+        publish(module.D.save, faas)
+
+
 def test_steps_are_shown_on_standard_error_alone(faas, written, capsys):
     module = written("pub_loud", "def loud():\n    return 1\n")
     publish(module.loud, faas, verbose=True)

@@ -149,14 +149,22 @@ def _decorator(faas: Any, make: Callable[[Any, FaasConnection], Any]) -> Any:
         return lambda function: make(function, _gateway(faas))
     if callable(faas):
         return make(faas, _gateway(None))
-    raise ConfigError(
-        f"the decorator takes a FaasConnection and was given a {type(faas).__name__};"
-        " pass FaasConnection(…) or FaasConnection.named('…')"
-    )
+    raise _no_connection(faas)
 
 
 def _gateway(faas: FaasConnection | None) -> FaasConnection:
-    return FaasConnection.named("default") if faas is None else faas
+    if faas is None:
+        return FaasConnection.named("default")
+    if not isinstance(faas, FaasConnection):
+        raise _no_connection(faas)
+    return faas
+
+
+def _no_connection(given: object) -> ConfigError:
+    return ConfigError(
+        f"a FaasConnection is wanted and an object of type {type(given).__name__} was given; pass"
+        " FaasConnection(…) or FaasConnection.named('…')"
+    )
 
 
 def _stub(

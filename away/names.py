@@ -46,6 +46,8 @@ def function_name(name: str) -> str:
     Raises:
         NameRefused: The name is not ASCII, too long, or leaves nothing that is a DNS label.
     """
+    if not isinstance(name, str):
+        raise NameRefused(f"a function's name is a str, not of type {type(name).__name__}")
     label = name.replace("_", "-").strip("-").lower() if name.isascii() else name
     if len(label) > MAX_FUNCTION_NAME:
         raise NameRefused(

@@ -138,7 +138,7 @@ def test_a_decorator_takes_no_connection_or_one_and_nothing_else(faas):
         assert bare.connection.url == called.connection.url == faas.url
     finally:
         away.config.forget("default")
-    with pytest.raises(ConfigError, match="was given a int"):
+    with pytest.raises(ConfigError, match="type int was given"):
         builder.publish(5)
     with pytest.raises(TypeError, match="did you mean 'overwrite'"):
         builder.publish(faas, overwrit=True)(lambda: None)
@@ -223,3 +223,10 @@ def test_with_never_the_warning_has_the_name_at_the_gateway(faas, monkeypatch):
 def test_an_option_of_the_project_of_2023_is_told_what_has_come_of_it(faas, use, option):
     with pytest.raises(TypeError, match=f"'{option}', which is not needed any more: "):
         use(faas, **{option: None})(lambda: 1)
+
+
+def test_a_connection_and_a_function_that_changed_places_are_told_apart(faas):
+    with pytest.raises(ConfigError, match="type function was given"):
+        builder.mirror_in_faas(faas, lambda n: n)
+    with pytest.raises(ConfigError, match="type str was given"):
+        builder.sync_from_name("f", "http://127.0.0.1:8080")

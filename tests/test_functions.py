@@ -238,7 +238,7 @@ def test_a_pack_that_gives_no_text_is_refused():
 def test_an_option_that_does_not_exist_is_a_type_error_with_the_nearest(decorator):
     with pytest.raises(TypeError, match=f"{decorator}.*'pack_arg'; did you mean 'pack_args'"):
         getattr(builder, decorator)(FaasConnection(password="x"), pack_arg=str)
-    with pytest.raises(ConfigError, match="was given a str"):
+    with pytest.raises(ConfigError, match="type str was given"):
         getattr(builder, decorator)("http://127.0.0.1")
 
 

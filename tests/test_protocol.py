@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import decimal
 import doctest
@@ -18,6 +19,7 @@ import sys
 import uuid
 import zoneinfo
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
+from time import thread_time
 
 import pytest
 import yaml
@@ -573,12 +575,99 @@ def test_integers_that_were_made_to_collide_are_refused():
         protocol.read_answer(
             f'{{"value": {{"$away": ["set", {colliding}]}}}}'.encode(), allow_unsafe=False
         )
-    with pytest.raises(ProtocolMismatch, match="large integers as keys"):
-        protocol.read_bare(f"{{{colliding.replace(',', ': 1,')}: 1}}")
+    for text in (colliding, colliding.replace(", ", ", +")):
+        with pytest.raises(ProtocolMismatch, match="collide"):
+            protocol.read_bare(f"{{{text.replace(',', ': 1,')}: 1}}")
+    for form in ('!!int " %s"', '!!int "_%s"'):
+        keys = ", ".join(f"? {form % number} : 1" for number in colliding.split(", "))
+        with pytest.raises(ProtocolMismatch, match="collide"):
+            protocol.read_bare(f"{{{keys}}}")
     plain = list(range(-20_000, 20_000))
     assert protocol.read_answer(protocol.pack_value(set(plain)), allow_unsafe=False).value == set(
         plain
     )
+
+
+def in_seconds(read):
+    """Tell how long something took on the processor; none of it waits."""
+    before = thread_time()
+    with contextlib.suppress(ProtocolMismatch):
+        read()
+    return thread_time() - before
+
+
+def long_way_round(bits, chain, others):
+    """Integers of different hashes of which each looks at half of a dict for its place."""
+    mask = (1 << bits) - 1
+    places = [0]
+    while len(places) < chain:
+        places.append((5 * places[-1] + 1) & mask)
+    taken, found = set(places), []
+    candidates = (n << (bits + 20) for n in range(1, 400_000))
+    for key in candidates:
+        place, rest = key & mask, key
+        while rest and place in taken:
+            rest >>= 5
+            place = (5 * place + rest + 1) & mask
+        if not rest and len(found) < others:
+            found.append(key)
+    return places + found
+
+
+PRIME = 2**61 - 1
+SLOW_KEYS = {
+    "hidden among small ones": [*range(5_000), *(n * PRIME for n in range(1, 35_000))],
+    "65 alike": [n * PRIME for n in range(65)],
+    "a hundred each": [k + n * PRIME for k in range(500) for n in range(100)],
+}
+
+
+@pytest.mark.parametrize("keys", SLOW_KEYS.values(), ids=SLOW_KEYS.keys())
+def test_keys_of_equal_hashes_are_refused_wherever_they_are(keys):
+    sets = json.dumps({"value": {"$away": ["set", *keys]}})
+    dicts = json.dumps({"value": {"$away": ["dict", *(part for key in keys for part in (key, 0))]}})
+    many = json.dumps({"value": [[{"$away": ["set", *keys]}]] * 2})
+    tuples = [{"$away": ["tuple", key, "x"]} for key in keys[-10_000:] for _ in range(7)]
+    marked = json.dumps({"value": {"$away": ["set", *tuples]}})
+    for body in (sets, dicts, many, marked):
+        with pytest.raises(ProtocolMismatch, match="collide"):
+            protocol.read_answer(body.encode(), allow_unsafe=False)
+
+
+def test_keys_of_different_hashes_that_collide_all_the_same_are_refused():
+    keys = long_way_round(18, 120_000, 40_000)
+    body = json.dumps({"value": {"$away": ["dict", *(part for key in keys for part in (key, 0))]}})
+    assert in_seconds(lambda: protocol.read_answer(body.encode(), allow_unsafe=False)) < 5
+
+
+HONEST_KEYS = {
+    "powers of two": {1 << n for n in range(3_000)},
+    "floats": {2.0**n for n in range(-1_000, 1_000)},
+    "multiples": {n << 32 for n in range(20_000)},
+    "negative": set(range(-20_000, 20_000)),
+    "points": {(x, y) for x in range(150) for y in range(150)},
+    "mixed": {*range(2_000), *map(str, range(2_000)), *(b"%d" % n for n in range(2_000))},
+}
+
+
+@pytest.mark.parametrize("keys", HONEST_KEYS.values(), ids=HONEST_KEYS.keys())
+def test_many_honest_keys_come_back(keys):
+    sent = {"set": keys, "dict": dict.fromkeys(keys, 1)}
+    back = protocol.read_answer(protocol.pack_value(sent), allow_unsafe=False).value
+    assert back == sent
+    if not any(type(key) is tuple for key in keys):
+        assert protocol.read_bare(protocol.pack_bare(sent).decode()) == sent
+
+
+def test_zones_that_are_not_known_here_are_not_looked_for_one_by_one():
+    marks = [
+        {"$away": ["datetime", "2024-01-01T00:00:00+01:00", 0, f"No/{n}"]} for n in range(30_000)
+    ]
+    body = json.dumps({"value": marks}).encode()
+    assert in_seconds(lambda: protocol.read_answer(body, allow_unsafe=False)) < 1.5
+    sent = datetime(2020, 7, 1, tzinfo=zoneinfo.ZoneInfo("Asia/Tokyo"))
+    back = protocol.read_answer(protocol.pack_value(sent), allow_unsafe=False).value
+    assert back.tzinfo == sent.tzinfo
 
 
 # --- to and from others ---------------------------------------------------------------------------
@@ -855,6 +944,8 @@ HOSTILE = {
     "base 60": "[" + "1:" * 30_000 + "1]",
     "base 60 quoted": '!!int "' + "1:" * 30_000 + '1"',
     "base 60 float": '!!float "' + "1:" * 30_000 + '1.5"',
+    "base 60 in other digits": '!!int "' + "\u0661:" * 100_000 + '\u0661"',
+    "other digits": '!!float "\u0661"',
     "wide int": "[a, " + "9" * 5000 + "]",
     "wide json int": "9" * 5000,
     "bad int": "!!int ''",
@@ -909,7 +1000,7 @@ def test_a_hostile_text_is_refused_or_read_as_data(text):
         "25,000 lists", "lists that are no json", "braces", "block lists", "block keys", "201 in yaml",
         "aliases that double", "aliases that deepen", "2,000 aliases", "itself", "itself deeper",
         "itself as a key", "merge keys", "merge by tag", "merge bomb", "base 60", "base 60 quoted",
-        "base 60 float", "wide int", "wide json int", "two documents", "unknown tag",
+        "base 60 float", "base 60 in other digits", "other digits", "wide int", "wide json int", "two documents", "unknown tag",
     ],
 )  # fmt: skip
 def test_a_bomb_is_refused_in_words(name):
@@ -1070,7 +1161,7 @@ def test_without_libyaml_all_is_read_alike_and_large_yaml_is_refused():
 
 
 def test_the_limits_for_yaml_are_those_that_are_named():
-    assert yaml_text.MAX_PURE_BYTES == 1024 * 1024
+    assert yaml_text.MAX_PURE_BYTES == 128 * 1024
     assert protocol.MAX_DEPTH == 200
     text = "- a\n" * 100
     assert protocol.read_bare(text) == ["a"] * 100

@@ -19,8 +19,11 @@ import binascii
 import json
 import math
 import sys
-from datetime import date, datetime, timezone
-from itertools import accumulate, chain, repeat
+import time
+from datetime import date, datetime, timezone, tzinfo
+from functools import lru_cache
+from itertools import accumulate, chain, islice, repeat
+from operator import eq
 from typing import TYPE_CHECKING, Any
 
 from away.exceptions import ProtocolMismatch
@@ -28,15 +31,17 @@ from away.names import printable
 from away.protocol.refusals import CONTAINERS, MAX_DEPTH, refusal, zone_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = [
     "MAX_DEPTH",
     "RESERVED_KEY",
     "Refused",
+    "dict_of",
     "from_wire",
     "is_plain",
     "read",
+    "set_of",
     "text_is_deeper",
     "to_wire",
     "travels",
@@ -54,6 +59,18 @@ _PIECE = 512
 
 # From this many children on, a level of the walk is searched for containers that occur twice.
 _MANY = 1_000_000
+
+# Keys of one set or dict that may have equal hashes: honest ones are powers of two, of which every
+# 61st has, so that 64 are enough for numbers of 1,000 digits.
+_MOST_ALIKE = 64
+# Up to here a container is filled at once: the worst keys take a millisecond.
+_MOST_AT_ONCE = 1024
+# So many keys then go in between two looks at the clock: of a million of the worst, 0.1 s.
+_KEYS_AT_ONCE = 64
+_SLOW_SECONDS = 3e-4
+_MOST_SLOW = 32
+# The hash of these depends on a secret of the process.
+_SECRETLY_HASHED = frozenset({str, bytes})
 
 _SCALARS = frozenset({type(None), bool, int, float, str})
 _JSON_CONTAINERS = frozenset({list, dict})
@@ -368,23 +385,79 @@ def _tuple_of(parts: list[Any]) -> tuple[Any, ...]:
     return tuple(parts)
 
 
-def _spread(keys: list[Any]) -> list[Any]:
-    """Return keys unless they were made to have equal hashes, which costs quadratic time.
-
-    The hashes of integers and of tuples of them are no secret (those of text are): 16 MB of
-    multiples of 2**61 - 1 as one set would take half an hour.
-    """
-    if len(keys) > 1024 and len(set(map(hash, keys))) < len(keys) // 8:
-        raise ProtocolMismatch("the body has a set or dict whose keys collide; nothing was read")
-    return keys
-
-
-def _set_of(parts: list[Any]) -> set[Any]:
-    return set(_spread(parts))
+def set_of(elements: list[Any]) -> set[Any]:
+    """Make a set of others' elements; see :func:`dict_of`."""
+    made: set[Any] = set()
+    for piece in _pieces(elements):
+        made.update(piece)
+    return made
 
 
 def _dict_of(parts: list[Any]) -> dict[Any, Any]:
-    return dict(zip(_spread(parts[::2]), parts[1::2], strict=True))
+    return dict_of(parts[::2], parts[1::2])
+
+
+def dict_of(keys: list[Any], found: list[Any]) -> dict[Any, Any]:
+    """Make a dict of others' keys and values, unless the keys were made to collide.
+
+    The hashes of integers, of floats and of tuples of them are no secret (those of text are), and a
+    dict of keys that all look for the same places takes quadratic time: 16 MB of multiples of
+    2**61 - 1 would take half an hour.
+
+    Args:
+        keys: The keys; what cannot be hashed raises TypeError.
+        found: As many values.
+
+    Raises:
+        ProtocolMismatch: The keys collide.
+        ValueError: There are more of one than of the other.
+
+    Example:
+        >>> dict_of([1, 2], ["a", "b"])
+        {1: 'a', 2: 'b'}
+    """
+    if len(keys) != len(found):
+        raise ValueError("a key has no value")
+    made: dict[Any, Any] = {}
+    begin = 0
+    for piece in _pieces(keys):
+        made.update(zip(piece, found[begin : begin + len(piece)], strict=True))
+        begin += len(piece)
+    return made
+
+
+def _pieces(keys: list[Any]) -> Iterator[list[Any]]:
+    """Give keys in pieces to be put into one set or dict, and stop when they collide.
+
+    Equal hashes are counted by sorting, which they cannot slow down. Different ones can be chosen
+    to go the same long way as well, and that shows only in the time of the processor: a large
+    container is filled in small pieces, and refused when many of them are slow and all of them
+    take several times as long as they should. Few are slow when it grows or garbage is collected.
+    """
+    if len(keys) <= _MOST_ALIKE or set(map(type, keys)) <= _SECRETLY_HASHED:
+        yield keys
+        return
+    began = time.thread_time()
+    hashes = sorted(map(hash, keys))
+    if any(map(eq, hashes, islice(hashes, _MOST_ALIKE, None))):
+        raise _collide()
+    if len(keys) <= _MOST_AT_ONCE:
+        yield keys
+        return
+    before = time.thread_time()
+    deadline = before + 0.02 + 3e-6 * len(keys) + 4 * (before - began)
+    left = _MOST_SLOW
+    for begin in range(0, len(keys), _KEYS_AT_ONCE):
+        yield keys[begin : begin + _KEYS_AT_ONCE]
+        now = time.thread_time()
+        left -= now - before > _SLOW_SECONDS
+        before = now
+        if left < 0 and now > deadline:
+            raise _collide()
+
+
+def _collide() -> ProtocolMismatch:
+    return ProtocolMismatch("the body has a set or dict whose keys collide; nothing was read")
 
 
 def _bytes_of(parts: list[Any]) -> bytes:
@@ -415,13 +488,33 @@ def _in_zone(found: datetime, key: str) -> datetime | None:
 
     It then keeps the offset that it was sent with, and so is equal to what was sent all the same.
     """
+    zone = _zone(key) if type(key) is str else None
+    if zone is None:
+        return None
+    named = found.replace(tzinfo=zone)
+    return named if named.utcoffset() == found.utcoffset() else None
+
+
+@lru_cache(maxsize=1024)
+def _zone(key: str) -> tzinfo | None:
     from zoneinfo import ZoneInfo
 
-    try:
-        named = found.replace(tzinfo=ZoneInfo(key))
-    except (OSError, LookupError, TypeError, ValueError):
+    # Looking for a zone that is not there takes so long that 16 MB of such would take half a
+    # minute, so after the first one only those are looked for that are there.
+    if _known_zones.cache_info().currsize and key not in _known_zones():
         return None
-    return named if named.utcoffset() == found.utcoffset() else None
+    try:
+        return ZoneInfo(key)
+    except (OSError, LookupError, ValueError):
+        _known_zones()
+        return None
+
+
+@lru_cache(maxsize=1)
+def _known_zones() -> set[str]:
+    from zoneinfo import available_timezones
+
+    return available_timezones()
 
 
 def _int_of(parts: list[Any]) -> int:
@@ -436,7 +529,7 @@ def _float_of(parts: list[Any]) -> float:
 
 _READ: dict[str, Callable[[list[Any]], Any]] = {
     "tuple": _tuple_of,
-    "set": _set_of,
+    "set": set_of,
     "dict": _dict_of,
     "bytes": _bytes_of,
     "text": _text_of,

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_ALIASES", "MAX_NODES", "MAX_PURE_BYTES", "judge", "read_text", "write_text"]
 
-# The pure loader reads 0.1 to 0.8 MB/s: more than this and one body costs half a minute.
-MAX_PURE_BYTES = 1024 * 1024
+# The pure loader reads 0.05 to 0.8 MB/s: more than this and one body costs more than 3 s.
+MAX_PURE_BYTES = 128 * 1024
 # Nodes of a text, those that aliases repeat counted each time: the loader in C makes some 300,000
 # a second, and what a function gives back is written out again in full.
 MAX_NODES = 1_000_000
@@ -331,7 +331,7 @@ def _read_yaml(text: str, levels: int, *, python_tuples: bool) -> Any:
     in_c = hasattr(yaml, "CSafeLoader")
     if not in_c and len(text) > MAX_PURE_BYTES:
         raise _refused(
-            f"is YAML of more than {MAX_PURE_BYTES} characters, which takes minutes without"
+            f"is YAML of more than {MAX_PURE_BYTES} characters, which takes long without"
             " libyaml: send JSON"
         )
     loader = _loader(yaml, in_c=in_c, python_tuples=python_tuples)
@@ -365,6 +365,11 @@ def _loader(yaml: Any, *, in_c: bool, python_tuples: bool) -> Any:
     if key not in _loaders:
         base = yaml.CSafeLoader if in_c else yaml.SafeLoader
         made: Any = type("AwayTupleLoader" if python_tuples else "AwayLoader", (base,), {})
+        made.construct_mapping = _construct_mapping
+        made.add_constructor("tag:yaml.org,2002:set", _construct_set)
+        for kind in ("int", "float"):
+            tag = f"tag:yaml.org,2002:{kind}"
+            made.add_constructor(tag, _number_constructor(base.yaml_constructors[tag]))
         if python_tuples:
             made.add_constructor(
                 _PYTHON_TUPLE,
@@ -374,23 +379,52 @@ def _loader(yaml: Any, *, in_c: bool, python_tuples: bool) -> Any:
     return _loaders[key]
 
 
+def _construct_mapping(loader: Any, node: Any, deep: bool = False) -> dict[Any, Any]:
+    """Do as PyYAML does, but for keys that collide."""
+    if node.id != "mapping":
+        raise ValueError(f"a {node.id} stands where a mapping should")
+    loader.flatten_mapping(node)
+    keys: list[Any] = []
+    found: list[Any] = []
+    for key, value in node.value:
+        keys.append(loader.construct_object(key, deep=deep))
+        found.append(loader.construct_object(value, deep=deep))
+    try:
+        return values.dict_of(keys, found)
+    except TypeError:
+        raise ValueError("a list or dict is a key") from None
+
+
+def _construct_set(loader: Any, node: Any) -> Iterator[set[Any]]:
+    made: set[Any] = set()
+    yield made
+    made |= values.set_of(list(loader.construct_mapping(node)))
+
+
+def _number_constructor(construct: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def checked(loader: Any, node: Any) -> Any:
+        text = loader.construct_scalar(node)
+        # Numbers of YAML are ASCII; int() takes the digits of other scripts too.
+        if not text.isascii():
+            raise ValueError("a number has a character that is no digit")
+        if text.count(":") > _MAX_SEXAGESIMAL:
+            raise ValueError("a number has very many digits to the base of 60")
+        return construct(loader, node)
+
+    return checked
+
+
 # 1:30 is 90 in YAML 1.1, and PyYAML's sum over very many such digits takes quadratic time.
-_MAX_SEXAGESIMAL = 1_000
-_SEXAGESIMAL = r"[-+0-9_:.\s]+\Z"
-# Integers of 61 bits and more can be made to have equal hashes, as keys they cost quadratic time.
-_WIDE_KEY = r"[-+]?[0-9][0-9a-fA-FxXbB_:]{15,}\Z"
-_MAX_WIDE_KEYS = 1_000
+_MAX_SEXAGESIMAL = 500
 
 
 class _Node:
     """A collection on its way: how many nodes it stands for, how many levels, what names it."""
 
-    __slots__ = ("anchor", "children", "height", "is_mapping", "size")
+    __slots__ = ("anchor", "height", "size")
 
-    def __init__(self, anchor: str | None, *, is_mapping: bool) -> None:
+    def __init__(self, anchor: str | None) -> None:
         self.anchor = anchor
-        self.is_mapping = is_mapping
-        self.children = 0
         self.size = 1
         self.height = 1
 
@@ -410,8 +444,6 @@ class _Guard:
         self.anchors: dict[str, tuple[int, int] | None] = {}
         self.nodes = 0
         self.aliases = 0
-        self.wide_key = re.compile(_WIDE_KEY).match
-        self.wide_keys = 0
 
     def check(self, events: Iterator[Any]) -> None:
         """Go through the events of a text.
@@ -433,7 +465,7 @@ class _Guard:
                     raise _refused(f"is nested deeper than {MAX_DEPTH} levels")
                 if event.anchor is not None:
                     self.anchors[event.anchor] = None
-                self.open.append(_Node(event.anchor, is_mapping=kind is yaml.MappingStartEvent))
+                self.open.append(_Node(event.anchor))
             elif kind is yaml.SequenceEndEvent or kind is yaml.MappingEndEvent:
                 node = self.open.pop()
                 self._add(node.size, node.height, node.anchor)
@@ -446,7 +478,6 @@ class _Guard:
             self.anchors[anchor] = (size, height)
         if self.open:
             parent = self.open[-1]
-            parent.children += 1
             parent.size += size
             parent.height = max(parent.height, height + 1)
             if parent.size > MAX_NODES:
@@ -487,16 +518,6 @@ class _Guard:
         )
 
     def _scalar(self, event: Any) -> None:
-        text = event.value
         # As PyYAML decides: a scalar with a tag is read by it, a plain one by what it looks like.
-        plain = event.implicit[0]
-        if plain and text == "<<":
+        if event.implicit[0] and event.value == "<<":
             raise _refused(_MERGES)
-        if len(text) > _MAX_SEXAGESIMAL and ":" in text and re.match(_SEXAGESIMAL, text):
-            raise _refused("has a number of very many digits to the base of 60")
-        parent = self.open[-1] if self.open else None
-        as_key = parent is not None and parent.is_mapping and parent.children % 2 == 0
-        if as_key and (plain or event.tag is not None) and self.wide_key(text):
-            self.wide_keys += 1
-            if self.wide_keys > _MAX_WIDE_KEYS:
-                raise _refused(f"has more than {_MAX_WIDE_KEYS} large integers as keys")

@@ -224,7 +224,7 @@ def test_headers_of_the_caller_win_in_any_case():
     assert call_id == "7"
     assert request.headers == {
         "Accept": "*/*",
-        "Accept-Encoding": "gzip, deflate",
+        "Accept-Encoding": "identity",
         "x-call-id": "7",
         "USER-AGENT": "me",
     }

@@ -8,6 +8,10 @@ Sources, later beats earlier:
 3. the environment: ``AWAY_GATEWAY_<NAME>_<KEY>``, and OPENFAAS_URL for the gateway ``default``;
 4. :func:`configure`, in the running program.
 
+A project's file may name the URL and the environment the password: whoever exports
+``AWAY_GATEWAY_<NAME>_PASSWORD`` alone gives it to the server that the project around the working
+folder names for NAME. ``AWAY_GATEWAY_<NAME>_URL`` beside it settles where it goes.
+
 Before all of them stands what ``faas-cli login`` stored: it names no gateway, and gives credentials
 to a URL that no other source gives some. ``default`` without a URL is the running embedded gateway,
 else http://127.0.0.1:8080; ``local`` is always the running embedded gateway.
@@ -29,13 +33,16 @@ from away.config.files import forget_files
 from away.config.precedence import overlay, refuse_two_secrets
 from away.config.reading import GatewayConfig, Reading
 from away.config.secret import Secret
-from away.config.settings import USER, Setting, Source, check, check_name
+from away.config.settings import USER, Setting, Source, check, check_name, suggestion
 from away.config.urls import normal_url, parse_url
 from away.exceptions import ConfigError
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
+    from typing import Never
+
+    from away.config.secret import Login
 
 __all__ = [
     "GatewayConfig",
@@ -122,8 +129,19 @@ def credentials_for(
     Raises:
         ConfigError: The URL is none, or a file of configuration cannot be read.
     """
-    found = _read(environ, cwd).look_up(parse_url(url), user)
+    found = login_at(url, user=user, environ=environ, cwd=cwd)
     return (found.user, found.secret) if found and found.field == "password" else None
+
+
+def login_at(
+    url: str,
+    *,
+    user: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+) -> Login | None:
+    """Return what :func:`credentials_for` returns, token or password, with its origin."""
+    return _read(environ, cwd).look_up(parse_url(url), user)
 
 
 def configure(
@@ -142,6 +160,7 @@ def configure(
     base_image: str | None = None,
     namespace: str | None = None,
     inside_url: str | None = None,
+    **unknown: Never,
 ) -> None:
     """Configure a gateway in this process, stronger than any other source.
 
@@ -162,6 +181,7 @@ def configure(
         base_image: What published images stand on.
         namespace: Where its functions are.
         inside_url: The gateway's URL as its functions reach it.
+        unknown: Nothing; a misspelt name is told the nearest one.
 
     Raises:
         ConfigError: The name or a value is not one that a gateway can have.
@@ -183,6 +203,8 @@ def configure(
         "namespace": namespace,
         "inside_url": inside_url,
     }
+    for key in unknown:
+        raise ConfigError(f"{where} knows no {key}=; {suggestion(key, values)}")
     given: dict[str, Setting] = {}
     for key, value in values.items():
         if value is not None:

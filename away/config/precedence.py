@@ -8,7 +8,7 @@ Credentials belong to the source that gave the URL. What binds the two:
   the environment is for the project's, and one in the user's file, which names a server of theirs
   that it does not tell, is an error. Silence would send a password to a server that the project
   chose, or a call without one.
-- A project's CA bundle does not decide who gets credentials that the user keeps elsewhere.
+- A project's CA bundle does not decide who gets credentials of the user's, whoever named the URL.
 - A project's file names no file outside its folder, symbolic links followed, and no environment
   variable but those that begin with AWAY_ and are not Away's own. Whoever sets such a variable sets
   it for projects to ask for.
@@ -24,7 +24,6 @@ from away.config.settings import (
     CREDENTIALS,
     PROJECT,
     SECRETS,
-    USER,
     Setting,
     Source,
     check,
@@ -175,8 +174,7 @@ def check_ca_bundle(
             f"ca_bundle of gateway {name!r} names {path}, which is not there or no file"
             f" ({setting.where})"
         )
-    foreign = found is not None and found.trust != PROJECT and setting.trust == PROJECT
-    if found is not None and foreign and (found.looked_up or settings["url"].trust == USER):
+    if found is not None and found.trust != PROJECT and setting.trust == PROJECT:
         raise ConfigError(
             f"ca_bundle of gateway {name!r} comes from the project ({setting.where}) and would"
             f" decide who is sent the {found.field} from {found.where}; set the ca_bundle there,"
@@ -233,8 +231,11 @@ def _read_variable(name: str, key: str, setting: Setting, environ: Mapping[str, 
         )
     text = environ.get(variable)
     if not text:
-        raise ConfigError(
-            f"{key} of gateway {name!r} names the environment variable {variable}, which is not set"
-            f" ({setting.where})"
+        # Somebody may have put the password itself there.
+        shown = (
+            f"the environment variable {variable}, which"
+            if variable.isupper()
+            else ("an environment variable that")
         )
+        raise ConfigError(f"{key} of gateway {name!r} names {shown} is not set ({setting.where})")
     return Secret(text)

@@ -12,8 +12,11 @@ from away.config.precedence import check_ca_bundle, gather, login, url_of
 from away.config.secret import Login, Secret
 from away.config.settings import (
     DEFAULTS,
+    EMBEDDED,
+    PROJECT,
     RESERVED,
     SUPPLIED,
+    USER,
     Setting,
     Source,
     check,
@@ -34,7 +37,6 @@ __all__ = ["GatewayConfig", "Reading"]
 
 # Where OpenFaaS's own gateway listens, and where faas-cli looks for it when told nothing.
 _OPENFAAS = "http://127.0.0.1:8080"
-_EMBEDDED = "the running embedded gateway"
 
 
 class GatewayConfig(NamedTuple):
@@ -110,6 +112,9 @@ class Reading:
         try:
             if found := self._login(name, settings):
                 origins[found.field] = found.where
+                if found.trust == USER and settings["url"].trust == PROJECT and not found.looked_up:
+                    # The user gave it for this name; where that leads, the project says.
+                    origins[found.field] += f", sent to the url of {settings['url'].where}"
                 origins["user"] = found.where if found.user else origins["user"]
         except ConfigError as error:
             if strict:
@@ -154,7 +159,7 @@ class Reading:
         running = self._announced() if is_loopback(url) else None
         if running is None or parse_url(running.url).place != url.place:
             return None
-        return Login("password", Secret(running.password), _EMBEDDED, SUPPLIED, running.user, True)
+        return Login("password", Secret(running.password), EMBEDDED, SUPPLIED, running.user, True)
 
     def _named_login(self, url: GatewayURL, user: str | None) -> Login | None:
         seen: set[str] = set()
@@ -195,9 +200,9 @@ class Reading:
 
     def _embedded(self, running: Announcement) -> dict[str, Setting]:
         return {
-            "url": self._setting(running.url, _EMBEDDED),
-            "user": self._setting(running.user, _EMBEDDED),
-            "password": self._setting(Secret(running.password), _EMBEDDED),
+            "url": self._setting(running.url, EMBEDDED),
+            "user": self._setting(running.user, EMBEDDED),
+            "password": self._setting(Secret(running.password), EMBEDDED),
         }
 
     def _setting(self, value: object, where: str) -> Setting:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CREDENTIALS",
     "DEFAULTS",
+    "EMBEDDED",
     "KEYS",
     "PROJECT",
     "RESERVED",
@@ -42,6 +43,9 @@ __all__ = [
 # with a project, which somebody else may have written. USER: the user, in files or environment of
 # their own or in the running program.
 SUPPLIED, PROJECT, USER = "supplied", "project", "user"
+
+# The origin of what such a gateway announced, and of nothing else.
+EMBEDDED = "the running embedded gateway"
 
 # `local` is whatever embedded gateway runs; `away.remote.aio` is kept for the asynchronous twins.
 RESERVED = ("local", "aio")

@@ -64,6 +64,7 @@ def project_sources(cwd: Path) -> list[Source]:
             found.append(from_toml(pyproject, ("tool", "away"), PROJECT))
         away = folder / "away.toml"
         if not _is_a_strangers(away) and (file := read_toml(away)):
+            _refuse_a_link_out(away)
             found.append(from_toml(file, (), PROJECT))
         if found:
             return found
@@ -132,7 +133,19 @@ def _read_pyproject(path: Path) -> TomlFile | None:
     """Read a pyproject.toml that has something for Away; most have not, and are not even parsed."""
     file = None if _is_a_strangers(path) else read_toml(path, mention=b"away")
     tool = file.tables.get("tool") if file else None
-    return file if isinstance(tool, dict) and "away" in tool else None
+    if not isinstance(tool, dict) or "away" not in tool:
+        return None
+    _refuse_a_link_out(path)
+    return file
+
+
+def _refuse_a_link_out(path: Path) -> None:
+    """Refuse a project's file that is a link to another project's, with that one's passwords."""
+    if path.is_symlink() and not path.resolve().is_relative_to(path.parent.resolve()):
+        raise ConfigError(
+            f"{path} is a symbolic link that leads out of its folder, and a project is configured"
+            " by files of its own; put a file there instead"
+        )
 
 
 def _is_a_strangers(path: Path) -> bool:

@@ -13,7 +13,14 @@ import weakref
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from away.config.urls import normal_url
-from away.connection.access import Access, Login, configured_login, given_login
+from away.connection.access import (
+    Access,
+    Login,
+    configured_login,
+    given_login,
+    login_at,
+    login_of,
+)
 from away.connection.catalogue import FunctionInfo, renew_after_fork, shared
 from away.connection.conversations import TransportError
 from away.exceptions import ConfigError
@@ -157,9 +164,10 @@ class FaasConnection:
             base_image=found.base_image,
             inside_url=found.inside_url,
         )
-        if found.password is not None or found.token is not None:
+        login = login_of(found)
+        if login is not None:
             # Found, not given: when it is refused, the configuration is asked once more.
-            connection._access.remember(Login(found.user, found.password, found.token))
+            connection._access.remember(login)
         return connection
 
     @classmethod
@@ -195,15 +203,12 @@ class FaasConnection:
         return self._access.login() is not None
 
     def _find_login(self) -> Login | None:
-        import away.config as config
-
         if self.name is not None:
             login = configured_login(self.name, self.url)
             if login is not None:
                 return login
         wanted = None if self._user == DEFAULT_USER else self._user
-        found = config.credentials_for(self.url, user=wanted)
-        return None if found is None else Login(*found)
+        return login_at(self.url, wanted)
 
     # ------------------------------------------------------------ the machinery, made when needed
 

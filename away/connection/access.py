@@ -9,15 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from away.config.secret import Secret
+from away.config.settings import EMBEDDED
 from away.config.urls import parse_url
 from away.exceptions import AuthenticationRefused, AwayError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from away.config import GatewayConfig
     from away.connection.conversations import Request
 
-__all__ = ["Access", "Login", "configured_login", "given_login"]
+__all__ = ["Access", "Login", "configured_login", "given_login", "login_at", "login_of"]
 
 # Paths under which a gateway's own API is, and the registry beside it. Not /function: what is sent
 # there reaches the function's code, Authorization included.
@@ -33,6 +35,8 @@ class Login(NamedTuple):
     user: str
     password: Secret | None
     token: Secret | None = None
+    announced: bool = False
+    """Whether the running embedded gateway announced it: it is that gateway's alone."""
 
 
 class Access:
@@ -81,6 +85,30 @@ class Access:
     def remember(self, login: Login | None) -> None:
         """Take what was found in the configuration already."""
         self._found, self._looked, self._header = login, True, None
+
+    @property
+    def announced(self) -> bool:
+        """Whether the login is the announced one of the embedded gateway, as far as was looked."""
+        login = self._given or self._found
+        return login is not None and login.announced
+
+    def confirm(self) -> None:
+        """See that the embedded gateway lives, now that a connection to its port is open.
+
+        Whoever took the port of one that has ended must not be sent its password.
+
+        Raises:
+            ConnectFailed: It has ended.
+        """
+        from away.connection.conversations import ConnectFailed
+        from away.gateway.announcement import all_announced
+
+        here = self._server, self.prefix
+        for each in all_announced():
+            parts = parse_url(each.url)
+            if (parts.server, parts.prefix) == here:
+                return
+        raise ConnectFailed("the embedded gateway there has ended, and its password stays here")
 
     def look_again(self) -> bool:
         """Look anew for a login that was refused; True if another one is there now."""
@@ -157,9 +185,27 @@ def configured_login(name: str, url: str) -> Login | None:
         found = config.resolve(name)
     except ConfigError:
         return None
-    if found.url != url or (found.password is None and found.token is None):
+    if found.url != url:
         return None
-    return Login(found.user, found.password, found.token)
+    return login_of(found)
+
+
+def login_of(found: GatewayConfig) -> Login | None:
+    """Return the login of a gateway's configuration, if it has one."""
+    if found.password is None and found.token is None:
+        return None
+    announced = found.origins.get("password") == EMBEDDED
+    return Login(found.user, found.password, found.token, announced)
+
+
+def login_at(url: str, user: str | None) -> Login | None:
+    """Return what the configuration holds for exactly a URL, by whatever name."""
+    import away.config as config
+
+    found = config.login_at(url, user=user)
+    if found is None or found.field != "password":
+        return None
+    return Login(found.user, found.secret, announced=found.where == EMBEDDED)
 
 
 def given_login(

@@ -20,6 +20,8 @@ from yarl import URL
 
 from away.connection.conversations import (
     CALL_ID,
+    MAX_ANSWER_BYTES,
+    PROTOCOL_HEADER,
     ConnectFailed,
     ConnectTimedOut,
     CutShort,
@@ -30,8 +32,13 @@ from away.connection.conversations import (
     Reply,
     Send,
     TlsFailed,
+    TooLarge,
     TransportError,
+    WrongAnswer,
+    check_answered,
+    decoded,
 )
+from away.connection.route import host_of
 from away.names import printable
 
 if TYPE_CHECKING:
@@ -40,6 +47,7 @@ if TYPE_CHECKING:
     from aiohttp.client_reqrep import ClientRequest
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
+    from multidict import CIMultiDictProxy
 
     from away.connection.access import Access
     from away.connection.conversations import Conversation
@@ -67,14 +75,17 @@ _NO_TYPE = ("Content-Type",)
 class _Connector(aiohttp.TCPConnector):
     """A pool that looks at a kept-alive connection before it is used again."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, access: Access, **options: Any) -> None:
         super().__init__(**options)
-        # id → transport, and what asks its descriptor; swept of closed ones when it has grown.
-        self.known: dict[int, tuple[asyncio.BaseTransport, Callable[[], bool]]] = {}
+        self._access = access
+        # id → transport, what asks its descriptor, and whether the embedded gateway was seen to live
+        # once it was open; swept of closed ones when it has grown.
+        self.known: dict[int, tuple[asyncio.BaseTransport, Callable[[], bool], bool]] = {}
 
     async def connect(
         self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> Connection:
+        confirm = self._access.announced and "Authorization" in req.headers
         while True:
             connection = await super().connect(req, traces, timeout)
             transport = connection.transport
@@ -82,8 +93,17 @@ class _Connector(aiohttp.TCPConnector):
                 return connection
             known = self.known.get(id(transport))
             if known is None:
-                self._learn(transport)
+                if confirm:
+                    try:
+                        self._access.confirm()
+                    except BaseException:
+                        connection.close()
+                        raise
+                self._learn(transport, confirm)
                 return connection
+            if confirm and not known[2]:
+                connection.close()
+                continue
             if not known[1]():
                 return connection
             # The server closed it, or said something out of turn: let the loop read what it is.
@@ -94,10 +114,10 @@ class _Connector(aiohttp.TCPConnector):
                 return connection
             connection.close()
 
-    def _learn(self, transport: asyncio.BaseTransport) -> None:
+    def _learn(self, transport: asyncio.BaseTransport, confirmed: bool) -> None:
         if len(self.known) >= 2 * MAX_CONNECTIONS:
             self.known = {key: it for key, it in self.known.items() if not it[0].is_closing()}
-        self.known[id(transport)] = transport, _readable(transport)
+        self.known[id(transport)] = transport, _readable(transport), confirmed
 
     def __del__(self, *_: Any) -> None:
         """Say nothing: sessions are disposed of by their loop's end or by :func:`_dispose`."""
@@ -119,14 +139,15 @@ def _readable(transport: asyncio.BaseTransport) -> Callable[[], bool]:
 class _LoopSession:
     """One loop's session, with the generator by which the loop closes it."""
 
-    def __init__(self) -> None:
-        self.connector = _Connector(limit=MAX_CONNECTIONS, keepalive_timeout=IDLE_SECONDS)
+    def __init__(self, access: Access) -> None:
+        self.connector = _Connector(access, limit=MAX_CONNECTIONS, keepalive_timeout=IDLE_SECONDS)
         self.session = aiohttp.ClientSession(
             connector=self.connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             max_line_size=MAX_LINE_BYTES,
             max_field_size=MAX_LINE_BYTES,
             trust_env=False,
+            auto_decompress=False,
             requote_redirect_url=False,
         )
         # aiohttp would send GET, PUT and DELETE again by itself when a kept-alive connection ends
@@ -191,20 +212,30 @@ class AioDriver:
         response = await self._open(send)
         try:
             if send.quiet is None:
-                body = await response.read()
+                content = response.content
+                body = await content.readany()
+                if not content.at_eof():
+                    body = await _whole(response, body)
             else:
                 body = await _until_quiet(response, send.quiet)
+            headers = response.headers
+            if PROTOCOL_HEADER in headers:
+                check_answered(send.request.headers.get(CALL_ID), _joined(headers, CALL_ID))
         except TimeoutError as error:
             raise ReadTimedOut from error
-        except aiohttp.ClientPayloadError as error:
-            if isinstance(error.__cause__, aiohttp.http_exceptions.ContentEncodingError):
-                raise NotHttp("its body is not encoded as its head says") from error
-            raise CutShort(str(error)) from error
         except (aiohttp.ClientError, OSError) as error:
             raise CutShort(str(error)) from error
+        except WrongAnswer:
+            # The response gave its connection back as its last byte came.
+            response._protocol.close()  # type: ignore[union-attr]  # noqa: SLF001
+            raise
         finally:
-            response.release() if response.content.at_eof() else response.close()
-        return Reply(response.status, Headers(response.headers.items()), body)
+            # One that was read to its end has given its connection back already.
+            if not response.closed:
+                response.close()
+        if "Content-Encoding" in headers:
+            body = decoded(body, ", ".join(headers.getall("Content-Encoding")))
+        return Reply(response.status, Headers(headers.items()), body)
 
     async def stream(self, send: Send) -> AsyncGenerator[Reply | bytes, None]:
         """Give the reply's head, then the body's pieces as they come; a cut is their end."""
@@ -257,7 +288,7 @@ class AioDriver:
 
     async def _begin(self) -> aiohttp.ClientSession:
         self._sweep()
-        made = _LoopSession()
+        made = _LoopSession(self._access)
         # Begun here, the generator is known to the loop, whose shutdown_asyncgens() ends it;
         # asyncio.run calls that.
         await anext(made.life)
@@ -294,7 +325,7 @@ class AioDriver:
             body = _stream_of(body)
         headers = self._access.headers_for(request)
         try:
-            return await session.request(
+            response = await session.request(
                 request.method,
                 base,
                 data=body,
@@ -311,14 +342,20 @@ class AioDriver:
             # in them: only what the operating system said is passed on.
             library = isinstance(error, aiohttp.ClientError)
             failure.__cause__ = getattr(error, "os_error", None) if library else error
+        else:
+            if response.status >= 200:
+                return response
+            response.close()
+            failure = NotHttp("it changes to a protocol that nobody asked for")
         raise failure
 
     def _place(self, path: str) -> tuple[URL, str | None, Any]:
         """Return the URL of a path, the proxy to it and what TLS is checked by."""
         found = self._places.get(path)
         if found is None:
-            url = URL(self._access.url_of(path), encoded=True)
-            scheme, host, port = url.scheme, url.host or "", url.port or 80
+            whole = self._access.url_of(path)
+            scheme, host, port = host_of(whole)
+            url = URL(whole, encoded=True)
             proxy = self._route.proxy(scheme, host, port)
             secure = scheme == "https" or (proxy or "").lower().startswith("https:")
             if len(self._places) >= KEPT_PLACES:
@@ -330,6 +367,26 @@ class AioDriver:
 async def _stream_of(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
     for piece in pieces:
         yield piece
+
+
+async def _whole(response: aiohttp.ClientResponse, begun: bytes) -> bytes:
+    """Read the rest of a body of which some came already."""
+    length = response.content_length
+    if length is not None and length > MAX_ANSWER_BYTES:
+        raise TooLarge(f"it has {length} bytes, and {MAX_ANSWER_BYTES} are read at most")
+    pieces, count = [begun], len(begun)
+    while piece := await response.content.readany():
+        count += len(piece)
+        if count > MAX_ANSWER_BYTES:
+            raise TooLarge(f"it has more than {MAX_ANSWER_BYTES} bytes")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _joined(headers: CIMultiDictProxy[str], name: str) -> str | None:
+    """Return all of a field that may stand there several times."""
+    values = headers.getall(name, None)
+    return None if values is None else ", ".join(values)
 
 
 async def _until_quiet(response: aiohttp.ClientResponse, quiet: float) -> bytes:
@@ -422,7 +479,7 @@ def _dispose(session: _LoopSession) -> None:
     parent of a forked child, whose connections must live on.
     """
     session.session.detach()
-    for transport in [transport for transport, _ in session.connector.known.values()]:
+    for transport in [transport for transport, *_ in session.connector.known.values()]:
         inner: Any = transport
         protocol = getattr(inner, "_ssl_protocol", None)
         if protocol is not None:

@@ -23,10 +23,13 @@ from away.exceptions import (
     GatewayError,
     GatewayUnreachable,
 )
+from away.names import printable
 
 __all__ = [
     "BASE_HEADERS",
     "CALL_ID",
+    "MAX_ANSWER_BYTES",
+    "PROTOCOL_HEADER",
     "RETRIES",
     "ConnectFailed",
     "ConnectTimedOut",
@@ -42,8 +45,12 @@ __all__ = [
     "Retry",
     "Send",
     "TlsFailed",
+    "TooLarge",
     "TransportError",
     "Wait",
+    "WrongAnswer",
+    "check_answered",
+    "decoded",
     "event_of",
     "exchange",
     "prepare",
@@ -56,9 +63,16 @@ PLATFORM_HEADER = "X-Openfaas-Internal"
 BASE_HEADERS: Mapping[str, str] = {
     "User-Agent": f"away/{__version__}",
     "Accept": "*/*",
-    # Said, so that both HTTP libraries say the same and Go's gateway does not add its own.
-    "Accept-Encoding": "gzip, deflate",
+    # Said, so that both HTTP libraries say the same and Go's gateway does not add its own; some
+    # answer compressed all the same.
+    "Accept-Encoding": "identity",
 }
+# What an answer may hold, decoded: it has to fit into the memory of whoever called.
+MAX_ANSWER_BYTES = 1 << 30
+# A compressed answer may grow to this, or to so many times what came, where that is more: DEFLATE
+# makes a thousand bytes of one where somebody wants it to.
+MAX_GROWN_BYTES = 64 << 20
+MAX_GROWTH = 50
 
 
 class Deadline:
@@ -262,6 +276,72 @@ class ReadTimedOut(TransportError):
 
 class NotHttp(TransportError):
     """What came back breaks HTTP."""
+
+
+class TooLarge(TransportError):
+    """What came back is more than an answer may be; ``detail`` says what it is."""
+
+
+class WrongAnswer(TransportError):
+    """What came back answers another request."""
+
+
+# ---------------------------------------------------------------- what both drivers ask of an answer
+
+
+def decoded(body: bytes, encoding: str) -> bytes:
+    """Undo a Content-Encoding: none or one layer of gzip or deflate, whole and of bounded size.
+
+    Raises:
+        CutShort: It ends early, or something follows its end.
+        NotHttp: It is encoded otherwise.
+        TooLarge: It grows beyond measure.
+    """
+    kind = encoding.strip().lower().removeprefix("x-")
+    if kind in ("", "identity") or not body:
+        return body
+    if kind not in ("gzip", "deflate"):
+        raise NotHttp(
+            f"its body is encoded as {printable(encoding)[:40]!r}, which nobody asked for"
+        )
+    import zlib
+
+    limit = most = min(max(MAX_GROWN_BYTES, MAX_GROWTH * len(body)), MAX_ANSWER_BYTES)
+    # gzip (RFC 1952), or deflate with zlib's frame (RFC 1950) or, as some send it, without.
+    framed = (body[0] & 0x0F) == 8 and int.from_bytes(body[:2], "big") % 31 == 0
+    bits = 31 if kind == "gzip" else 15 if framed else -15
+    pieces: list[bytes] = []
+    rest = body
+    try:
+        # A gzip file may have several members, one after another.
+        while rest and (not pieces or (kind == "gzip" and rest.startswith(b"\x1f\x8b"))):
+            undo = zlib.decompressobj(bits)
+            pieces.append(undo.decompress(rest, most + 1))
+            most -= len(pieces[-1])
+            if most < 0:
+                raise TooLarge(f"its {len(body)} bytes grow to more than {limit}")
+            if not undo.eof:
+                raise CutShort("its compressed body ends early")
+            rest = undo.unused_data
+    except zlib.error as error:
+        raise NotHttp("its body is not encoded as its head says") from error
+    if rest:
+        raise CutShort("something follows its compressed body")
+    return b"".join(pieces)
+
+
+def check_answered(sent: str | None, came: str | None) -> None:
+    """Compare the id of an answer by Away's protocol with the one that was sent.
+
+    Args:
+        sent: The X-Call-Id of the request.
+        came: The answer's, joined by commas: a gateway may add its own line. None is well.
+
+    Raises:
+        WrongAnswer: It answers another request.
+    """
+    if sent is not None and came is not None and sent not in came:
+        raise WrongAnswer(f"its {CALL_ID} is {printable(came)[:60]!r}")
 
 
 class Retry(NamedTuple):
@@ -491,6 +571,18 @@ def sentence(error: TransportError, where: Where, send: Send, call_id: str) -> A
             f" its URL is a gateway's{suffix}"
         )
         return GatewayError(text, **known)
+    if isinstance(error, TooLarge):
+        text = (
+            f"the answer of {gateway} to {what} is too large: {error.detail}; let it give less, or"
+            f" say where the data is{suffix}"
+        )
+        return GatewayError(text, **known)
+    if isinstance(error, WrongAnswer):
+        text = (
+            f"{gateway} answered {what} with the answer to another request ({error.detail}), so the"
+            f" right one is lost and the connection was closed; look before repeating it{suffix}"
+        )
+        return AnswerLost(text, **known)
     if isinstance(error, CutShort):
         what = f"{gateway} closed the connection in the middle of the answer to {what}"
     else:

@@ -15,7 +15,26 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
-__all__ = ["Route", "proxy_for", "read_proxies"]
+__all__ = ["Route", "host_of", "proxy_for", "read_proxies"]
+
+
+def host_of(url: str) -> tuple[str, str, int]:
+    """Return a URL's scheme, its host and its port.
+
+    Raises:
+        ConnectFailed: It leads to no host that is spoken to by HTTP.
+    """
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        scheme, host, port = parts.scheme, parts.hostname or "", parts.port
+    except ValueError:
+        scheme, host, port = "", "", None
+    sound = url.isascii() and url.isprintable() and " " not in url
+    if not host or not sound or scheme not in ("http", "https") or port == 0:
+        raise ConnectFailed("its URL cannot be used")
+    return scheme, host, port or (443 if scheme == "https" else 80)
 
 
 def read_proxies(environ: Mapping[str, str]) -> dict[str, str]:

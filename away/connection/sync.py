@@ -13,10 +13,9 @@ import io
 import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
     ClosedPoolError,
@@ -28,6 +27,8 @@ from urllib3.exceptions import (
 
 from away.connection.conversations import (
     CALL_ID,
+    MAX_ANSWER_BYTES,
+    PROTOCOL_HEADER,
     ConnectFailed,
     ConnectTimedOut,
     CutShort,
@@ -38,13 +39,17 @@ from away.connection.conversations import (
     Reply,
     Send,
     TlsFailed,
+    TooLarge,
     TransportError,
+    check_answered,
+    decoded,
 )
+from away.connection.route import host_of
 from away.names import printable
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from away.connection.access import Access
     from away.connection.conversations import Conversation, Deadline
@@ -60,6 +65,12 @@ IDLE_SECONDS = 4.0
 # More connections than this are closed after their call.
 POOL_SIZE = 128
 PIECE_BYTES = 65536
+# An answer of more than this is read by pieces, so that a length alone takes no memory.
+READ_BYTES = 1 << 20
+# One record of TLS (RFC 8446): beyond it a single send() waits several times.
+RECORD_BYTES = 16384
+# Answers before the answer, such as 103 Early Hints (RFC 8297).
+MAX_INTERIM = 100
 # Beyond this a copy costs more than a second packet.
 JOINED_BYTES = 65536
 # Sockets cannot wait longer than about this: a deadline beyond it is none.
@@ -77,11 +88,14 @@ class _Reader(io.RawIOBase):
         self._hold: io.RawIOBase | None = None
         self._connection = connection
         self.ended = False
+        self.mute = False
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: Any) -> int | None:
+        if self.mute:
+            return None
         connection = self._connection
         self._sock.settimeout(connection.patience())
         count = self._sock.recv_into(buffer)
@@ -105,7 +119,14 @@ class _Reader(io.RawIOBase):
 
 
 class _Response(http.client.HTTPResponse):
-    """An answer whose head has to be whole: http.client takes a closed connection for its end."""
+    """An answer whose head and body have to be whole, where http.client takes what there is.
+
+    Attributes:
+        overrun: Whether the server said more than the answer, so that nothing that comes next on
+            its connection can be trusted.
+    """
+
+    overrun = False
 
     def __init__(self, reader: _Reader, **options: Any) -> None:
         self._reader = reader
@@ -115,9 +136,60 @@ class _Response(http.client.HTTPResponse):
         super().begin()
         if self._reader.ended:
             raise http.client.RemoteDisconnected("the connection was closed within the head")
+        if self.length is None or self.chunked:
+            self._check_framing()
         if self.will_close:
             # http.client closes the connection now, and lets its files live on.
             self._reader.hold()
+
+    def whole(self) -> bytes:
+        """Read the body to its end, which has to be there."""
+        length: int | None = self.length
+        if length is not None and not self.chunked:
+            if length <= READ_BYTES:
+                return self.read()
+            if length > MAX_ANSWER_BYTES:
+                raise TooLarge(f"it has {length} bytes, and {MAX_ANSWER_BYTES} are read at most")
+        pieces, count = [], 0
+        while piece := self.read(READ_BYTES):
+            count += len(piece)
+            if count > MAX_ANSWER_BYTES:
+                raise TooLarge(f"it has more than {MAX_ANSWER_BYTES} bytes")
+            pieces.append(piece)
+        if length is not None and count < length:
+            raise http.client.IncompleteRead(b"", length - count)
+        return b"".join(pieces)
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """Read the status of the answer itself, past those that only announce it (RFC 9110, 15.2)."""
+        for _ in range(MAX_INTERIM):
+            found: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
+            if found[1] >= 200:
+                return found
+            if found[1] == 101:
+                raise http.client.HTTPException("it changes to a protocol that nobody asked for")
+            http.client.parse_headers(self.fp)
+        raise http.client.HTTPException("it announces its answer and does not give it")
+
+    def _check_framing(self) -> None:
+        """Refuse a head that leaves it open where the body ends."""
+        encoding, length = self.headers["transfer-encoding"], self.headers["content-length"]
+        if length is not None and self.length is None:
+            raise http.client.HTTPException("its Content-Length is no length, or not the only one")
+        if encoding is not None and not self.chunked:
+            raise http.client.HTTPException("it has a Transfer-Encoding that nobody asked for")
+
+    def _read_next_chunk_size(self) -> int:
+        size: int = super()._read_next_chunk_size()  # type: ignore[misc]
+        if size < 0:
+            raise http.client.HTTPException("it has a chunk of less than nothing")
+        return size
+
+    def _close_conn(self) -> None:
+        if self.fp is not None and not self.will_close:
+            self._reader.mute = True
+            self.overrun = bool(self.fp.peek(1))
+        super()._close_conn()  # type: ignore[misc]
 
 
 def _answer_from(connection: _Kept, sock: socket.socket, **options: Any) -> _Response:
@@ -132,6 +204,7 @@ class _Kept:
         deadline: Of the call that uses it now.
         quiet: Seconds after which the call does not wait for more, if it said so.
         used: When bytes last came.
+        confirmed: Whether the embedded gateway was seen to live once it was open.
     """
 
     # urllib3's own only look for markers of its own in names and values.
@@ -141,9 +214,13 @@ class _Kept:
     deadline: Deadline
     quiet: float | None = None
     used = 0.0
+    confirmed = False
     sock: socket.socket | None
     timeout: float | None
     _held: list[bytes] | None = None
+    # What is sent in one go: the time that is left is looked at before each.
+    _go = 1 << 20
+    _pushed = False
 
     @property
     def is_connected(self) -> bool:
@@ -167,7 +244,7 @@ class _Kept:
         """Send a request; while sending it is the call's deadline that counts."""
         if self.sock is not None:
             self.timeout = self.patience()
-        self._held = []
+        self._held, self._pushed = [], False
         try:
             super().request(*args, **options)  # type: ignore[misc]
             self._let_go()
@@ -183,8 +260,11 @@ class _Kept:
     def send(self, data: Any) -> None:
         """Keep a head back until its body is there: one packet, and one wake-up of the server."""
         held = self._held
-        if held is None or self.sock is None or not isinstance(data, bytes):
+        if self.sock is None or not isinstance(data, bytes):
             super().send(data)  # type: ignore[misc]
+            return
+        if held is None:
+            self._push(data)
             return
         held.append(data)
         if len(held) > 1 or len(data) > JOINED_BYTES:
@@ -197,7 +277,19 @@ class _Kept:
         if sum(map(len, held)) <= JOINED_BYTES:
             held = [b"".join(held)]
         for data in held:
+            self._push(data)
+
+    def _push(self, data: bytes) -> None:
+        """Send bytes within the deadline, which a socket knows for a single wait only."""
+        if len(data) <= RECORD_BYTES and not self._pushed:
+            self._pushed = True
             super().send(data)  # type: ignore[misc]
+            return
+        view = memoryview(data)
+        for at in range(0, len(data), self._go):
+            assert self.sock is not None, "it is open while something is sent"
+            self.sock.settimeout(self.patience())
+            super().send(view[at : at + self._go])  # type: ignore[misc]
 
 
 class _Plain(_Kept, HTTPConnection):
@@ -206,6 +298,7 @@ class _Plain(_Kept, HTTPConnection):
 
 class _Secure(_Kept, HTTPSConnection):
     response_class = _answer_from  # type: ignore[assignment]  # called, not derived from
+    _go = RECORD_BYTES
 
 
 # ---------------------------------------------------------------- pools of them
@@ -216,8 +309,16 @@ class _Pool(HTTPConnectionPool):
 
     ConnectionCls = _Plain
 
-    def open(self, send: Send, target: str, headers: Any) -> tuple[Any, http.client.HTTPResponse]:
+    def open(
+        self, send: Send, target: str, headers: Any, confirm: Callable[[], None] | None = None
+    ) -> tuple[Any, _Response]:
         """Send a request and read the head of its answer.
+
+        Args:
+            send: The request.
+            target: What to ask for.
+            headers: Its header fields, credentials included.
+            confirm: What raises unless a connection that was opened may be sent them.
 
         Returns:
             The connection, which is to be given to :meth:`finish`, and the answer.
@@ -234,15 +335,22 @@ class _Pool(HTTPConnectionPool):
         connection.quiet = None
         connection.timeout = min(send.connect_timeout, left)
         try:
+            if confirm is not None and not connection.confirmed:
+                connection.close()
             if connection.sock is None:
+                connection.confirmed = False
                 self._connect(connection)
+                if confirm is not None:
+                    confirm()
+                    connection.confirmed = True
             try:
                 connection.request(request.method, target, body=request.body, headers=headers)
             except (BrokenPipeError, ConnectionResetError):
                 # A server may answer and hang up before it has read all.
                 pass
             # Past urllib3's own, which wraps the answer in a second one.
-            return connection, http.client.HTTPConnection.getresponse(connection)
+            response: Any = http.client.HTTPConnection.getresponse(connection)
+            return connection, response
         except BaseException as error:
             self.finish(connection, whole=False)
             if isinstance(error, (OSError, http.client.HTTPException)):
@@ -347,11 +455,14 @@ class SyncDriver:
         whole = False
         try:
             if send.quiet is None:
-                body = response.read()
-                whole = True
+                body = response.whole()
             else:
                 connection.quiet = send.quiet
                 body = b"".join(_until_quiet(response))
+            headers = Headers(response.getheaders())
+            if headers.get(PROTOCOL_HEADER) is not None:
+                check_answered(send.request.headers.get(CALL_ID), headers.get(CALL_ID))
+            whole = send.quiet is None and not response.overrun
         except TimeoutError as error:
             raise ReadTimedOut from error
         except (OSError, http.client.HTTPException) as error:
@@ -359,9 +470,9 @@ class SyncDriver:
         finally:
             response.close()
             pool.finish(connection, whole=whole)
-        headers = Headers(response.getheaders())
-        if "content-encoding" in headers and body:
-            body = _decoded(body, headers["content-encoding"])
+        encoding = headers.get("content-encoding")
+        if encoding is not None:
+            body = decoded(body, encoding)
         return Reply(response.status, headers, body)
 
     def stream(self, send: Send) -> Generator[Reply | bytes, None, None]:
@@ -389,21 +500,25 @@ class SyncDriver:
         self._adapter = None
         self._pools = {}
 
-    def _open(self, send: Send) -> tuple[_Pool, Any, http.client.HTTPResponse]:
+    def _open(self, send: Send) -> tuple[_Pool, Any, _Response]:
         pool, target = self._pool_for(send.request.path)
         headers = self._access.headers_for(send.request)
+        access = self._access
+        confirm = access.confirm if access.announced and "Authorization" in headers else None
         if pool.proxy_headers and pool.scheme == "http":
             headers = {**headers, **pool.proxy_headers}
         try:
-            return pool, *pool.open(send, target, headers)
+            return pool, *pool.open(send, target, headers, confirm)
         except ClosedPoolError:
             # Another thread closed the connection between the two lines above.
             pool, target = self._pool_for(send.request.path)
-            return pool, *pool.open(send, target, headers)
+            return pool, *pool.open(send, target, headers, confirm)
 
     def _pool_for(self, path: str) -> tuple[_Pool, str]:
         """Return the pool that leads to a path's host, and what to ask for there."""
         access = self._access
+        if not path.isascii():
+            raise ConnectFailed("its URL cannot be used")
         if path.startswith("/"):
             origin, target = access.origin, access.prefix + path
         else:
@@ -417,9 +532,7 @@ class SyncDriver:
         return pool, origin + target if whole else target
 
     def _make_pool(self, origin: str) -> tuple[_Pool, bool]:
-        parts = urlsplit(origin)
-        host, scheme = parts.hostname or "", parts.scheme
-        port = parts.port or (443 if scheme == "https" else 80)
+        scheme, host, port = host_of(origin)
         proxy = self._route.proxy(scheme, host, port)
         tls = {"ssl_context": self._route.tls()} if scheme == "https" else {}
         with self._lock:
@@ -447,14 +560,6 @@ def _until_quiet(response: http.client.HTTPResponse) -> Iterator[bytes]:
         if not piece:
             return
         yield piece
-
-
-def _decoded(body: bytes, encoding: str) -> bytes:
-    """Undo a Content-Encoding as requests does: by urllib3, which leaves alone what it cannot."""
-    try:
-        return HTTPResponse(io.BytesIO(body), {"Content-Encoding": encoding}).data
-    except HTTPError as error:
-        raise NotHttp("its body is not encoded as its head says") from error
 
 
 # ---------------------------------------------------------------- what went wrong

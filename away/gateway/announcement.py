@@ -79,11 +79,15 @@ def announced() -> Announcement | None:
         None when no gateway runs, or when its file is not ours alone: another owner, readable by
         others, a symbolic link, or without the lock.
     """
+    return next(all_announced(), None)
+
+
+def all_announced() -> Iterator[Announcement]:
+    """Give every gateway that runs for this user, those that this process started first."""
     for each in (*reversed(_ours), *folders()):
         found = read(each)
         if found is not None:
-            return found
-    return None
+            yield found
 
 
 def read(where: Path) -> Announcement | None:

@@ -11,7 +11,8 @@ import json
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urljoin, urlsplit
 
-from away.connection.conversations import Request
+from away.connection.conversations import ConnectFailed, Request
+from away.connection.route import host_of
 from away.exceptions import AuthenticationRefused, GatewayUnreachable, PublishFailed
 from away.names import printable
 from away.publish.image import (
@@ -322,8 +323,20 @@ class Registry:
         """Read where to upload: a path below this registry, or another server's URL as it is.
 
         Another server is sent no credentials of ours.
+
+        Raises:
+            PublishFailed: It is no place that bytes can be sent to.
         """
-        whole = urlsplit(urljoin(self.url + path, location))
+        try:
+            target = urljoin(self.url + path, location)
+            host_of(target)
+        except (ValueError, ConnectFailed):
+            raise PublishFailed(
+                f"the registry {self.url} names no place to upload to that HTTP could reach, but"
+                f" {printable(hidden(location))[:100]!r}; name another one by registry=",
+                step="push",
+            ) from None
+        whole = urlsplit(target)
         here = urlsplit(self.url)
         below = f"{whole.path}?{whole.query}" if whole.query else whole.path
         if (whole.scheme, whole.netloc) != (here.scheme, here.netloc):

@@ -35,6 +35,7 @@ from away.terminal import complain, is_terminal, json_text, line, raw, records, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from away.capture import Captured
     from away.connection import FaasConnection
     from away.connection.catalogue import FunctionInfo
     from away.connection.logs import LogLine
@@ -237,15 +238,10 @@ def list_functions(gateway: str, as_json: bool) -> None:
         records([_record(info) for info in found])
         return
     rows = [
-        [
-            info.name,
-            _signature(info),
-            f"{info.available_replicas}/{info.replicas}",
-            str(info.invocation_count),
-        ]
+        [info.name, _signature(info), str(info.replicas), str(info.invocation_count or 0)]
         for info in found
     ]
-    table(["function", "signature", "ready", "calls"], rows)
+    table(["function", "signature", "replicas", "calls"], rows)
 
 
 @app.command()
@@ -262,6 +258,7 @@ def describe(name: str, gateway: str, as_json: bool) -> None:
     line(_signature(info) or info.name)
     if record["doc"]:
         line("    " + str(record["doc"]).replace("\n", "\n    "))
+    record["ready"] = f"{record.pop('available_replicas') or 0} of {record.pop('replicas')}"
     for field, value in record.items():
         if field not in ("signature", "doc") and value not in ("", None, {}, []):
             line(f"{field}: {value if isinstance(value, str) else json_text(value)}")
@@ -368,13 +365,18 @@ def _print_result(result: Any, as_json: bool) -> None:
 @app.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @_gateway_option
-def remove(names: tuple[str, ...], gateway: str) -> None:
-    """Remove functions from a gateway."""
+@_json_option
+def remove(names: tuple[str, ...], gateway: str, as_json: bool) -> None:
+    """Remove functions from a gateway; with a name that it does not have, none of them."""
     connection = _connect(gateway)
-    for name in names:
-        found = connection.function(name).name
-        connection.remove(found)
-        line(f"removed {found} from {connection.url}")
+    found = dict.fromkeys(connection.function(name).name for name in names)
+    for name in found:
+        connection.remove(name)
+        if not as_json:
+            line(f"removed {name} from {connection.url}")
+    if as_json:
+        done = {"action": "removed", "functions": list(found), "gateway": connection.url}
+        line(json_text(done))
 
 
 @app.command()
@@ -414,9 +416,17 @@ def logs(
     help="For a FUNCTION that no decorator publishes: the gateway to publish it on.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a function that something else published.")
+@click.option("--preview", is_flag=True, help="Show what would be packed, and send nothing.")
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
 @_json_option
-def publish(target: str, gateway: str | None, overwrite: bool, quiet: bool, as_json: bool) -> None:
+def publish(
+    target: str,
+    gateway: str | None,
+    overwrite: bool,
+    preview: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
     """Publish the functions of a Python file.
 
     FILE is imported without publishing anything; then every function in it that is decorated with
@@ -424,16 +434,48 @@ def publish(target: str, gateway: str | None, overwrite: bool, quiet: bool, as_j
     """
     path, function = read_target(target)
     at = None if gateway is None else _connect(gateway)
+    found = publications(path, function, at)
+    if preview:
+        _show_packed([each.captured() for each in found], as_json)
+        return
     options: dict[str, Any] = {"verbose": not (quiet or as_json)}
     if overwrite:
         options["overwrite"] = True
-    published = [publish_now(**options) for publish_now in publications(path, function, at)]
+    published = [each.publish_now(**options) for each in found]
     rows = [{"name": each.name, "action": each.action, "digest": each.digest} for each in published]
     if as_json:
         records(rows)
     else:
         for row in rows:
             line(f"{row['action']} {row['name']}")
+
+
+def _show_packed(found: Sequence[Captured], as_json: bool) -> None:
+    if as_json:
+        records([_packed(each) for each in found])
+        return
+    for each in found:
+        line(f"{each.name}: {each.listing()}")
+
+
+def _packed(captured: Captured) -> dict[str, Any]:
+    return {
+        "name": captured.name,
+        "entry": captured.entry,
+        "form": captured.form,
+        "bytes": len(captured.payload),
+        "values": [
+            {"name": each.name, "type": each.type_name, "bytes": each.size}
+            for each in captured.values
+        ],
+        "files": [{"path": each.path, "bytes": len(each.data)} for each in captured.files],
+        "requirements": [
+            {"requirement": each.spec, "why": each.why} for each in captured.requirements
+        ],
+        "calls": [each._asdict() for each in captured.references],
+        "gateways": list(captured.gateways),
+        "notes": list(captured.warnings),
+    }
 
 
 # ---------------------------------------------------------------- secrets
@@ -457,46 +499,62 @@ def list_secrets(gateway: str, as_json: bool) -> None:
 
 
 def _value_options(command: Callable[P, R]) -> Callable[P, R]:
-    """Add the ways to give a value. None is an argument: every process list would show it."""
+    """Add what a value is stored by. It is no argument: every process list would show it."""
     file = click.Path(exists=True, dir_okay=False, path_type=Path)
     for option in (
-        click.option("--from-file", type=file, help="Read the value from a file."),
+        _json_option,
+        _gateway_option,
         click.option("--keep-newline", is_flag=True, help="Keep the newline that ends the value."),
+        click.option("--from-file", type=file, help="Read the value from a file."),
+        click.argument("name"),
     ):
         command = option(command)
     return command
 
 
 @secrets.command(name="create")
-@click.argument("name")
 @_value_options
-@_gateway_option
-def create_secret(name: str, from_file: Path | None, keep_newline: bool, gateway: str) -> None:
+def create_secret(**given: Any) -> None:
     """Create a secret; its value comes from standard input or a file."""
-    connection = _connect(gateway)
-    connection.create_secret(name, read_secret(name, from_file, keep_newline=keep_newline))
-    line(f"created the secret {name} on {connection.url}")
+    _store_secret("created", **given)
 
 
 @secrets.command(name="update")
-@click.argument("name")
 @_value_options
-@_gateway_option
-def update_secret(name: str, from_file: Path | None, keep_newline: bool, gateway: str) -> None:
+def update_secret(**given: Any) -> None:
     """Replace a secret's value by one from standard input or a file."""
+    _store_secret("updated", **given)
+
+
+def _store_secret(
+    action: str,
+    *,
+    name: str,
+    from_file: Path | None,
+    keep_newline: bool,
+    gateway: str,
+    as_json: bool,
+) -> None:
     connection = _connect(gateway)
-    connection.update_secret(name, read_secret(name, from_file, keep_newline=keep_newline))
-    line(f"updated the secret {name} on {connection.url}")
+    store = connection.create_secret if action == "created" else connection.update_secret
+    store(name, read_secret(name, from_file, keep_newline=keep_newline))
+    _secret_done(action, name, f"on {connection.url}", connection.url, as_json)
 
 
 @secrets.command(name="remove")
 @click.argument("name")
 @_gateway_option
-def remove_secret(name: str, gateway: str) -> None:
+@_json_option
+def remove_secret(name: str, gateway: str, as_json: bool) -> None:
     """Remove a secret."""
     connection = _connect(gateway)
     connection.remove_secret(name)
-    line(f"removed the secret {name} from {connection.url}")
+    _secret_done("removed", name, f"from {connection.url}", connection.url, as_json)
+
+
+def _secret_done(action: str, name: str, where: str, url: str, as_json: bool) -> None:
+    done = {"action": action, "secret": name, "gateway": url}
+    line(json_text(done) if as_json else f"{action} the secret {name} {where}")
 
 
 # ---------------------------------------------------------------- the embedded gateway
@@ -513,18 +571,31 @@ def remove_secret(name: str, gateway: str) -> None:
 @click.option(
     "--allow-host", "allow_hosts", multiple=True, metavar="NAME", help="Another name for it."
 )
+@_json_option
 def up(
-    port: int | None, state: Path | None, password_file: Path | None, allow_hosts: tuple[str, ...]
+    port: int | None,
+    state: Path | None,
+    password_file: Path | None,
+    allow_hosts: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Run the embedded gateway until it is interrupted.
 
     It listens on this machine only. While it runs, away.remote.local and FaasConnection.local()
-    find it.
+    find it. With --json one line says where it is, as soon as it answers.
     """
     from away.gateway import serve
 
     def ready(started: Started) -> None:
-        for each in _welcome(started.announcement, started.notes, password_file):
+        from away.gateway.store import PASSWORD_FILE
+
+        found = started.announcement
+        kept = (password_file or Path(found.state, PASSWORD_FILE)).absolute()
+        if as_json:
+            here = {"url": found.url, "user": found.user, "password_file": str(kept)}
+            line(json_text({**here, "state": found.state, "notes": list(started.notes)}))
+            return
+        for each in _welcome(found, started.notes, kept):
             line(each)
 
     serve(
@@ -536,11 +607,9 @@ def up(
     )
 
 
-def _welcome(
-    gateway: Announcement, notes: Iterable[str], password_file: Path | None
-) -> Iterator[str]:
+def _welcome(gateway: Announcement, notes: Iterable[str], password_file: Path) -> Iterator[str]:
     """Say where the gateway is, where its password is kept, and how it is used from Python."""
-    from away.gateway.announcement import FILE, announced
+    from away.gateway.announcement import announced
 
     yield from notes
     found = announced()
@@ -550,7 +619,7 @@ def _welcome(
         use = f"away.FaasConnection({gateway.url!r}, password=...)"
     yield f"gateway:  {gateway.url}"
     yield f"user:     {gateway.user}"
-    yield f"password: kept in {password_file or Path(gateway.state, FILE)}"
+    yield f"password: kept in {password_file}"
     yield f"state:    {gateway.state}"
     yield f"Python:   {use}"
     yield "Ctrl-C stops it, and its functions with it; they are back when it starts again"

@@ -12,16 +12,16 @@ import importlib.util
 import os
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from away.arguments import Usage
 from away.exceptions import AwayError, FunctionNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
     from types import ModuleType
 
+    from away.builder import Declared
     from away.connection import FaasConnection
 
 __all__ = ["FileFailed", "publications"]
@@ -31,8 +31,8 @@ class FileFailed(Exception):
     """A user's file raised as it was imported; the text says where and what."""
 
 
-def publications(path: Path, function: str, at: FaasConnection | None) -> list[Callable[..., Any]]:
-    """Import a file and list what publishes each function that it declares, or the one named.
+def publications(path: Path, function: str, at: FaasConnection | None) -> list[Declared]:
+    """Import a file and list the functions that it declares, or the one named.
 
     Args:
         path: The file.
@@ -40,30 +40,35 @@ def publications(path: Path, function: str, at: FaasConnection | None) -> list[C
         at: The gateway for a function without a decorator; ``default`` if it is None.
 
     Returns:
-        Callables that take the options of :func:`away.publish.publish` and publish one function.
+        The functions with their gateways and options; nothing was sent for any of them.
 
     Raises:
         Usage: There is nothing to publish, or no function of that name.
         FileFailed: The file raised.
     """
     os.environ["AWAY_PUBLISH"] = "never"
-    from away.builder import declared
+    import away.builder as builder
+    from away.connection import FaasConnection
 
-    before = len(declared)
+    before = len(builder.declared)
+    builder.declaring = True
     # What the file prints is no part of what the command prints, which may be JSON.
     with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
-        # That the deployed function differs is what the command is about to change.
+        # Whoever runs the file sees its warnings.
         warnings.simplefilter("ignore")
-        module = _import_file(path)
+        try:
+            module = _import_file(path)
+        finally:
+            builder.declaring = False
     chosen = [
         each
-        for each in declared[before:]
+        for each in builder.declared[before:]
         if not function or getattr(each.function, "__name__", "") == function
     ]
     if chosen and at is not None:
         raise Usage("--gateway is for a function without a decorator, which names its gateway")
     if chosen:
-        return [each.publish_now for each in chosen]
+        return chosen
     if not function:
         raise Usage(
             f"{path.name} decorates no function with builder.publish; name one FILE:FUNCTION"
@@ -71,17 +76,7 @@ def publications(path: Path, function: str, at: FaasConnection | None) -> list[C
     local = getattr(module, function, None)
     if not callable(local):
         raise Usage(f"{path.name} has no function {function!r}{_nearest_in(module, function)}")
-    return [_publisher(local, at)]
-
-
-def _publisher(local: Callable[..., Any], at: FaasConnection | None) -> Callable[..., Any]:
-    def publish_now(**options: Any) -> Any:
-        from away.connection import FaasConnection
-        from away.publish import publish
-
-        return publish(local, at or FaasConnection.named("default"), **options)
-
-    return publish_now
+    return [builder.Declared(local, at or FaasConnection.named("default"), {})]
 
 
 def _nearest_in(module: ModuleType, name: str) -> str:

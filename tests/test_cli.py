@@ -78,8 +78,8 @@ def test_a_list_is_lines_with_tabs_in_a_pipe(listing, run):
     ]
     assert run("list") == (
         0,
-        "cat\t\t0/1\t3\nlater\tasync later(n: int) -> int\t0/0\t0\n"
-        "sum-two\tsum_two(a: int, b: int) -> int\t0/0\t0\n",
+        "cat\t\t1\t3\nlater\tasync later(n: int) -> int\t0\t0\n"
+        "sum-two\tsum_two(a: int, b: int) -> int\t0\t0\n",
         "",
     )
 
@@ -94,11 +94,22 @@ def test_a_list_is_json_for_scripts(listing, run):
     assert "away.signature" not in fib["annotations"]
 
 
+def test_what_the_gateway_was_not_asked_for_is_null_and_no_zero(shop, run):
+    listed = json.loads(run("list", "--json")[1])[0]
+    assert (listed["replicas"], listed["available_replicas"]) == (1, None)
+    assert listed["invocation_count"] >= 0
+    alone = json.loads(run("describe", listed["name"], "--json")[1])
+    assert (alone["replicas"], alone["available_replicas"]) == (1, 1)
+    assert alone["invocation_count"] is None
+
+
 def test_describe_shows_signature_and_docstring(shop, run):
     code, out, _ = run("describe", "cat")
     assert code == 0
     assert out.startswith("cat\n")
     assert "image: process" in out
+    assert "ready: 1 of 1\n" in out
+    assert "invocation_count" not in out
     assert json.loads(run("describe", "cat", "--json")[1])["name"] == "cat"
 
 
@@ -195,6 +206,22 @@ def test_the_help_lists_commands_and_exit_codes(run):
         assert re.search(rf"^  {word} ", out, re.MULTILINE)
     for number in ("0", "1", "2", "3", "4", "5", "6", "130"):
         assert re.search(rf"^    {number} ", out, re.MULTILINE)
+
+
+def commands(group=cli.app, before=()):
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*before, name))
+        else:
+            yield (*before, name)
+
+
+@pytest.mark.parametrize("words", [*commands()], ids=" ".join)
+def test_every_command_has_help_and_json(words, run):
+    code, out, _ = run(*words, "--help")
+    assert code == 0
+    assert "--json" in out
+    assert "--help" in out
 
 
 @pytest.mark.parametrize(
@@ -387,6 +414,20 @@ def test_a_secret_comes_from_standard_input_or_a_file(shop, run, tmp_path):
     assert run("secrets", "list")[1] == ""
 
 
+def test_what_was_done_to_a_secret_is_one_json_object(shop, run, tmp_path):
+    file = tmp_path / "value"
+    file.write_text("from a file\n")
+    given = ("--from-file", str(file), "--json")
+    for command, action, words in (
+        ("create", "created", given),
+        ("update", "updated", given),
+        ("remove", "removed", ("--json",)),
+    ):
+        code, out, _ = run("secrets", command, "token", *words)
+        assert code == 0
+        assert json.loads(out) == {"action": action, "secret": "token", "gateway": shop.url}
+
+
 @pytest.mark.parametrize(
     ("words", "stdin", "says"),
     [
@@ -409,6 +450,19 @@ def test_remove_takes_several_names(shop, run):
         0,
         f"removed gone-one from {shop.url}\nremoved gone-two from {shop.url}\n",
     )
+
+
+def test_remove_says_as_json_what_it_removed_and_removes_nothing_for_a_wrong_name(shop, run):
+    for name in ("gone-one", "gone-two"):
+        shop.deploy({"service": name, "image": "process", "envProcess": "cat"})
+    assert run("remove", "gone-one", "gone-to")[0] == 5
+    code, out, _ = run("remove", "gone_one", "gone-one", "gone-two", "--json")
+    assert code == 0
+    assert json.loads(out) == {
+        "action": "removed",
+        "functions": ["gone-one", "gone-two"],
+        "gateway": shop.url,
+    }
 
 
 def test_logs_are_printed_line_by_line(listing, run):
@@ -469,6 +523,54 @@ def test_publish_publishes_what_a_file_decorates_once(shop, tmp_path, run):
     assert err.startswith("away: add_up raised TypeError: ")
 
 
+PREVIEWED = """
+import yaml
+from away import FaasConnection, builder
+from near import TABLE
+
+faas = FaasConnection.named("default")
+
+@builder.publish(faas, requirements=["idna"])
+def looked_up(key):
+    return TABLE[key], yaml
+
+@builder.publish(faas, name="by-value")
+def outer():
+    pass
+
+def made():
+    size = [1, 2, 3]
+    return lambda: size
+
+inner = made()
+"""
+
+
+def test_a_preview_shows_what_would_be_packed_and_sends_nothing(listing, tmp_path, run):
+    (tmp_path / "near.py").write_text("TABLE = {}\n")
+    code, out, err = publish_file(tmp_path, PREVIEWED, "shop.py", "--preview")
+    assert (code, err) == (0, "")
+    text = out.decode()
+    assert "looked-up: shop:looked_up by import, " in text
+    assert "by-value: shop:outer by import, " in text
+    for word in ("file near.py: ", "file shop.py: ", "requirement PyYAML==", "requirement idna"):
+        assert f"  {word}" in text
+    code, out, _ = publish_file(tmp_path, PREVIEWED, "shop.py:inner", "--preview", "--json")
+    assert code != 0  # a lambda has no name to be published under
+    code, out, _ = publish_file(tmp_path, PREVIEWED, "shop.py", "--preview", "--json")
+    found = json.loads(out)
+    assert [each["name"] for each in found] == ["looked-up", "by-value"]
+    assert {each["path"] for each in found[0]["files"]} == {"near.py", "shop.py"}
+    assert found[0]["bytes"] > 0
+    named = PREVIEWED.replace("lambda: size", "count").replace(
+        "size = [1, 2, 3]", "size = [1, 2, 3]\n    def count(): return size"
+    )
+    code, out, err = publish_file(tmp_path, named, "shop.py:inner", "--preview", "--json")
+    (record,) = json.loads(out)
+    assert [each["type"] for each in record["values"]] == ["list"]
+    assert listing.asked == []
+
+
 @pytest.mark.parametrize(
     ("text", "target", "code", "says"),
     [
@@ -527,6 +629,24 @@ def test_up_says_where_it_is_and_never_the_password(tmp_path, own_environment):
         _, errors = process.communicate()
         timer.cancel()
     assert (process.returncode, errors) == (0, "")
+
+
+def test_up_says_as_json_where_it_is_and_what_opens_it(run, tmp_path, monkeypatch):
+    command = [sys.executable, "-m", "away", "up", "--state", str(tmp_path / "state"), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        timer = threading.Timer(60, process.kill)
+        timer.start()
+        found = json.loads(process.stdout.readline())
+        assert (found["user"], found["state"]) == ("admin", str(tmp_path / "state"))
+        for name in ("url", "password_file"):
+            monkeypatch.setenv(f"AWAY_GATEWAY_HERE_{name.upper()}", found[name])
+        code, out, err = run("list", "-g", "here")
+        assert code == 0, err
+        assert out == ""
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.read() == ""
+        timer.cancel()
+    assert process.returncode == 0
 
 
 def test_what_a_published_file_prints_is_no_part_of_json(shop, run, tmp_path):

@@ -230,7 +230,7 @@ class GatewayApi:
                 data = json.loads(reply.body)
             except (ValueError, RecursionError):
                 data = None
-            info = FunctionInfo.from_json(data) if isinstance(data, dict) else None
+            info = FunctionInfo.from_json(data, listed=False) if isinstance(data, dict) else None
             if info is None:
                 raise verdicts.not_json(self.asked(), request, reply, "a function as JSON")
             return info

@@ -19,9 +19,11 @@ from away.gateway.deploy_request import NAMESPACE, Deployment
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["SecretFiles", "Store", "StoreUnusable", "kept_password"]
+__all__ = ["PASSWORD_FILE", "SecretFiles", "Store", "StoreUnusable", "kept_password"]
 
 SCHEMA_VERSION = 1
+# Holds the password and nothing else.
+PASSWORD_FILE = "password"  # noqa: S105 - a file's name
 _SCHEMA = """
 CREATE TABLE functions (
     namespace TEXT NOT NULL, name TEXT NOT NULL, deployment TEXT NOT NULL,
@@ -134,7 +136,7 @@ def kept_password(folder: Path) -> str:
     Raises:
         OSError: The folder cannot be read or written.
     """
-    path = folder / "password"
+    path = folder / PASSWORD_FILE
     try:
         # 32 bytes: as many as the token that faasd writes for itself.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

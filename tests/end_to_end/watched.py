@@ -219,7 +219,7 @@ def _published(faas: FaasConnection, folder: Path, patch: Any) -> dict[str, Call
     patch.syspath_prepend(str(folder))
     module = importlib.import_module("watched_functions")
     faas.create_secret("watched-key", VALUE)
-    given = {"watched_keys": {"secrets": ["watched-key"], "env": {"MODE": "x"}}}
+    given = {"watched_keys": {"secrets": ["watched-key"], "env": {"MODE": "watched"}}}
     found = {}
     for name in ("watched_keys", "watched_later", "watched_fails"):
         found[name] = builder.mirror_in_faas(getattr(module, name), faas, **given.get(name, {}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -22,7 +23,7 @@ from away.gateway.blobs import Blobs
 from away.gateway.images import Images, lay_over
 from away.gateway.layers import LayerRefused, unpack
 from away.gateway.providers.launcher import take_apart
-from tests.images import LAYER, MANIFEST, Registry, digest_of, tar_of
+from tests.images import ECHO, LAYER, MANIFEST, Registry, digest_of, tar_of
 
 GZIPPED = LAYER + "+gzip"
 ZSTD = LAYER + "+zstd"
@@ -503,6 +504,77 @@ def test_an_image_is_unpacked_once_however_many_ask(tmp_path):
     roots = asyncio.run(main())
     assert len(set(roots)) == 1
     assert (roots[0] / "f").read_text() == "x"
+
+
+# What is removed again
+
+
+def age(state):
+    """Let everything in a state be two hours old."""
+    then = time.time() - 7200
+    for folder in ("blobs/sha256", "layers", "images"):
+        for path in (state / folder).iterdir():
+            os.utime(path, (then, then))
+
+
+def stored(state):
+    """Count images, layers and blobs."""
+    return [len(list((state / each).iterdir())) for each in ("images", "layers", "blobs/sha256")]
+
+
+def test_what_no_function_needs_is_removed_and_what_is_young_is_kept(tmp_path):
+    state = tmp_path / "state"
+
+    def gateway():
+        return away.gateway.run(state=state, announce=False)
+
+    def speaking(faas):
+        return Registry(faas.url, faas.user, faas.password)
+
+    def until(wanted):
+        end = time.monotonic() + 20
+        while (found := stored(state)) != wanted:
+            assert time.monotonic() < end, f"{found} instead of {wanted}"
+            time.sleep(0.01)
+
+    with gateway() as faas, speaking(faas) as registry:
+        base = stored(state)[2]
+        for version in ("first", "second"):
+            files = {"app/f.py": f"VERSION = {version!r}\n" + ECHO}
+            command = ["python3", "/app/f.py"]
+            image = registry.push_image(f"g/{version}:1", files=files, command=command)
+            registry.deploy("grows", image, "POST" if version == "first" else "PUT")
+        # To go back to what was, everything of it is still there.
+        assert stored(state) == [2, 3, base + 6]
+    with gateway() as faas, speaking(faas) as registry:
+        assert registry.call("GET", "/v2/g/first/manifests/1")[0] == 200
+    age(state)
+    (state / "layers" / ".left-by-a-kill").mkdir()
+    os.utime(state / "layers" / ".left-by-a-kill", (0, 0))
+    with gateway() as faas, speaking(faas) as registry:
+        until([1, 2, base + 3])
+        assert registry.call("GET", "/v2/g/first/manifests/1")[0] == 404
+        assert registry.call("GET", "/v2/g/second/manifests/1")[0] == 200
+        assert registry.call("POST", "/function/grows", b"")[0] == 200
+        registry.push_image("g/not-deployed-yet:1", files={"x": "y"}, command=["python3", "x"])
+        registry.call("DELETE", "/system/functions", b'{"functionName": "grows"}')
+    with gateway() as faas, speaking(faas) as registry:
+        # Removed a moment ago, and pushed a moment ago.
+        assert registry.call("GET", "/v2/g/not-deployed-yet/manifests/1")[0] == 200
+        assert registry.call("GET", "/v2/g/second/manifests/1")[0] == 200
+    age(state)
+    with gateway() as faas, speaking(faas) as registry:
+        until([0, 1, base])  # the base image with its layer
+        registry.base()
+
+
+def test_an_upload_that_goes_on_is_not_crowded_out(registry):
+    _, headers, _ = registry.call("POST", "/v2/a/blobs/uploads/", b"")
+    where = headers["Location"]
+    assert registry.call("PATCH", where, b"abc")[0] == 202
+    for _ in range(300):
+        assert registry.call("POST", "/v2/a/blobs/uploads/", b"")[0] == 202
+    assert registry.call("PUT", f"{where}?digest={digest_of(b'abc')}", b"")[0] == 201
 
 
 # What can run

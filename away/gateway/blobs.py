@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import secrets
 from typing import TYPE_CHECKING
@@ -89,6 +90,28 @@ class Blobs:
         except FileNotFoundError:
             return None
 
+    def all(self) -> list[str]:
+        """List the digests of what is here."""
+        return [f"sha256:{each.name}" for each in self._folder.iterdir()]
+
+    def changed(self, digest: str) -> float:
+        """Return when a blob came, or was last of use; 0 where there is none."""
+        try:
+            return self.path(digest).stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
+    def touch(self, digest: str) -> None:
+        """Note that a blob is of use now."""
+        try:
+            os.utime(self.path(digest))
+        except FileNotFoundError:
+            pass
+
+    def remove(self, digest: str) -> None:
+        """Remove a blob, which may be gone."""
+        self.path(digest).unlink(missing_ok=True)
+
     def verified(self, digest: str) -> Path:
         """Return a blob's file after reading it through.
 
@@ -136,4 +159,5 @@ class Blobs:
         """End an upload: its file becomes the blob of its digest, which is returned."""
         upload.finish()
         upload.path.replace(self.path(upload.digest))
+        self.touch(upload.digest)
         return upload.digest

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from away.gateway.access import is_loopback
+from away.gateway.collection import collect
 from away.gateway.deploy_request import Deployment, Refused
 from away.gateway.logs import Log
 from away.gateway.providers import StartRefused
@@ -39,6 +40,8 @@ DRAIN_SECONDS = 30.0
 STOP_GRACE_SECONDS = 10.0
 # How many functions are started at once when the gateway starts.
 RESTORED_AT_ONCE = 4
+# How often what nothing refers to any more is removed.
+COLLECT_SECONDS = 600.0
 # A function that fails to start this often in a row is started again only after a pause, which
 # doubles; failures further apart than the last of these are not in a row.
 FAILED_STARTS = 3
@@ -351,6 +354,7 @@ class Deployments:
             self._functions[deployment.name] = Function(deployment, self._provider, Log())
         self._in_background(self._start_all())
         self._in_background(self._drop_old_connections())
+        self._in_background(self._collect())
 
     async def close(self) -> None:
         """Give up the background's work, and stop everything."""
@@ -377,6 +381,14 @@ class Deployments:
             await asyncio.sleep(1.0)
             for function in self.all():
                 function.drop_old_connections()
+
+    async def _collect(self) -> None:
+        while True:
+            try:
+                await collect(self._store)
+            except OSError:
+                pass  # what cannot be removed now is left for the next time
+            await asyncio.sleep(COLLECT_SECONDS)
 
     def _in_background(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)

@@ -124,6 +124,7 @@ class ImageRegistry:
         if request.method == "HEAD":
             if (size := blobs.size(digest)) is None:
                 raise _blob_unknown(digest)
+            blobs.touch(digest)  # whoever asks will name it in a manifest
             return web.Response(headers=_blob_headers(digest, size))
         if request.method != "GET":
             raise _unsupported(request)
@@ -169,12 +170,16 @@ class ImageRegistry:
         query = _query(request)
         mounted = query.get("mount", "")
         if mounted and is_digest(mounted) and self._store.blobs.size(mounted) is not None:
+            self._store.blobs.touch(mounted)
             return _created(repository, mounted)
         name = secrets.token_hex(16)
         self._drop_old()
+        self._make_room()
         session = self._sessions[name] = _Session(repository, self._store.blobs.upload())
+        asyncio.get_running_loop().call_later(UPLOAD_SECONDS + 1.0, self._drop_old)
         if "digest" in query:
-            return await self._finish(request, name, session)
+            async with session.busy:
+                return await self._finish(request, name, session)
         return _accepted(name, session, 202)
 
     async def _finish(
@@ -219,10 +224,22 @@ class ImageRegistry:
 
     def _drop_old(self) -> None:
         now = time.monotonic()
-        for name, session in list(self._sessions.items()):
-            crowded = len(self._sessions) >= MAX_UPLOADS
-            if (crowded or now - session.touched > UPLOAD_SECONDS) and not session.busy.locked():
+        for name, session in self._idle():
+            if now - session.touched > UPLOAD_SECONDS:
                 self._drop(name)
+
+    def _make_room(self) -> None:
+        """See that one more upload can begin; of others the one that is missed least gives way."""
+        if len(self._sessions) < MAX_UPLOADS:
+            return
+        idle = self._idle()
+        if not idle:
+            raise RegistryError(429, "TOOMANYREQUESTS", f"{MAX_UPLOADS} uploads are going on")
+        name, _ = min(idle, key=lambda each: (each[1].upload.size > 0, each[1].touched))
+        self._drop(name)
+
+    def _idle(self) -> list[tuple[str, _Session]]:
+        return [each for each in self._sessions.items() if not each[1].busy.locked()]
 
     # Manifests and tags
 

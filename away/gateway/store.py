@@ -63,21 +63,34 @@ class Store:
 
     def save(self, deployment: Deployment) -> None:
         """Keep a function, in place of the one of its name."""
+        self._let_go(deployment.namespace, deployment.name)
         row = (deployment.namespace, deployment.name, json.dumps(asdict(deployment)))
         with self._database:
             self._database.execute("INSERT OR REPLACE INTO functions VALUES (?, ?, ?)", row)
 
     def delete(self, namespace: str, name: str) -> None:
         """Forget a function."""
+        self._let_go(namespace, name)
         with self._database:
             self._database.execute(
                 "DELETE FROM functions WHERE namespace = ? AND name = ?", (namespace, name)
             )
 
+    def _let_go(self, namespace: str, name: str) -> None:
+        """Let the image of a function that is replaced or removed be young once more."""
+        for (text,) in self._database.execute(
+            "SELECT deployment FROM functions WHERE namespace = ? AND name = ?", (namespace, name)
+        ).fetchall():
+            if digest := _deployment(text).digest:
+                self.blobs.touch(digest)
+
     # Images
 
     def manifest(self, repository: str, reference: str) -> tuple[str, str] | None:
-        """Return the digest and media type of a manifest by its tag or digest."""
+        """Return the digest and media type of a manifest by its tag or digest.
+
+        Whoever asks is about to use it, so it is young from now on.
+        """
         digest = reference
         if ":" not in reference:
             row = self._database.execute(
@@ -90,7 +103,22 @@ class Store:
             "SELECT media_type FROM manifests WHERE repository = ? AND digest = ?",
             (repository, digest),
         ).fetchone()
-        return (digest, found[0]) if found else None
+        if found is None:
+            return None
+        self.blobs.touch(digest)
+        return digest, found[0]
+
+    def manifest_digests(self) -> set[str]:
+        """Return the digests of all manifests."""
+        rows = self._database.execute("SELECT DISTINCT digest FROM manifests").fetchall()
+        return {digest for (digest,) in rows}
+
+    def forget_manifests(self, digests: set[str]) -> None:
+        """Forget manifests in all repositories, with their tags."""
+        rows = [(digest,) for digest in digests]
+        with self._database:
+            self._database.executemany("DELETE FROM tags WHERE digest = ?", rows)
+            self._database.executemany("DELETE FROM manifests WHERE digest = ?", rows)
 
     def add_manifest(self, repository: str, digest: str, media_type: str, tag: str | None) -> None:
         """Keep a manifest whose bytes are a blob already, under a tag if there is one."""

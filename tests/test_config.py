@@ -398,6 +398,18 @@ def test_what_the_program_configures_is_checked_at_once(told):
         told("local", url="http://127.0.0.1:1")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "nearest"), [("pasword", "'password'"), ("pasword_file", "'password_file'")]
+)
+def test_a_misspelt_name_is_told_the_nearest_one(told, wrong, nearest):
+    with pytest.raises(ConfigError) as error:
+        told("dev", url="http://a.example", **{wrong: PASSWORD})
+    assert str(error.value) == (
+        f"configure('dev') knows no {wrong}=; the nearest known is {nearest}"
+    )
+    assert "dev" not in config.names()
+
+
 def test_a_further_call_adds_and_another_server_drops_the_earlier_password(machine, told):
     told("dev", url="http://a.example", password=PASSWORD)
     told("dev", timeout=3)
@@ -509,6 +521,9 @@ def test_a_password_of_the_environment_is_for_the_gateway_of_a_project(machine):
     machine.write({AWAY: '[gateways.dev]\nurl = "http://team.example"'})
     machine.set(AWAY_GATEWAY_DEV_PASSWORD=PASSWORD)
     assert machine.password("dev") == PASSWORD
+    assert machine.resolve("dev").origins["password"] == (
+        f"environment AWAY_GATEWAY_DEV_PASSWORD, sent to the url of {machine.root / AWAY} line 2"
+    )
 
 
 def test_a_later_password_replaces_an_earlier_token(machine):
@@ -609,6 +624,19 @@ THEFTS = {
         {},
         ["ca_bundle of gateway 'dev' comes from the project", "who is sent the password"],
     ),
+    "a bundle beside the url of the user's password": (
+        {
+            USERS: f'[gateways.dev]\nurl = "https://a.example"\npassword = "{PASSWORD}"',
+            AWAY: '[gateways.dev]\nurl = "https://a.example"\nca_bundle = "ca.pem"',
+        },
+        {},
+        ["ca_bundle of gateway 'dev' comes from the project (", "away.toml line 3"],
+    ),
+    "a bundle for a password of the environment": (
+        {AWAY: '[gateways.dev]\nurl = "https://a.example"\nca_bundle = "ca.pem"'},
+        {"AWAY_GATEWAY_DEV_PASSWORD": PASSWORD},
+        ["ca_bundle of gateway 'dev' comes from the project", "AWAY_GATEWAY_DEV_CA_BUNDLE"],
+    ),
 }
 
 
@@ -646,6 +674,37 @@ def test_a_project_may_name_its_own_files_and_variables_made_for_it(machine):
     assert machine.password("file") == PASSWORD
     assert machine.resolve("file").ca_bundle == machine.project / "ca.pem"
     assert machine.password("variable") == OTHERS
+
+
+@pytest.mark.parametrize("file", ["away.toml", "pyproject.toml"])
+def test_a_file_that_is_a_link_to_another_projects_is_refused(machine, file):
+    table = "gateways.dev" if file == "away.toml" else "tool.away.gateways.dev"
+    machine.write({f"work/{file}": f'[{table}]\nurl = "http://a"\npassword = "{PASSWORD}"'})
+    (machine.project / file).symlink_to(f"../work/{file}")
+    with pytest.raises(ConfigError) as error:
+        machine.resolve("dev")
+    assert f"{machine.project / file} is a symbolic link that leads out" in str(error.value)
+    (machine.project / file).unlink()
+    machine.write({f"project/of-mine/{file}": f'[{table}]\nurl = "http://b.example"'})
+    (machine.project / file).symlink_to(f"of-mine/{file}")
+    assert machine.resolve("dev").url == "http://b.example"
+
+
+def test_a_linked_pyproject_without_a_word_of_ours_is_passed_by(machine):
+    machine.write({"store/pyproject.toml": "[project]\nname = 'away-from-home'"})
+    (machine.project / "pyproject.toml").symlink_to("../store/pyproject.toml")
+    assert machine.names() == ["default"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "shown"),
+    [("TEAM_PASSWORD", True), (PASSWORD.replace("-", "_"), False), ("Hunter2", False)],
+)
+def test_a_variable_that_may_be_the_password_itself_is_not_repeated(machine, variable, shown):
+    machine.write({USERS: f'[gateways.dev]\nurl = "http://a.example"\npassword_env = "{variable}"'})
+    with pytest.raises(ConfigError, match=r" is not set \(") as error:
+        machine.resolve("dev")
+    assert (variable in str(error.value)) is shown
 
 
 @pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="only root can give files away")

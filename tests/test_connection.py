@@ -14,6 +14,7 @@ import sys
 import textwrap
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from away.exceptions import (
     GatewayUnreachable,
     NameRefused,
 )
+from away.gateway.announcement import Announcement, announce, folder
 from tests import servers
 from tests.servers import Server, answer
 
@@ -102,6 +104,9 @@ def message_of(error: BaseException) -> str:
 
 
 # ---------------------------------------------------------------- what a gateway may do to a call
+
+# 100 MiB of nothing in 100 kB
+BOMB = gzip.compress(bytes(100 << 20))
 
 # id, behaviour, options of the call, the error's class, a part of its sentence
 CALLS = [
@@ -189,6 +194,69 @@ CALLS = [
         GatewayError,
         "not encoded as its head says",
     ),
+    (
+        "is encoded as nobody asked",
+        answer(200, b"abc", {"Content-Encoding": "br"}),
+        {},
+        GatewayError,
+        "encoded as 'br', which nobody asked for",
+    ),
+    (
+        "is encoded several times",
+        answer(200, gzip.compress(gzip.compress(b"abc")), {"Content-Encoding": "gzip, gzip"}),
+        {},
+        GatewayError,
+        "encoded as 'gzip, gzip', which nobody asked for",
+    ),
+    (
+        "ends early in gzip",
+        answer(200, gzip.compress(os.urandom(5000))[:2000], {"Content-Encoding": "gzip"}),
+        {},
+        AnswerLost,
+        "in the middle",
+    ),
+    (
+        "ends early in deflate",
+        answer(200, zlib.compress(os.urandom(5000))[:2000], {"Content-Encoding": "deflate"}),
+        {},
+        AnswerLost,
+        "in the middle",
+    ),
+    (
+        "goes on after gzip",
+        answer(200, gzip.compress(b"abc") + b"garbage", {"Content-Encoding": "gzip"}),
+        {},
+        AnswerLost,
+        "in the middle",
+    ),
+    (
+        "sends a bomb",
+        answer(200, BOMB, {"Content-Encoding": "gzip"}),
+        {},
+        GatewayError,
+        f"its {len(BOMB)} bytes grow to more than 67108864",
+    ),
+    (
+        "says to be endless",
+        servers.raw(servers.head(200, {"Content-Length": str(1 << 62)}) + b"abc"),
+        {},
+        GatewayError,
+        "is too large: it has 4611686018427387904 bytes",
+    ),
+    (
+        "changes the protocol",
+        servers.raw(servers.head(101, {"Upgrade": "x", "Connection": "upgrade"})),
+        {},
+        GatewayError,
+        "changes to a protocol that nobody asked for",
+    ),
+    (
+        "answers another call",
+        answer(200, b"{}", {"X-Away-Protocol": "1", "X-Call-Id": "another"}),
+        {},
+        AnswerLost,
+        "the answer to another request (its X-Call-Id is 'another')",
+    ),
 ]
 
 
@@ -213,6 +281,177 @@ def test_each_fault_of_a_gateway_is_one_error_of_a_call(
     assert caught.value.call_id in text
     assert len(calls) == 1, "what may have run is not sent again"
     assert took < options.get("timeout", 5.0) + 1.0
+
+
+GARBAGE = {
+    "a chunk of less than nothing": ("Transfer-Encoding: chunked", b"-5\r\nabc\r\n0\r\n\r\n"),
+    "a chunk to the end": ("Transfer-Encoding: chunked", b"-1\r\nabc\r\n0\r\n\r\n"),
+    "a chunk of 2^64": ("Transfer-Encoding: chunked", b"10000000000000000\r\nabc\r\n0\r\n\r\n"),
+    "a chunk of 2^62": ("Transfer-Encoding: chunked", b"4000000000000000\r\nabc\r\n0\r\n\r\n"),
+    "a length of 2^64": ("Content-Length: 18446744073709551616", b"abc"),
+    "a length of 5000 digits": (f"Content-Length: {'9' * 5000}", b"abc"),
+    "a length below zero": ("Content-Length: -3", b"abc"),
+    "two lengths": ("Content-Length: 3, 3", b"abc"),
+    "two framings": (
+        "Content-Length: 1\r\nTransfer-Encoding: chunked",
+        b"3\r\nabc\r\n0\r\n\r\n",
+    ),
+    "interim answers without end": ("X: y\r\n" + "\r\nHTTP/1.1 103 Soon\r\n" * 200, b""),
+}
+
+
+@pytest.mark.parametrize("case", GARBAGE)
+def test_garbage_for_a_length_is_an_error_of_ours(drive, connect, case):
+    field, body = GARBAGE[case]
+    garbage = servers.raw(f"HTTP/1.1 200 OK\r\n{field}\r\n\r\n".encode() + body)
+    if case.startswith("interim"):
+        garbage = servers.raw(b"HTTP/1.1 103 Soon\r\n\r\n" * 200)
+    with Server(garbage) as server, pytest.raises((AnswerLost, GatewayError)) as caught:
+        drive(connect(server), "invoke", "fib")
+    message_of(caught.value)
+
+
+def test_an_answer_that_is_only_announced_is_waited_for(drive, connect):
+    def announced(talk: servers.Talk) -> bool:
+        talk.sock.sendall(servers.head(103, {"Link": "</a>"}))
+        talk.stopping.wait(0.1)
+        talk.sock.sendall(servers.whole(200, talk.seen.path.encode()))
+        return True
+
+    announced.__dict__["is_behaviour"] = True
+    with Server(announced) as server:
+        faas = connect(server)
+        for name in ("one", "two", "three"):
+            reply = drive(faas, "invoke", name)
+            assert (reply.status, reply.body) == (200, f"/function/{name}".encode())
+        assert server.connections == 1
+
+
+def test_a_connection_that_said_too_much_is_not_used_again(drive, connect):
+    twice = servers.raw(servers.whole(200, b"first") + servers.whole(200, b"second"), keep=True)
+    with Server([twice, answer(200, b"third")]) as server:
+        faas = connect(server)
+        assert drive(faas, "invoke", "fib").body == b"first"
+        assert drive(faas, "invoke", "fib").body == b"third"
+        assert server.connections == 2
+
+
+def test_a_connection_that_answered_another_call_is_not_used_again(drive, connect):
+    wrong = answer(200, b"{}", {"X-Away-Protocol": "1", "X-Call-Id": "another"})
+    with Server([wrong, answer()]) as server:
+        faas = connect(server)
+        with pytest.raises(AnswerLost):
+            drive(faas, "invoke", "fib")
+        drive(faas, "invoke", "fib")
+        assert server.connections == 2
+
+
+@pytest.mark.parametrize("added", [[], [("X-Call-Id", "a-proxys-own")]])
+def test_an_answer_with_its_own_id_is_taken(drive, connect, added):
+    def echo(seen: servers.Seen) -> servers.Behaviour:
+        own = [("X-Away-Protocol", "1"), *added, ("X-Call-Id", seen.headers["x-call-id"])]
+        return answer(200, b"{}", own)
+
+    with Server(echo) as server:
+        assert drive(connect(server), "invoke", "fib").body == b"{}"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "deflate", "raw deflate", "identity"])
+def test_an_answer_that_is_compressed_unasked_is_read(drive, connect, encoding):
+    text = b"fifty-five " * 10_000
+    raw = zlib.compressobj(wbits=-15)
+    body = {
+        "gzip": gzip.compress(text[:500]) + gzip.compress(text[500:]),
+        "x-gzip": gzip.compress(text),
+        "deflate": zlib.compress(text),
+        "raw deflate": raw.compress(text) + raw.flush(),
+        "identity": text,
+    }[encoding]
+    with Server(answer(200, body, {"Content-Encoding": encoding.split()[-1]})) as server:
+        assert drive(connect(server), "invoke", "fib").body == text
+
+
+class Pieces:
+    """A body of 40 MB."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter([bytes(1 << 20)] * 40)
+
+
+@pytest.mark.parametrize("body", [Pieces(), bytes(40 << 20)], ids=["pieces", "bytes"])
+def test_an_upload_over_tls_keeps_the_deadline(drive, connect, body):
+    def sip(talk: servers.Talk) -> bool:
+        while not talk.stopping.wait(0.02) and talk.sock.recv(1 << 16):
+            pass
+        return False
+
+    sip.__dict__["is_behaviour"] = True
+    with Sipping(sip, tls=True) as server:
+        faas = connect(
+            f"https://localhost:{server.port}", timeout=0.6, ca_bundle=servers.CERTIFICATE
+        )
+        began = time.monotonic()
+        with pytest.raises(CallTimedOut):
+            drive(faas, "invoke", "fib", body)
+        assert time.monotonic() - began < 1.6
+
+
+class Sipping(Server):
+    """A server that takes a request's head for all of it, and leaves the body to its behaviour."""
+
+    def _read(self, sock: socket.socket, number: int) -> servers.Seen | None:
+        return servers.Seen("POST", "/", {}, self._receive(sock), number)
+
+
+def test_the_announced_password_goes_only_to_the_gateway_that_announced_it(
+    drive, connect, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("AWAY_RUNTIME_DIR", str(tmp_path / "announced"))
+    script = {"/function/": answer(200, b"55"), "/system/": servers.json([])}
+    with Server(script) as server:
+        said = Announcement(server.url, "admin", SECRET, os.getpid(), "/state")
+        with announce(said, folder()):
+            faas = connect(server, password=None)
+            drive(faas, "invoke", "fib")
+            drive(faas, "functions", fresh=True)
+            assert server.requests[-1].headers["authorization"] == BASIC
+            drive(faas, "invoke", "fib")
+            drive(faas, "functions", fresh=True)
+            # The first one was opened for a function, when nobody looked who listens.
+            assert server.connections == 2
+        # The gateway has ended; who has its port since answers as it would.
+        drive(faas, "close")
+        with pytest.raises(GatewayUnreachable) as caught:
+            drive(faas, "functions", fresh=True)
+        assert "the embedded gateway there has ended" in message_of(caught.value)
+        assert "'away up'" in str(caught.value)
+        # A function is called without a password, so whoever listens may answer.
+        assert drive(faas, "invoke", "fib").body == b"55"
+        with pytest.raises(GatewayUnreachable):
+            drive(faas, "functions", fresh=True)
+        sent = [seen for seen in server.requests if "authorization" in seen.headers]
+        assert len(sent) == 2
+        with announce(said, folder()):
+            assert drive(faas, "functions", fresh=True) == []
+
+
+def test_a_url_that_http_cannot_reach_is_an_error_of_ours(drive, connect):
+    from away.connection.conversations import Request
+
+    faas = connect(1)
+    for url in (
+        "ftp://127.0.0.1/x",
+        "http:///x",
+        "http://[::1/x",
+        "http://127.0.0.1:99999/",
+        "http://127.0.0.1:0/",
+        "http://a b/x",
+        "http://127.0.0.1:1/\u00e9",
+        "/v2/\u00e9",
+    ):
+        with pytest.raises(GatewayUnreachable) as caught:
+            drive(faas, "run", faas.conversation_request(Request("GET", url)))
+        assert "its URL cannot be used" in message_of(caught.value)
 
 
 # what the gateway does to GET /system/functions, its error, a part of the sentence

@@ -209,3 +209,14 @@ def test_only_a_loopback_registry_is_spoken_to_in_plain_http():
 def test_a_place_to_upload_to_is_below_the_registry_or_elsewhere(location, expected):
     registry = Registry(lambda request: iter(()), "http://gw/openfaas", own=True)
     assert registry.location("/v2/x/blobs/uploads/", location) == expected
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["ftp://gw/x", "https:///x", "http://gw:99999/x", "/v2/\u00e9", "http://[::1/x", "/v2/a b"],
+)
+def test_a_place_that_nothing_can_be_sent_to_is_refused_in_one_sentence(location):
+    registry = Registry(lambda request: iter(()), "http://gw/openfaas", own=True)
+    with pytest.raises(PublishFailed) as caught:
+        registry.location("/v2/x/blobs/uploads/", location)
+    assert "names no place to upload to that HTTP could reach" in str(caught.value)

@@ -367,7 +367,10 @@ def _print_result(result: Any, as_json: bool) -> None:
 @_gateway_option
 @_json_option
 def remove(names: tuple[str, ...], gateway: str, as_json: bool) -> None:
-    """Remove functions from a gateway; with a name that it does not have, none of them."""
+    """Remove functions from a gateway.
+
+    With a name among them that it does not have, none is removed.
+    """
     connection = _connect(gateway)
     found = dict.fromkeys(connection.function(name).name for name in names)
     for name in found:
@@ -389,7 +392,10 @@ def remove(names: tuple[str, ...], gateway: str, as_json: bool) -> None:
 def logs(
     name: str, gateway: str, as_json: bool, tail: int | None, since: str | None, follow: bool
 ) -> None:
-    """Print a function's log: one line a line, as JSON objects with --json."""
+    """Print a function's log.
+
+    With --json each line is a JSON object.
+    """
     connection = _connect(gateway)
     found = connection.function(name).name
     lines: Iterable[LogLine]

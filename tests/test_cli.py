@@ -9,6 +9,7 @@ import pty
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -632,7 +633,10 @@ def test_up_says_where_it_is_and_never_the_password(tmp_path, own_environment):
 
 
 def test_up_says_as_json_where_it_is_and_what_opens_it(run, tmp_path, monkeypatch):
-    command = [sys.executable, "-m", "away", "up", "--state", str(tmp_path / "state"), "--json"]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-m", "away", "up", "--json", "--port", port]
+    command += ["--state", str(tmp_path / "state")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         timer = threading.Timer(60, process.kill)
         timer.start()

@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import stat
+import subprocess
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -683,3 +684,49 @@ def test_a_given_password_is_taken(tmp_path):
     with away.gateway.run(password="correct horse", announce=False) as faas:
         with Registry(faas.url, "admin", "correct horse") as registry:
             assert registry.call("GET", "/system/info")[0] == 200
+
+
+def test_a_password_file_that_others_can_read_is_refused(tmp_path):
+    path = tmp_path / "password"
+    path.write_text("correct horse")
+    path.chmod(0o644)
+    with pytest.raises(ConfigError, match=r"is open to other users; .* chmod 600"):
+        away.gateway.serve(password_file=path, state=tmp_path / "state", port=0, announce=False)
+
+
+def test_every_folder_that_is_made_is_private_whatever_the_umask(tmp_path):
+    before = os.umask(0)
+    try:
+        with away.gateway.run(state=tmp_path / "a" / "b" / "state", announce=False) as faas:
+            faas.create_secret("token", "x")
+            faas.deploy(
+                {"service": "f", "image": "process", "envProcess": "cat", "secrets": ["token"]}
+            )
+            folders = [Path(each) for each, _, _ in os.walk(tmp_path / "a")]
+            assert tmp_path / "a" / "b" / "state" / "functions" / "f" / "secrets" in folders
+            for folder in folders:
+                assert stat.S_IMODE(folder.stat().st_mode) == 0o700, folder
+    finally:
+        os.umask(before)
+
+
+def test_a_flood_of_lines_leaves_the_event_loop_to_others():
+    async def main():
+        log = Log()
+        flood = subprocess.Popen(["yes", ""], stdout=subprocess.PIPE)
+        loop = asyncio.get_running_loop()
+        feed = log.feed("1")
+        try:
+            transport, _ = await loop.connect_read_pipe(lambda: feed, flood.stdout)
+            started, worked = time.perf_counter(), time.thread_time()
+            await asyncio.sleep(0.7)
+            share = (time.thread_time() - worked) / (time.perf_counter() - started)
+        finally:
+            flood.kill()
+            flood.wait()
+        await feed.ended
+        transport.close()
+        assert log.lines()
+        return share
+
+    assert asyncio.run(main()) < 0.5

@@ -150,15 +150,23 @@ def default_state() -> Path:
 
 
 def _read_password(path: str | Path | None) -> str | None:
+    import stat
+
     if path is None:
         return None
     try:
-        password = Path(path).read_text().strip("\r\n")
+        with Path(path).open() as file:
+            mode = os.fstat(file.fileno()).st_mode
+            password = file.read().strip("\r\n")
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise ConfigError(f"the password file {path} cannot be read: {reason}") from None
     if not password:
         raise ConfigError(f"the password file {path} is empty; write the password into it")
+    if stat.S_ISREG(mode) and mode & 0o066:
+        raise ConfigError(
+            f"the password file {path} is open to other users; make it yours alone by chmod 600"
+        )
     return password
 
 

@@ -26,7 +26,16 @@ except ImportError:  # Windows: nothing is announced there, and nothing is found
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["AlreadyRunning", "Announcement", "announce", "announced", "folder", "folders", "read"]
+__all__ = [
+    "AlreadyRunning",
+    "Announcement",
+    "announce",
+    "announced",
+    "folder",
+    "folders",
+    "make_private",
+    "read",
+]
 
 FILE = "gateway.json"
 # Far over what an announcement needs: a file that someone filled must not fill our memory.
@@ -165,13 +174,24 @@ def folders() -> list[Path]:
     return found
 
 
+def make_private(where: Path) -> None:
+    """Make a folder, and what is missing above it, each for its owner alone whatever the umask.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    if not where.is_dir():
+        make_private(where.parent)
+        where.mkdir(mode=0o700, exist_ok=True)
+
+
 def _temporary() -> str:
     # tempfile.gettempdir() writes a file to see whether it can: reading must not.
     return os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - the folder in it is checked
 
 
 def _make(where: Path) -> None:
-    where.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(where)
     _check_folder(where)
     if not os.access(where, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, "cannot be written", str(where))

@@ -8,6 +8,8 @@ import re
 import secrets
 from typing import TYPE_CHECKING
 
+from away.gateway.announcement import make_private
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -74,7 +76,7 @@ class Blobs:
         self._folder = folder / "sha256"
         self._uploads = folder / "uploads"
         for each in (self._folder, self._uploads):
-            each.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(each)
         for left in self._uploads.iterdir():
             left.unlink()
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from away.gateway.announcement import make_private
 from away.gateway.base_image import ARCHITECTURES
 from away.gateway.blobs import BlobMissing, is_digest
 from away.gateway.layers import LayerRefused, check_links, unpack
@@ -61,7 +62,7 @@ class Images:
         self._layers = folder / "layers"
         self._roots = folder / "images"
         for each in (self._layers, self._roots):
-            each.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(each)
         self._locks: dict[str, asyncio.Lock] = {}
 
     def read(self, digest: str) -> Image:

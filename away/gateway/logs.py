@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import deque
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -16,6 +17,10 @@ MAX_BYTES = 2 * 1024 * 1024
 MAX_LINE_BYTES = 16 * 1024
 # What a line costs beside its text, so that a flood of empty ones is bounded too.
 LINE_OVERHEAD = 100
+# After so much work for one pipe it rests, so that one function which prints without end leaves most
+# of the event loop's time to the calls of the others.
+WORK_SECONDS = 0.001
+RESTS_PER_WORK = 4.0
 
 
 class Line(NamedTuple):
@@ -36,11 +41,11 @@ class Log:
         self._grown = asyncio.Event()
         self._closed = False
 
-    def add(self, instance: str, text: bytes) -> None:
+    def add(self, instance: str, text: bytes, moment: datetime) -> None:
         """Keep a line, cut to the longest that is kept, and drop the oldest as needed."""
         if len(text) > MAX_LINE_BYTES:
             text = text[:MAX_LINE_BYTES] + " …".encode()
-        line = Line(datetime.now(UTC), instance, text.decode("utf-8", "replace"))
+        line = Line(moment, instance, text.decode("utf-8", "replace"))
         self._lines.append(line)
         self._bytes += len(line.text) + LINE_OVERHEAD
         while len(self._lines) > MAX_LINES or self._bytes > MAX_BYTES:
@@ -87,19 +92,39 @@ class Feed(asyncio.Protocol):
         self._log = log
         self.instance = instance
         self._begun = bytearray()
+        self._worked = 0.0
+        self._transport: asyncio.ReadTransport | None = None
         self.ended = asyncio.get_running_loop().create_future()
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the pipe's transport."""
+        assert isinstance(transport, asyncio.ReadTransport)
+        self._transport = transport
+
     def data_received(self, data: bytes) -> None:
+        """Keep what came, and rest after much of it."""
+        started = time.perf_counter()
+        self._keep(data)
+        self._worked += time.perf_counter() - started
+        if self._worked > WORK_SECONDS and self._transport is not None:
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_later(
+                self._worked * RESTS_PER_WORK, self._transport.resume_reading
+            )
+            self._worked = 0.0
+
+    def _keep(self, data: bytes) -> None:
         """Keep the whole lines, and the beginning of the last as far as it will be kept."""
         if b"\n" not in data:
             self._begin(data)
             return
+        moment = datetime.now(UTC)
         first, *lines = data.split(b"\n")
         self._begin(first)
-        self._log.add(self.instance, bytes(self._begun).rstrip(b"\r"))
+        self._log.add(self.instance, bytes(self._begun).rstrip(b"\r"), moment)
         self._begun = bytearray(lines.pop()[: MAX_LINE_BYTES + 1])
         for line in lines[-MAX_LINES:]:
-            self._log.add(self.instance, line.rstrip(b"\r"))
+            self._log.add(self.instance, line.rstrip(b"\r"), moment)
 
     def _begin(self, data: bytes) -> None:
         room = MAX_LINE_BYTES + 1 - len(self._begun)
@@ -108,7 +133,7 @@ class Feed(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Keep a last line that has no end."""
         if self._begun:
-            self._log.add(self.instance, bytes(self._begun))
+            self._log.add(self.instance, bytes(self._begun), datetime.now(UTC))
         if not self.ended.done():
             self.ended.set_result(exc)
 

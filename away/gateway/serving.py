@@ -158,7 +158,7 @@ def _take_state(
     """Lock the state folder, so that one gateway at a time has it, and open the store in it."""
     url = f"http://127.0.0.1:{port}"
     try:
-        options.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        announcement.make_private(options.state)
         options.state.chmod(0o700)
         password = options.password or kept_password(options.state)
         announced = announcement.Announcement(url, USER, password, os.getpid(), str(options.state))

@@ -13,6 +13,7 @@ import sqlite3
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from away.gateway.announcement import make_private
 from away.gateway.blobs import Blobs
 from away.gateway.deploy_request import NAMESPACE, Deployment
 
@@ -186,7 +187,7 @@ class SecretFiles:
         self._folder = folder
         self._functions = functions
         for each in (folder, functions):
-            each.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(each)
 
     def names(self) -> list[str]:
         """List the secrets' names."""
@@ -209,7 +210,7 @@ class SecretFiles:
     def folder_for(self, function: str, names: tuple[str, ...]) -> Path:
         """Return a function's own folder, with exactly the secrets that it was deployed with."""
         own = self._functions / function / "secrets"
-        own.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(own)
         for left in own.iterdir():
             if left.name not in names:
                 left.unlink()
@@ -221,7 +222,7 @@ class SecretFiles:
 
 def _open(path: Path) -> sqlite3.Connection:
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
         path.parent.chmod(0o700)
         database = sqlite3.connect(path, timeout=10.0)
         database.execute("PRAGMA journal_mode = WAL")

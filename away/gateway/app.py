@@ -92,7 +92,7 @@ class App:
         refusal = self._access.refusal(request.headers.getall("Host", []), request.headers)
         if refusal is not None:
             return _closing(request, _error(403, refusal))
-        path = request.message.path
+        path = request.raw_path
         if path.startswith("/function/"):
             return await self._invocation.handle(request)
         if not path.startswith("/"):
@@ -344,7 +344,7 @@ async def _body(request: web.BaseRequest) -> bytes:
 
 
 def _query(request: web.BaseRequest) -> dict[str, str]:
-    _, _, query = request.message.path.partition("?")
+    _, _, query = request.raw_path.partition("?")
     try:
         parts = parse_qs(query, keep_blank_values=True, errors="replace", max_num_fields=100)
     except ValueError:

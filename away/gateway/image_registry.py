@@ -365,7 +365,7 @@ async def _read_all(request: web.BaseRequest) -> bytes:
 
 
 def _query(request: web.BaseRequest) -> dict[str, str]:
-    _, _, query = request.message.path.partition("?")
+    _, _, query = request.raw_path.partition("?")
     parts = parse_qs(query, keep_blank_values=True, errors="replace", max_num_fields=50)
     return {name: values[-1] for name, values in parts.items()}
 

@@ -103,7 +103,7 @@ class Invocation:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request below ``/function/``."""
         try:
-            target = read_target(request.message.path)
+            target = read_target(request.raw_path)
         except Malformed:
             return _plain(400, "400 Bad Request: invalid URL escape")
         except Moved as moved:

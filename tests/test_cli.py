@@ -595,6 +595,7 @@ def test_a_file_that_cannot_be_published_is_said_in_one_line(text, target, code,
 def test_up_says_where_it_is_and_never_the_password(tmp_path, own_environment):
     password = tmp_path / "password"
     password.write_text("a-password-of-ours\n")
+    password.chmod(0o600)
     process = subprocess.Popen(
         [
             sys.executable,

@@ -372,10 +372,10 @@ def test_an_answer_that_is_compressed_unasked_is_read(drive, connect, encoding):
 
 
 class Pieces:
-    """A body of 40 MB."""
+    """A body of 40 MB, of which each piece is soon taken."""
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter([bytes(1 << 20)] * 40)
+        return iter([bytes(1 << 16)] * 640)
 
 
 @pytest.mark.parametrize("body", [Pieces(), bytes(40 << 20)], ids=["pieces", "bytes"])

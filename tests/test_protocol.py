@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 from away import protocol
 from away.exceptions import CannotTravel, ProtocolMismatch
-from away.protocol import refusals, remote_errors, values, yaml_text
+from away.protocol import plain, refusals, remote_errors, values, yaml_text
 
 LOADERS = [yaml.SafeLoader] + ([yaml.CSafeLoader] if yaml.__with_libyaml__ else [])
 
@@ -1192,3 +1192,24 @@ def test_a_zone_that_is_not_known_here_leaves_the_offset(key):
     body = {"value": {"$away": ["datetime", "2020-01-01T00:00:00+05:45", 0, key]}}
     back = protocol.read_answer(json.dumps(body).encode(), allow_unsafe=False).value
     assert back.utcoffset() == timedelta(hours=5, minutes=45)
+
+
+@pytest.mark.parametrize(
+    ("charset", "body", "read"),
+    [
+        ("", "é".encode(), "é"),
+        ("; charset=UTF-8", "é".encode(), "é"),
+        ('; charset="iso-8859-1"', b"\xe9", "é"),
+        ("; charset=windows-1252; x=y", b"\x80", "€"),
+        ("; charset=utf-16", "é".encode("utf-16"), "é"),
+        ("; charset=us-ascii", b"\xe9", b"\xe9"),
+        ("; charset=undefined", b"x", b"x"),
+        ("; charset=punycode", b"a-" + b"b" * 200_000, b"a-" + b"b" * 200_000),
+        ("; charset=unicode_escape", b"\\x41", b"\\x41"),
+        ("; charset=idna", b"xn--\xff", b"xn--\xff"),
+        ("; charset=a\0b", b"x", b"x"),
+        ("; charset=..", b"x", b"x"),
+    ],
+)
+def test_text_is_read_in_the_usual_charsets_and_stays_bytes_in_others(charset, body, read):
+    assert plain.answer("text/plain" + charset, body) == read

@@ -11,6 +11,7 @@ import pathlib
 import pickle
 import subprocess
 import sys
+import time
 import traceback
 import types
 
@@ -642,3 +643,88 @@ def test_any_args_and_notes_come_back(kind, args, notes):
     assert read.args == error.args
     assert str(read) == str(error)
     assert len(read.__notes__) == len(notes) + 1
+
+
+def of_builtin(name, *args, **more):
+    return rebuild({"module": "builtins", "qualname": name, "args": list(args), **more})
+
+
+NO_TYPE_OF_THEIR_OWN = {
+    "20 million carets": ("SyntaxError", ["m", ("f", 1, 1, "text", 1, 20_000_000)], {}),
+    "carets before the text": ("SyntaxError", ["m", ("f", 1, -20_000_000, "text", 1, 5)], {}),
+    "a column that is text": ("IndentationError", ["m", ("f", 1, "x", "text")], {}),
+    "a line of 5,000 digits": ("SyntaxError", ["m", ("f", 10**5_000, 1, "text")], {}),
+    "a text that is none": ("SyntaxError", ["m", ("f", 1, 1, ["text"])], {}),
+    "a file that is none": ("SyntaxError", ["m", [["f"], 1, 1, "text"]], {}),
+    "details that are text": ("SyntaxError", ["m", "abcd"], {}),
+    "memory before bytes": ("UnicodeDecodeError", ["a", b"x", -(10**15), 1 - 10**15, "r"], {}),
+    "memory before text": ("UnicodeEncodeError", ["a", "x", -(10**15), 1 - 10**15, "r"], {}),
+    "memory in translating": ("UnicodeTranslateError", ["x", -(10**15), 1 - 10**15, "r"], {}),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "more"), NO_TYPE_OF_THEIR_OWN.values(), ids=NO_TYPE_OF_THEIR_OWN.keys()
+)
+def test_an_error_that_would_flood_or_kill_who_shows_it_is_a_remote_error(name, args, more):
+    error = of_builtin(name, *args, text="what it said", **more)
+    assert type(error) is RemoteError
+    assert len("".join(traceback.format_exception(error))) < 1_000
+
+
+def test_names_of_errors_that_are_no_text_are_left_out():
+    for name in ("NameError", "ImportError", "ModuleNotFoundError", "AttributeError"):
+        error = of_builtin(name, "m", attributes={"name": ["unhashable"], "path": {}})
+        assert type(error).__name__ == name
+        assert error.name is None
+        assert f"{name}: m" in "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "x = (",
+        "def f():\nx",
+        "'",
+        "é = é é",
+        "if 1:\n\tx\n        y",
+        "x = [1,\n" + "2" * 80 + " 3]",
+    ],
+)
+def test_the_syntax_errors_of_python_come_back_whole(source):
+    with pytest.raises(SyntaxError) as caught:
+        compile(source, "file.py", "exec")
+    back = travel(caught.value)
+    assert type(back) is type(caught.value)
+    assert back.args == caught.value.args
+    for made in (SyntaxError("m"), SyntaxError("a", "b", "c"), SyntaxError("m", ("f", 3, 7, None))):
+        assert travel(made).args == made.args
+
+
+def test_a_unicode_error_of_the_users_own_making_comes_back():
+    for made in (
+        UnicodeDecodeError("utf-8", b"", 0, 1, "empty"),
+        UnicodeEncodeError("ascii", "é", 0, 1, "beyond"),
+    ):
+        assert type(travel(made)) is type(made)
+        assert str(travel(made)) == str(made)
+
+
+def test_deep_groups_and_long_texts_cost_no_more_than_they_hold():
+    long = "\U0010ffff" * 200_000
+    data = {"module": "builtins", "qualname": "ValueError", "args": [long], "notes": [long] * 5}
+    for _ in range(60):
+        data = {
+            "module": "builtins", "qualname": "ExceptionGroup", "args": ["g"], "exceptions": [data],
+            "text": long,
+        }  # fmt: skip
+    before = time.thread_time()
+    error = rebuild(data)
+    assert time.thread_time() - before < 3
+    assert type(error) is ExceptionGroup
+    levels = 0
+    while isinstance(error, ExceptionGroup):
+        (error,) = error.exceptions
+        levels += 1
+    assert (levels, type(error)) == (20, RemoteError)
+    assert all(len(note) < 2_000_000 for note in error.__notes__)

@@ -20,6 +20,21 @@ RETURN_TYPES = ("int", "float", "bool", "str", "bytes", "list", "dict")
 # json.dumps would make an encoder a call for these options.
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
+# The charsets that answers are read in. Python has others, which take quadratic time (punycode), are
+# no charsets (unicode_escape) or fail in ways of their own (undefined).
+_CHARSETS = {
+    "utf-8": "utf-8",
+    "utf8": "utf-8",
+    "us-ascii": "ascii",
+    "ascii": "ascii",
+    "iso-8859-1": "latin-1",
+    "latin-1": "latin-1",
+    "latin1": "latin-1",
+    "utf-16": "utf-16",
+    "windows-1252": "cp1252",
+    "cp1252": "cp1252",
+}
+
 _TRUTH = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -53,7 +68,8 @@ def answer(content_type: str, body: bytes) -> Any:
     """Read an answer by its Content-Type: JSON to its value, text to str, else the bytes.
 
     A gateway gives an answer without a type that of the request, so one that says JSON and is not
-    comes back as text. Text that is not in the charset that it states stays bytes, which lose nothing.
+    comes back as text. Text that is not in the charset that it states, or in a rare one, stays bytes,
+    which lose nothing.
     """
     kind, _, options = content_type.partition(";")
     kind = kind.strip().lower()
@@ -66,7 +82,7 @@ def answer(content_type: str, body: bytes) -> Any:
     if kind.startswith("text/"):
         charset = options.lower().partition("charset=")[2].split(";")[0].strip(' "') or "utf-8"
         try:
-            return body.decode(charset)
+            return body.decode(_CHARSETS[charset])
         except (LookupError, UnicodeDecodeError):
             return body
     return body

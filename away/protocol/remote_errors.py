@@ -41,6 +41,9 @@ NOTE_HEAD = "the function's own traceback:"
 # Which would end a loop, a thread or the process of the caller, as if it had asked for that.
 _NEVER = (StopIteration, StopAsyncIteration, SystemExit, KeyboardInterrupt, GeneratorExit)
 
+# Which have the arguments …, object, start, end, reason.
+_WITH_PLACES = (UnicodeDecodeError, UnicodeEncodeError, UnicodeTranslateError)
+
 # What builtin exceptions hold beside their args. AttributeError.obj and the like are live objects.
 _ATTRIBUTES: tuple[tuple[type[Exception], tuple[str, ...]], ...] = (
     (OSError, ("filename", "filename2")),
@@ -224,8 +227,12 @@ def rebuild(data: object) -> Exception:
         >>> error, error.__notes__
         (KeyError('a'), ["the function's own traceback:\nKeyError: 'a'"])
     """
+    return _rebuild(data, _MAX_GROUPS)
+
+
+def _rebuild(data: object, groups: int) -> Exception:
     found = _Description(data)
-    own = _own_type(found)
+    own = _own_type(found, groups)
     if own is not None:
         error = own
     else:
@@ -250,7 +257,7 @@ class _Description:
         self.module = _checked(data, "module", str)
         self.qualname = _checked(data, "qualname", str)
         self.args: list[Any] = list(_checked(data, "args", list))
-        self.text: str = _checked(data, "text", str)
+        self.text: str = _checked(data, "text", str)[: 2 * MAX_TRACEBACK]
         self.traceback: str = _checked(data, "traceback", str)[: 2 * MAX_TRACEBACK]
         self.notes: list[str] = _checked(data, "notes", list)[:_MAX_NOTES]
         self.state: dict[str, Any] = _checked(data, "state", dict)
@@ -260,6 +267,7 @@ class _Description:
             self.exceptions = _checked(data, "exceptions", list)
         if not all(type(note) is str for note in self.notes):
             raise ProtocolMismatch("the answer has an error with notes that are no text")
+        self.notes = [note[: 2 * MAX_TRACEBACK] for note in self.notes]
         for index in _checked(data, "shown", list):
             if type(index) is not int or not 0 <= index < len(self.args):
                 raise ProtocolMismatch("the answer has an error with arguments that are not there")
@@ -277,16 +285,18 @@ def _checked(data: dict[Any, Any], key: str, kind: type) -> Any:
     return value
 
 
-def _own_type(found: _Description) -> Exception | None:
+def _own_type(found: _Description, groups: int) -> Exception | None:
     """Make an exception of its own type, or None where that must not or cannot be."""
     kind = _find_class(found.module, found.qualname)
     if kind is None:
         return None
     try:
-        error = _make(kind, found)
+        error = _make(kind, found, groups)
         # What is raised must be printable: a text that needs what could not travel fails here.
         str(error)
-        repr(error)
+        if kind.__repr__ is not BaseException.__repr__ or not isinstance(error, ExceptionGroup):
+            # That of a group has those of its members, which have been looked at.
+            repr(error)
     except Exception:  # a constructor, or the text of a user's class, that refuses what came
         return None
     return error
@@ -325,12 +335,19 @@ def _main_module(name: str) -> Any:
     return main if known == name else None
 
 
-def _make(kind: type[Exception], found: _Description) -> Exception:
+def _make(kind: type[Exception], found: _Description, groups: int) -> Exception:
     base = _builtin_base(kind)
     args = tuple(found.args)
     if issubclass(kind, BaseExceptionGroup):
-        members = [rebuild(member) for member in found.exceptions or ()]
+        if not groups:
+            raise ValueError("groups are nested deeper than any are described")
+        members = [_rebuild(member, groups - 1) for member in found.exceptions or ()]
         args = (args[0], members)
+    elif issubclass(kind, SyntaxError):
+        _check_place(*args[1:])
+    elif issubclass(kind, _WITH_PLACES) and min(args[-3:-1]) < 0:
+        # For their text Python reads the memory at these places, also before that of the object.
+        raise ValueError("a UnicodeError at a place before its text")
     # The constructors of the builtin class alone: none that the user wrote runs.
     error: Exception = base.__new__(kind, *args)
     if not isinstance(error, kind):
@@ -341,10 +358,35 @@ def _make(kind: type[Exception], found: _Description) -> Exception:
         base.__init__(error, *args)
     for builtin, names in _ATTRIBUTES:
         for name in names:
-            if name in found.attributes and isinstance(error, builtin):
+            # Whoever shows a name that was not found looks for one that is near, among texts.
+            if (
+                name in found.attributes
+                and isinstance(error, builtin)
+                and (builtin is OSError or isinstance(found.attributes[name], str))
+            ):
                 vars(builtin)[name].__set__(error, found.attributes[name])
     error.__dict__.update(_safe_state(kind, found.state))
     return error
+
+
+def _check_place(*details: Any) -> None:
+    """Refuse a SyntaxError's place in a text that is not there.
+
+    A traceback underlines what it says in full, were it 20 million columns, and fails at what is
+    no number.
+    """
+    if len(details) != 1:
+        return  # then they are arguments like any other exception's
+    if not isinstance(details[0], (tuple, list)):
+        raise TypeError("a SyntaxError without the form of one")
+    filename, line, column, text, *ends = details[0]
+    if not all(each is None or isinstance(each, str) for each in (filename, text)):
+        raise TypeError("a SyntaxError whose text is none")
+    # Columns may count bytes, and the last one is of another line where a statement has several.
+    widest = 4 * len(text or "") + 1_000
+    for number, most in zip((line, column, *ends), (2**31, widest, 2**31, widest), strict=False):
+        if number is not None and not (type(number) is int and -1 <= number <= most):
+            raise ValueError("a SyntaxError at a place that is not in its text")
 
 
 def _builtin_base(kind: type[Exception]) -> type[Exception]:

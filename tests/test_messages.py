@@ -195,7 +195,12 @@ def _(place):
     FaasConnection.named("dev")
 
 
-@bad("an unknown setting in the code", TypeError, "configure() got an unexpected", "'pasword'")
+@bad(
+    "an unknown setting in the code",
+    ConfigError,
+    "configure('dev') knows no pasword=",
+    "'password'",
+)
 def _(place):
     away.configure("dev", url="http://a", pasword=PASSWORD)
 

@@ -10,6 +10,7 @@ import os
 import socket
 import stat
 import subprocess
+import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -730,3 +731,26 @@ def test_a_flood_of_lines_leaves_the_event_loop_to_others():
         return share
 
     assert asyncio.run(main()) < 0.5
+
+
+def test_gateways_that_start_at_once_each_have_a_port(tmp_path):
+    code = (
+        "import sys, away.gateway\n"
+        "away.gateway.serve(state=sys.argv[1], announce=False,"
+        " ready=lambda up: print(up.announcement.url, flush=True))\n"
+    )
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path / str(number))], stdout=subprocess.PIPE
+        )
+        for number in range(3)
+    ]
+    try:
+        urls = {process.stdout.readline() for process in started}
+    finally:
+        for process in started:
+            process.terminate()
+            process.wait(30)
+            process.stdout.close()
+    assert len(urls) == 3
+    assert all(url.startswith(b"http://127.0.0.1:") for url in urls)

@@ -195,7 +195,7 @@ def _announce(
 
 
 def _listen(port: int | None, notes: list[str]) -> socket.socket:
-    """Bind a loopback port; it listens once the gateway can answer."""
+    """Take a loopback port; who connects before the gateway can answer waits for it."""
     try:
         return _bind(DEFAULT_PORT if port is None else port)
     except OSError as error:
@@ -217,6 +217,8 @@ def _bind(port: int) -> socket.socket:
         # As every server on POSIX: a port is free again at once when its server ended.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
+        # Two may bind a port on which nobody listens yet: only now it is ours.
+        listener.listen(BACKLOG)
     except OverflowError as error:
         listener.close()
         raise StartFailed(f"{port} is not a port: ports are 0 to 65535") from error

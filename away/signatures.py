@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import keyword
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from unicodedata import normalize
 
 from away.names import printable
 
@@ -349,7 +350,11 @@ def _read_parameter(data: Any) -> Parameter | None:
     if not isinstance(data, dict):
         return None
     name, kind, annotation = data.get("name"), data.get("kind"), data.get("annotation", "")
-    if not (isinstance(name, str) and _is_parameter_name(name)):
+    if not isinstance(name, str):
+        return None
+    # As Python reads source, in which two names that look different can be one.
+    name = normalize("NFKC", name)
+    if not _is_parameter_name(name):
         return None
     if type(kind) is not int or kind not in range(5) or not isinstance(annotation, str):
         return None

@@ -141,6 +141,10 @@ def parameters_as(*listed, returns=""):
         pytest.param([{"name": "a", "kind": 9}], id="unknown kind"),
         pytest.param([{"name": "a", "kind": True}], id="bool for a kind"),
         pytest.param([{"name": "a", "kind": 1}, {"name": "a", "kind": 1}], id="name twice"),
+        pytest.param(
+            [{"name": "ﬁ", "kind": 1}, {"name": "fi", "kind": 3}], id="name twice for Python"
+        ),
+        pytest.param([{"name": "𝐝𝐞𝐟", "kind": 1}], id="keyword in other letters"),
         pytest.param([{"name": "a", "kind": 3}, {"name": "b", "kind": 0}], id="wrong order"),
         pytest.param([{"name": "a", "kind": 2}, {"name": "b", "kind": 2}], id="two stars"),
         pytest.param(
@@ -209,6 +213,40 @@ def test_any_annotations_at_all_give_a_description(annotations):
     assert found.kind in signatures.KINDS
     str(signatures.signature(found))
     signatures.face("f", found.parameters, found.kind)
+
+
+NAMES = st.sampled_from(
+    ["a", "fi", "ﬁ", "K", "K", "𝐝𝐞𝐟", "def", "None", "__debug__", "remote", "_default_0", "self", "µ",
+     "__builtins__", "__class__", "args", "print", "ª", "x·", "_"]
+) | st.text(max_size=3)  # fmt: skip
+LISTED = st.fixed_dictionaries(
+    {"name": NAMES, "kind": st.integers(0, 4)},
+    optional={
+        "default": st.none() | st.integers() | st.lists(st.integers(), max_size=1),
+        "default_text": st.text(max_size=3),
+        "annotation": st.text(max_size=3),
+    },
+)
+
+
+@given(st.lists(LISTED, max_size=4), st.booleans(), st.sampled_from(signatures.KINDS))
+def test_any_listed_parameters_give_a_function_or_none(listed, in_order, kind):
+    if in_order:
+        listed.sort(key=lambda each: each["kind"])
+    found = signatures.from_annotations(parameters_as(*listed))
+    assert found is not None
+    signatures.face("f", found.parameters, kind)
+    str(signatures.signature(found))
+    if found.parameters is not None:
+        made = signatures.binder("f", found.parameters)
+        assert list(inspect.signature(made).parameters) == [each.name for each in found.parameters]
+
+
+def test_a_parameter_is_called_as_python_reads_its_name():
+    found = signatures.from_annotations(parameters_as({"name": "ﬁ", "kind": 3}))
+    assert found is not None
+    assert found.parameters is not None
+    assert signatures.binder("f", found.parameters)(fi=1) == ((), {"fi": 1})
 
 
 def test_parameters_are_plain_values():

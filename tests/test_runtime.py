@@ -685,6 +685,58 @@ def test_idle_connections_make_room_for_new_ones(start):
             each.close()
 
 
+SLOW = {
+    "head": b"P",
+    "body": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n[1",
+    "chunk": b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n[\r\n",
+}
+
+
+@pytest.mark.parametrize("begun", SLOW.values(), ids=SLOW.keys())
+def test_requests_that_do_not_go_on_make_room_for_those_that_do(start, begun):
+    runtime = start("def f(): return 1\n", environ={"AWAY_MAX_CONNECTIONS": "4"})
+    slow = [runtime.connect() for _ in range(12)]
+    try:
+        for each in slow:
+            each.sendall(begun)
+        for _ in range(3):
+            assert runtime.call() == (200, {"value": 1})
+        answer = read_all(slow[0])
+        assert status_of(answer) == 503
+        assert b"nothing ran, so call again" in answer
+    finally:
+        for each in slow:
+            each.close()
+
+
+def test_a_call_that_runs_is_never_ended_to_make_room(start):
+    runtime = start(
+        "import time\ndef f(s):\n    print('in')\n    time.sleep(s)\n    return s\n",
+        environ={"AWAY_MAX_CONNECTIONS": "2"},
+    )
+    with runtime.connect() as running, runtime.connect() as slow, runtime.connect() as other:
+        running.sendall(
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nConnection: close\r\n\r\n[0.5]"
+        )
+        runtime.wait_for("in$")
+        slow.sendall(SLOW["body"])
+        other.sendall(SLOW["body"])
+        assert runtime.call(0) == (200, {"value": 0})
+        assert read_all(running).endswith(b"\r\n\r\n0.5")
+
+
+def test_a_head_has_less_time_than_a_body_that_pauses(start):
+    runtime = start("def f(x): return x\n", environ={"AWAY_HEAD_SECONDS": "0.2"})
+    with runtime.connect() as head, runtime.connect() as body:
+        body.sendall(SLOW["chunk"])
+        head.sendall(SLOW["head"])
+        answer = read_all(head)
+        assert status_of(answer) == 408
+        assert b"the request's head was not complete after 0.2 seconds" in answer
+        body.sendall(b"2\r\n7]\r\n0\r\n\r\n")
+        assert body.recv(65536).endswith(b"\r\n\r\n7")
+
+
 def test_head_and_body_of_an_answer_arrive_together(echo):
     with echo.connect() as connected:
         connected.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -117,7 +117,7 @@ class Server:
         connection = Connection(connected, self._calls, self._settings, self._stop_read)
         with self._changed:
             while len(self._connections) >= self._settings.max_connections:
-                self._close_longest_idle()
+                self._make_room()
                 # A connection that waits here waits in vain only while all others are answered.
                 self._changed.wait(1.0)
             self._connections.add(connection)
@@ -130,10 +130,19 @@ class Server:
             self._forget(connection)
         return True
 
-    def _close_longest_idle(self) -> None:
-        idle = [each for each in self._connections if each.idle_since is not None]
-        if idle:
-            min(idle, key=lambda each: each.idle_since or 0.0).interrupt()
+    def _make_room(self) -> None:
+        """Give up the connection that has been idle longest, else the oldest incomplete request.
+
+        Clients that send too slowly, or nothing, can then never keep out those that do send.
+        """
+        left = [each for each in self._connections if not each.given_up]
+        idle = [(each.idle_since, each) for each in left]
+        reading = [(each.reading_since, each) for each in left]
+        for waiting in (idle, reading):
+            known = [(since, id(each), each) for since, each in waiting if since is not None]
+            if known:
+                min(known)[2].give_up()
+                return
 
     def _converse(self, connection: Connection) -> None:
         try:
@@ -172,10 +181,14 @@ class Connection:
         self.socket = connected
         # since when no request is under way; None while one is
         self.idle_since: float | None = time.monotonic()
+        # since when a request has been under way that is not complete
+        self.reading_since: float | None = None
+        self.given_up = False
         self._calls = calls
         self._settings = settings
         self._stop = stop
         self._deadline = 0.0
+        self._limit = 0.0
         self._reader = Reader(self._receive)
 
     def converse(self) -> None:
@@ -200,9 +213,15 @@ class Connection:
             # A request that has arrived is answered, also while the server stops.
             if self.socket.fileno() not in (descriptor for descriptor, _ in ready):
                 return False
+        self.reading_since = time.monotonic()
         self.idle_since = None
-        self._deadline = time.monotonic() + self._settings.read_seconds
+        self._limit_reading(min(self._settings.head_seconds, self._settings.read_seconds))
         return True
+
+    def _limit_reading(self, seconds: float) -> None:
+        """Let what is read from now on be there so long after the request's first byte."""
+        self._limit = seconds
+        self._deadline = (self.reading_since or 0.0) + seconds
 
     def _answer_one(self) -> bool:
         """Read and answer one request; True if another may follow."""
@@ -211,9 +230,12 @@ class Connection:
             head = self._reader.read_head()
             if head is None:
                 return False
+            self._limit_reading(self._settings.read_seconds)
             body = self._read_body(head)
         except (Refusal, TimeoutError) as refused:
             return self._refuse(head, refused)
+        finally:
+            self.reading_since = None
         answer = self._calls.answer(head, body)
         keep_alive = head.keep_alive and not self._calls.draining
         self._send(head, answer, keep_alive=keep_alive)
@@ -231,10 +253,15 @@ class Connection:
         return self._reader.read_body(head, limit)
 
     def _refuse(self, head: Head | None, refused: Refusal | TimeoutError) -> bool:
-        if isinstance(refused, TimeoutError):
+        if self.given_up:
             refused = Refusal(
-                408, f"the request was not complete after {self._settings.read_seconds:g} seconds"
+                503,
+                "the request was not complete, and others needed its connection;"
+                " nothing ran, so call again",
             )
+        elif isinstance(refused, TimeoutError):
+            what = "request's head" if head is None else "request"
+            refused = Refusal(408, f"the {what} was not complete after {self._limit:g} seconds")
         answer = Answer(refused.status, f"{refused.text}\n".encode())
         keep_alive = (
             not refused.close and head is not None and head.keep_alive and not self._calls.draining
@@ -278,8 +305,9 @@ class Connection:
         while read < _LINGER_BYTES and (data := self._receive(65_536)):
             read += len(data)
 
-    def interrupt(self) -> None:
-        """Wake a connection that waits for a request, which ends it."""
+    def give_up(self) -> None:
+        """Wake a connection that waits for a request or the rest of one, which ends it."""
+        self.given_up = True
         try:
             self.socket.shutdown(socket.SHUT_RD)
         except OSError:

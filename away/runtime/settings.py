@@ -24,8 +24,11 @@ class Settings(NamedTuple):
     max_inflight: int = 0
     # How long a call beyond max_inflight waits for its turn before it is told to come back.
     queue_seconds: float = 5.0
-    # A request has to be complete this long after its first byte, and a client that takes nothing
-    # of its answer for as long is given up: what dribbles (slowloris) holds a thread no longer.
+    # A request's head has to be complete this long after its first byte: nobody types it.
+    head_seconds: float = 10.0
+    # The whole request has to be, this long after its first byte, and a client that takes nothing
+    # of its answer for as long is given up: what dribbles (slowloris) holds a thread no longer. An
+    # upload may pause in between, as long as no other connection needs its place.
     read_seconds: float = 120.0
     # Longer than gateways keep an idle connection, so that the server is not the first to close
     # one just as a request goes out on it.
@@ -42,6 +45,7 @@ _VARIABLES = {
     "AWAY_MAX_BODY_BYTES": "max_body_bytes",
     "AWAY_MAX_INFLIGHT": "max_inflight",
     "AWAY_QUEUE_SECONDS": "queue_seconds",
+    "AWAY_HEAD_SECONDS": "head_seconds",
     "AWAY_READ_SECONDS": "read_seconds",
     "AWAY_IDLE_SECONDS": "idle_seconds",
     "AWAY_MAX_CONNECTIONS": "max_connections",

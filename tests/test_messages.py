@@ -337,7 +337,7 @@ def _(place):
     builder.mirror_in_faas(function, place.faas(), name="gives-a-range")()
 
 
-@bad("a decorator that is given a URL", ConfigError, "takes a FaasConnection", "a str")
+@bad("a decorator that is given a URL", ConfigError, "a FaasConnection is wanted", "type str")
 def _(place):
     @builder.publish("http://127.0.0.1:8080")
     def f(): ...

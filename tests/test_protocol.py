@@ -258,8 +258,16 @@ def test_201_levels_are_refused_by_the_writer(wrap):
     value = nested(201, wrap)
     with pytest.raises(CannotTravel, match="nested deeper than 200 levels"):
         protocol.pack_call([value], {}, names=["x"])
-    with pytest.raises(CannotTravel, match=r"the result at .* nested deeper than 200 levels"):
-        protocol.pack_value(value)
+    with pytest.raises(
+        CannotTravel,
+        match=r"the result of 'f' at .* nested deeper than 200 levels.*; send it flatter",
+    ) as caught:
+        protocol.pack_value(value, function="f")
+    assert caught.value.hint.startswith("send it flatter")
+    with pytest.raises(CannotTravel, match="item 1 of 'f' at "):
+        protocol.pack_items([1, value], function="f")
+    with pytest.raises(CannotTravel, match="the result of 'f' at "):
+        protocol.pack_bare(value, function="f")
 
 
 @pytest.mark.parametrize(
@@ -407,7 +415,7 @@ REFUSED = {
     "function": (len, "is a builtin_function_or_method, which cannot travel; send plain data", "rows"),
     "foreign object": ({"a": Liar()}, "argument 'rows'['a'] is a tests.test_protocol.Liar, which", "rows['a']"),
     "zone of one's own": (datetime(2020, 1, 1, tzinfo=Zone()), "is a datetime in the zone Somewhere, of which only the offset would arrive; send it with .astimezone(datetime.timezone.utc)", "rows"),
-    "cycle": (CYCLE, "argument 'rows'[1]['again'] is a list that contains itself, which cannot travel", "rows[1]['again']"),
+    "cycle": (CYCLE, "argument 'rows'[1]['again'] is a list that contains itself, which cannot travel; send each part once", "rows[1]['again']"),
     "cycle that doubles": (FULL_CYCLE, "argument 'rows'[0] is a list that contains itself", "rows[0]"),
     "cycle through tuples": (TUPLE_CYCLE, "argument 'rows'[1][1] is a list that contains itself", "rows[1][1]"),
     "key of control characters": ({"\x1b[2J": 1j}, "argument 'rows'['\\x1b[2J'] is a complex", "rows['\\x1b[2J']"),

@@ -183,7 +183,7 @@ def test_the_traceback_shows_the_functions_frames_and_none_of_the_runtime(many):
 
 def test_a_result_that_cannot_travel_is_named_as_the_functions(many):
     _, said = many.call("strange")
-    assert "the result at ['a'][0] is an object" in said["error"]["text"]
+    assert "the result of 'f' at ['a'][0] is an object" in said["error"]["text"]
     assert "away/runtime" not in json.dumps(said)
 
 
@@ -383,7 +383,7 @@ def test_a_bare_call_gets_errors_as_text(many):
     assert b"missing 1 required positional argument" in answer.content
     answer = many.request(b'["strange"]')
     assert answer.status == 500
-    assert b"CannotTravel: the result at ['a'][0]" in answer.content
+    assert b"CannotTravel: the result of 'f' at ['a'][0]" in answer.content
 
 
 @pytest.mark.parametrize(

@@ -172,12 +172,13 @@ def _pair(loaded: Any) -> tuple[Any, Any]:
 # --- answers between two Aways --------------------------------------------------------------------
 
 
-def pack_value(value: Any, *, safe: bool = True) -> bytes:
+def pack_value(value: Any, *, safe: bool = True, function: str = "") -> bytes:
     """Write the answer that holds what a function returned.
 
     Args:
         value: The function's result.
         safe: False answers by a pickle; for a call that carried one.
+        function: The function's name, for the error's text.
 
     Returns:
         The body of the answer.
@@ -190,19 +191,20 @@ def pack_value(value: Any, *, safe: bool = True) -> bytes:
         b'{"value": {"$away": ["set", 1]}}'
     """
     if not safe:
-        return _pack_pickle(value, [("the result", "result", value)], {})
+        return _pack_pickle(value, [(_result_of(function), "result", value)], {})
     try:
         return values.write({"value": value}, levels=MAX_DEPTH)
     except Refused:
-        raise refusals.refusal(value, "the result", "result") from None
+        raise refusals.refusal(value, _result_of(function), "result") from None
 
 
-def pack_items(items: list[Any], *, safe: bool = True) -> bytes:
+def pack_items(items: list[Any], *, safe: bool = True, function: str = "") -> bytes:
     """Write the answer that holds the items of a generator.
 
     Args:
         items: All that the function yielded.
         safe: False answers by a pickle; for a call that carried one.
+        function: The function's name, for the error's text.
 
     Returns:
         The body of the answer.
@@ -214,7 +216,8 @@ def pack_items(items: list[Any], *, safe: bool = True) -> bytes:
         >>> pack_items([1, 2])
         b'{"items": [1, 2]}'
     """
-    labelled = [(f"item {i}", f"items[{i}]", item) for i, item in enumerate(items)]
+    of = f" of {function!r}" if function else ""
+    labelled = [(f"item {i}{of}", f"items[{i}]", item) for i, item in enumerate(items)]
     if not safe:
         return _pack_pickle(items, labelled, {"items": True})
     try:
@@ -360,7 +363,13 @@ def read_positional(body: bytes, *, safe: bool, stated_json: bool = False) -> tu
     return loaded
 
 
-def pack_bare(value: Any, *, ascii: bool = True, safe: bool = True) -> bytes:  # noqa: A002
+def pack_bare(
+    value: Any,
+    *,
+    ascii: bool = True,  # noqa: A002
+    safe: bool = True,
+    function: str = "",
+) -> bytes:
     r"""Write a result for a caller that is not Away: the bare value as text.
 
     Args:
@@ -368,6 +377,7 @@ def pack_bare(value: Any, *, ascii: bool = True, safe: bool = True) -> bytes:  #
         ascii: Escape what is not ASCII up to U+FFFF, for callers that guess the charset.
         safe: False writes what has no such form as the text envelope of a pickle, which
             ``make_client_unpack_args_fn(safe_args=False)`` reads; for a call that carried one.
+        function: The function's name, for the error's text.
 
     Returns:
         UTF-8 text that ``yaml.safe_load`` reads.
@@ -383,8 +393,10 @@ def pack_bare(value: Any, *, ascii: bool = True, safe: bool = True) -> bytes:  #
         return yaml_text.write_text(value, ascii_only=ascii, python_tuples=not safe).encode()
     except Refused:
         if not safe:
-            return _pack_pickle_text(value, [("the result", "result", value)]).encode()
-        raise refusals.refusal(value, "the result", "result", judged=yaml_text.judge) from None
+            return _pack_pickle_text(value, [(_result_of(function), "result", value)]).encode()
+        raise refusals.refusal(
+            value, _result_of(function), "result", judged=yaml_text.judge
+        ) from None
 
 
 def read_bare(text: str, *, stated_json: bool = False) -> Any:
@@ -466,6 +478,10 @@ def _unpack_unsafe(text: str) -> Any:
 # --- the parts that they share --------------------------------------------------------------------
 
 _Labelled = tuple[str, str, Any]  # what it is in a sentence, what its path begins with, the value
+
+
+def _result_of(function: str) -> str:
+    return f"the result of {function!r}" if function else "the result"
 
 
 def _labelled(

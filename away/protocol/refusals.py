@@ -177,7 +177,11 @@ def refusal_of(
     path, problem = found
     if len(path) > 120:
         path = f"{path[:50]}…{path[-50:]}"
-    place = f"{label}{path}" if label.endswith("'") or not path else f"{label} at {path.lstrip()}"
+    place = (
+        f"{label}{path}"
+        if label.startswith("argument '") or not path
+        else f"{label} at {path.lstrip()}"
+    )
     return CannotTravel(f"{place} {problem}", path=root + path, hint=problem.rpartition("; ")[2])
 
 
@@ -197,9 +201,15 @@ class _Search:
         if type(value) not in CONTAINERS or id(value) in self.done:
             return None
         if id(value) in self.open:
-            return path, f"is {type_text(type(value))} that contains itself, which cannot travel"
+            return path, (
+                f"is {type_text(type(value))} that contains itself, which cannot travel;"
+                " send each part once, and its name or index where it comes again"
+            )
         if len(self.open) >= self.levels:
-            return path, f"is nested deeper than {MAX_DEPTH} levels, which cannot travel"
+            return path, (
+                f"is nested deeper than {MAX_DEPTH} levels, which cannot travel;"
+                " send it flatter, such as a list of its parts that name each other by index"
+            )
         self.open.add(id(value))
         for step, child, is_key in _steps(value):
             found = self.look(child, path + step, as_key=is_key)

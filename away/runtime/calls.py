@@ -200,7 +200,8 @@ class Calls:
         output.finish(call)
         if result.error is not None and not result.refused:
             output.log(traceback_text(result.error), call)
-        return conversation.send(result, safe=safe)
+        assert self._header is not None, "a loaded runtime has a header"
+        return conversation.send(result, safe=safe, function=self._header.name)
 
     # The pages that are not calls
 
@@ -292,11 +293,12 @@ class _Envelope:
         return call.args, call.kwargs, call.safe
 
     @staticmethod
-    def send(result: Result, *, safe: bool) -> Answer:
+    def send(result: Result, *, safe: bool, function: str = "") -> Answer:
         if result.error is None:
             pack = protocol.pack_items if result.items else protocol.pack_value
             try:
-                return Answer(200, pack(result.value, safe=safe), protocol.CONTENT_TYPE)
+                body = pack(result.value, safe=safe, function=function)
+                return Answer(200, body, protocol.CONTENT_TYPE)
             except BaseException as error:  # dill runs code of the value's
                 result = Result(error=_cannot_return(error))
         assert result.error is not None, "a result without a value has an error"
@@ -324,10 +326,10 @@ class _Bare:
         return args, {}, not unsafe
 
     @staticmethod
-    def send(result: Result, *, safe: bool) -> Answer:
+    def send(result: Result, *, safe: bool, function: str = "") -> Answer:
         if result.error is None:
             try:
-                body = protocol.pack_bare(result.value, ascii=True, safe=safe)
+                body = protocol.pack_bare(result.value, safe=safe, function=function)
                 return Answer(200, body, protocol.TEXT_CONTENT_TYPE)
             except BaseException as error:  # dill runs code of the value's
                 result = Result(error=_cannot_return(error))

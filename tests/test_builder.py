@@ -190,7 +190,9 @@ def test_running_a_script_and_away_publish_do_not_undo_each_other(faas, tmp_path
 def test_with_never_a_deaf_gateway_is_waited_for_once_and_by_connect_timeout(monkeypatch):
     monkeypatch.setenv("AWAY_PUBLISH", "never")
     with servers.Server(servers.hang()) as server:
-        deaf = FaasConnection(server.url, password="x", timeout=60, connect_timeout=0.3)
+        deaf = FaasConnection(
+            server.url, password="sesame-of-tests", timeout=60, connect_timeout=0.3
+        )
 
         def declare():
             for number in range(3):

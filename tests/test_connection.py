@@ -1129,7 +1129,7 @@ def _log_piece(*lines: dict[str, str]) -> servers.Behaviour:
     ],
 )
 def test_a_provider_is_a_host_or_a_url(given, url):
-    assert FaasConnection(*given, password="x").url == url
+    assert FaasConnection(*given, password="sesame-of-tests").url == url
 
 
 @pytest.mark.parametrize(
@@ -1257,12 +1257,12 @@ def test_a_closed_connection_opens_again(drive, connect):
 
 def test_both_faces_close_with_the_block():
     with Server(answer(200, b"55")) as server:
-        with FaasConnection(server.url, password="x") as faas:
+        with FaasConnection(server.url, password="sesame-of-tests") as faas:
             faas.invoke("fib")
         assert server.closed.acquire(timeout=5)
 
         async def main() -> None:
-            async with FaasConnection(server.url, password="x") as faas:
+            async with FaasConnection(server.url, password="sesame-of-tests") as faas:
                 await faas.aio.invoke("fib")
             await asyncio.to_thread(server.closed.acquire, timeout=5)
 
@@ -1349,13 +1349,13 @@ SCRIPTS = {
     "sync": """
         import sys
         from away import FaasConnection
-        faas = FaasConnection(sys.argv[1], password="x", ca_bundle=sys.argv[2])
+        faas = FaasConnection(sys.argv[1], password="sesame-of-tests", ca_bundle=sys.argv[2])
         print(faas.invoke("fib").status)
         """,
     "async": """
         import asyncio, sys
         from away import FaasConnection
-        faas = FaasConnection(sys.argv[1], password="x", ca_bundle=sys.argv[2])
+        faas = FaasConnection(sys.argv[1], password="sesame-of-tests", ca_bundle=sys.argv[2])
         async def main():
             replies = await asyncio.gather(*(faas.aio.invoke("fib") for _ in range(5)))
             return {reply.status for reply in replies}
@@ -1366,7 +1366,7 @@ SCRIPTS = {
     "a loop without shutdown_asyncgens": """
         import asyncio, gc, sys
         from away import FaasConnection
-        faas = FaasConnection(sys.argv[1], password="x", ca_bundle=sys.argv[2])
+        faas = FaasConnection(sys.argv[1], password="sesame-of-tests", ca_bundle=sys.argv[2])
         for _ in range(2):
             loop = asyncio.new_event_loop()
             reply = loop.run_until_complete(faas.aio.invoke("fib"))
@@ -1379,7 +1379,7 @@ SCRIPTS = {
         import asyncio, gc, sys
         from away import FaasConnection
         async def main():
-            faas = FaasConnection(sys.argv[1], password="x", ca_bundle=sys.argv[2])
+            faas = FaasConnection(sys.argv[1], password="sesame-of-tests", ca_bundle=sys.argv[2])
             reply = await faas.aio.invoke("fib")
             del faas
             gc.collect()
@@ -1392,7 +1392,7 @@ SCRIPTS = {
         import asyncio, gc, sys
         from away import FaasConnection
         def call():
-            faas = FaasConnection(sys.argv[1], password="x", ca_bundle=sys.argv[2])
+            faas = FaasConnection(sys.argv[1], password="sesame-of-tests", ca_bundle=sys.argv[2])
             loop = asyncio.new_event_loop()
             reply = loop.run_until_complete(faas.aio.invoke("fib"))
             loop.close()
@@ -1403,7 +1403,7 @@ SCRIPTS = {
     "fork": """
         import os, sys
         from away import FaasConnection
-        faas = FaasConnection(sys.argv[1], password="x", ca_bundle=sys.argv[2])
+        faas = FaasConnection(sys.argv[1], password="sesame-of-tests", ca_bundle=sys.argv[2])
         faas.invoke("fib")
         child = os.fork()
         if not child:
@@ -1419,7 +1419,7 @@ SCRIPTS = {
     "fork within a loop": """
         import asyncio, os, sys
         from away import FaasConnection
-        faas = FaasConnection(sys.argv[1], password="x", ca_bundle=sys.argv[2])
+        faas = FaasConnection(sys.argv[1], password="sesame-of-tests", ca_bundle=sys.argv[2])
         async def main():
             await faas.aio.invoke("fib")
             child = os.fork()
@@ -1450,7 +1450,7 @@ def test_a_forked_child_does_not_wait_for_the_parents_locks(connect):
     script = """
         import os, sys, threading, time
         from away import FaasConnection
-        faas = FaasConnection(sys.argv[1], password="x")
+        faas = FaasConnection(sys.argv[1], password="sesame-of-tests")
         # Before the threads: a module that another thread imports at the fork is Python's own trap.
         faas.functions()
         def loop():

@@ -35,7 +35,7 @@ UNKNOWN = servers.answer(
 
 
 def connected(server, **options):
-    return FaasConnection(server.url, password="x", **options)
+    return FaasConnection(server.url, password="sesame-of-tests", **options)
 
 
 def enveloped(value, *, status=200, **changed):
@@ -178,7 +178,7 @@ def test_several_arguments_to_no_function_say_that_there_is_none_and_what_is_nea
 @pytest.mark.parametrize("name", ["../system/functions", "a/b", "a.b", "", "a?b", "a%2fb", "é"])
 def test_a_name_never_changes_the_path_of_a_request(name):
     with pytest.raises(NameRefused):
-        builder.sync_from_name(name, FaasConnection("127.0.0.1", password="x"))
+        builder.sync_from_name(name, FaasConnection("127.0.0.1", password="sesame-of-tests"))
 
 
 # ---------------------------------------------------------------- binding
@@ -237,7 +237,7 @@ def test_a_pack_that_gives_no_text_is_refused():
 @pytest.mark.parametrize("decorator", ["faas_function", "faas_function_with_protocol"])
 def test_an_option_that_does_not_exist_is_a_type_error_with_the_nearest(decorator):
     with pytest.raises(TypeError, match=f"{decorator}.*'pack_arg'; did you mean 'pack_args'"):
-        getattr(builder, decorator)(FaasConnection(password="x"), pack_arg=str)
+        getattr(builder, decorator)(FaasConnection(password="sesame-of-tests"), pack_arg=str)
     with pytest.raises(ConfigError, match="type str was given"):
         getattr(builder, decorator)("http://127.0.0.1")
 
@@ -344,7 +344,7 @@ def test_a_proxy_looks_like_the_function_to_inspect(proxy):
 
 
 def test_an_async_proxy_is_a_coroutine_function_to_everyone():
-    proxy = builder.faas_function(FaasConnection("127.0.0.1", password="x"))(later)
+    proxy = builder.faas_function(FaasConnection("127.0.0.1", password="sesame-of-tests"))(later)
     assert inspect.iscoroutinefunction(proxy)
     assert asyncio.iscoroutinefunction(proxy)
     assert inspect.iscoroutinefunction(mock.create_autospec(proxy))
@@ -432,7 +432,9 @@ def test_a_listed_function_becomes_a_proxy_with_its_signature():
         }
     )
     assert info is not None
-    proxy = functions.from_info(FaasConnection("127.0.0.1", password="x"), info, module="m")
+    proxy = functions.from_info(
+        FaasConnection("127.0.0.1", password="sesame-of-tests"), info, module="m"
+    )
     assert inspect.iscoroutinefunction(proxy)
     assert str(inspect.signature(proxy)) == "(n: int) -> int"
     assert proxy.__module__ == "m"
@@ -476,9 +478,13 @@ def test_sync_and_async_say_the_same_words_on_the_wire():
         }
 
 
+def forgotten(proxy):
+    proxy(1)
+    gc.collect()
+
+
 def test_a_forgotten_await_is_warned_of_by_the_functions_name():
     with servers.Server(servers.answer()) as server:
         proxy = builder.faas_function(connected(server))(later)
         with pytest.warns(RuntimeWarning, match=r"coroutine 'later' was never awaited"):
-            proxy(1)
-            gc.collect()
+            forgotten(proxy)

@@ -885,7 +885,7 @@ def test_a_function_of_the_project_of_2023_is_sent_the_positional_list(gateway, 
     gateway.functions = [{"name": "older", "annotations": {"built-with": "away"}}]
     older = module.older
     with servers.Server(servers.answer(200, b"3")) as server:
-        seen = FaasConnection(server.url, password="x")
+        seen = FaasConnection(server.url, password="sesame-of-tests")
         info = FunctionInfo("older", annotations={"built-with": "away"})
         assert functions.from_info(seen, info)(1, 2) == 3
         (request,) = server.requests

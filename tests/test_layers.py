@@ -65,7 +65,7 @@ BESIDE = {
 }
 # What others may import of a room beside the levels.
 OPEN = {
-    "away.gateway.announcement": {"away.config", "away.cli"},
+    "away.gateway.announcement": {"away.config", "away.connection", "away.cli"},
     "away.gateway": {"away.cli"},
     "away.secrets": {"away.runtime"},
 }

@@ -1029,7 +1029,7 @@ def other_gateway():
     thread.start()
     try:
         url = f"http://127.0.0.1:{server.server_port}"
-        with FaasConnection(url, password="x", verbose=False) as connection:
+        with FaasConnection(url, password="sesame-of-tests", verbose=False) as connection:
             yield connection
     finally:
         server.shutdown()

@@ -75,7 +75,7 @@ def sync_calls() -> None:
 
     print("sync calls, one after another, to the same trivial server")
     with peer("trivial") as url:
-        faas = FaasConnection(url, password="x")
+        faas = FaasConnection(url, password="sesame-of-tests")
 
         @builder.faas_function(faas)
         def fibonacci(n): ...
@@ -111,7 +111,7 @@ def async_calls() -> None:
     print("async calls to the same trivial server")
 
     async def measure(url: str) -> dict[str, list[float]]:
-        faas = FaasConnection(url, password="x")
+        faas = FaasConnection(url, password="sesame-of-tests")
 
         @builder.faas_function(faas)
         async def fibonacci(n): ...

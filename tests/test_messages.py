@@ -329,7 +329,7 @@ def _(place):
 @bad(
     "a result that cannot travel",
     CannotTravel,
-    "the result is a range",
+    "the result of 'gives-a-range' is a range",
     "publish with safe_args=False",
 )
 def _(place):

@@ -354,9 +354,13 @@ def check_options(options: Options) -> None:
         raise refused(f"max_inflight={options.max_inflight} lets no call in; take 1 or more")
 
 
+_SHORTEST_SECRET = 4
+
+
 def refuse_secrets(options: Options) -> None:
     """Refuse a secret that this process knows: the request is kept in clear, and shown by lists."""
-    secrets = known()
+    # A label of one letter is no leak, also where that letter is somebody's password.
+    secrets = [each for each in known() if len(each) >= _SHORTEST_SECRET]
     for what, mapping in (
         ("env", options.env),
         ("labels", options.labels),

@@ -679,8 +679,8 @@ def test_a_project_may_name_its_own_files_and_variables_made_for_it(machine):
 @pytest.mark.parametrize("file", ["away.toml", "pyproject.toml"])
 def test_a_file_that_is_a_link_to_another_projects_is_refused(machine, file):
     table = "gateways.dev" if file == "away.toml" else "tool.away.gateways.dev"
-    machine.write({f"work/{file}": f'[{table}]\nurl = "http://a"\npassword = "{PASSWORD}"'})
-    (machine.project / file).symlink_to(f"../work/{file}")
+    machine.write({f"theirs/{file}": f'[{table}]\nurl = "http://a"\npassword = "{PASSWORD}"'})
+    (machine.project / file).symlink_to(f"../theirs/{file}")
     with pytest.raises(ConfigError) as error:
         machine.resolve("dev")
     assert f"{machine.project / file} is a symbolic link that leads out" in str(error.value)
@@ -1492,7 +1492,12 @@ def test_without_a_usable_home_there_is_just_nothing_of_the_users(case, tmp_path
         (tmp_path / trap / "config.toml").write_text(DEV)
     out = run(
         "from away import config; print(config.names(), config.resolve('default').url)",
-        env={"PATH": os.environ["PATH"], **HOMES[case]},
+        # The developer's own gateway may be running, and is found without a HOME too.
+        env={
+            "PATH": os.environ["PATH"],
+            "AWAY_RUNTIME_DIR": str(tmp_path / "run"),
+            **HOMES[case],
+        },
         cwd=tmp_path,
     )
     assert out == "['default'] http://127.0.0.1:8080\n"

@@ -1,0 +1,64 @@
+"""What the other container tests stand on: the engine, its base image and the registries."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import requests
+
+from tests.containers import engine, registries
+
+TAGS = f"/v2/{registries.REPOSITORY}/tags/list"
+
+
+def test_the_base_image_has_this_pythons_minor_version(docker, base_image):
+    script = "import json, sys; print(json.dumps(sys.version_info[:2]))"
+    printed = engine.docker("run", "--rm", base_image, "python3", "-c", script)
+    assert printed == str(list(sys.version_info[:2]))
+
+
+def test_the_registry_holds_the_base_image(registry):
+    answer = requests.get(f"http://{registry}{TAGS}", timeout=10)
+    assert answer.json()["tags"] == [registries.TAG]
+
+
+def test_the_engine_pulls_the_base_from_the_registry_and_runs_it(docker, registry):
+    name = f"{registry}/{registries.REPOSITORY}:{registries.TAG}"
+    engine.docker("pull", "--quiet", name)
+    container = docker.start(
+        name, command=("python3", "-u", "-c", "import time; print('here'); time.sleep(60)")
+    )
+    assert container.run("python3", "-c", "print(1 + 1)") == "2"
+    assert container.logs() == "here\n"
+    docker.forget(registry)
+    container.remove()
+
+
+def test_the_locked_registry_asks_for_its_password(locked_registry):
+    url = f"http://{locked_registry.host}{TAGS}"
+    assert requests.get(url, timeout=10).status_code == 401
+    answer = requests.get(url, auth=(locked_registry.user, locked_registry.password), timeout=10)
+    assert answer.json()["tags"] == [registries.TAG]
+    assert locked_registry.password not in repr(locked_registry)
+
+
+def test_a_registry_comes_back_on_its_port_with_what_it_held(registry, tmp_path):
+    with registries.serve(tmp_path) as host:
+        begun = requests.post(f"http://{host}/v2/some/blobs/uploads/", timeout=10)
+        assert begun.status_code == 202
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"http://{host}/v2/", timeout=10)
+    with registries.serve(tmp_path, port=int(host.rpartition(":")[2]), read_only=True) as again:
+        assert again == host
+        refused = requests.post(f"http://{host}/v2/some/blobs/uploads/", timeout=10)
+        assert refused.status_code == 405
+
+
+def test_what_a_session_starts_is_gone_after_it(docker, base_image):
+    other = engine.Engine()
+    container = other.start(base_image, command=("python3", "-c", "import time; time.sleep(60)"))
+    other.clear()
+    with pytest.raises(subprocess.CalledProcessError):
+        engine.docker("inspect", container.id)

@@ -425,7 +425,8 @@ def _warn_if_another_is_deployed(publication: Declared, name: str) -> None:
         return
     options = {key: value for key, value in publication.options.items() if key != "verbose"}
     # What an import waits for is never the time that a publish may take.
-    options["timeout"] = min(options.get("timeout") or faas.connect_timeout, faas.connect_timeout)
+    given = options.get("publish_timeout") or faas.connect_timeout
+    options["publish_timeout"] = min(given, faas.connect_timeout)
     after = "calls go to it all the same, 'away publish' deploys what stands here"
     try:
         standing = publishing.compare(publication.function, faas, **options)

@@ -218,7 +218,7 @@ def test_with_never_the_warning_has_the_name_at_the_gateway(faas, monkeypatch):
     ("use", "option"),
     [
         (builder.faas_function, "replace_underscore"),
-        (builder.publish, "enable_dev_building"),
+        (builder.publish, "server_pack_args"),
         (builder.publish, "server_unpack_args"),
     ],
 )

@@ -6,23 +6,28 @@ driver. No Docker is needed: the image is made here and pushed by the registry's
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from collections.abc import Mapping
+from os import PathLike
+from typing import TYPE_CHECKING, Any, cast
 
-from away.exceptions import CaptureRefused
+from away.exceptions import CaptureRefused, ConfigError
 from away.names import nearest, printable
-from away.publish.deployment import Options, Standing
+from away.publish.deployment import Standing
+from away.publish.options import Keywords, Options
 from away.publish.progress import Progress, Step, shown
 from away.publish.steps import Published, Publisher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from typing import Unpack
 
     from away.capture import Captured
+    from away.config.secret import Secret
     from away.connection import FaasConnection
     from away.connection.conversations import Conversation
 
 __all__ = [
+    "Keywords",
     "Options",
     "Published",
     "Standing",
@@ -32,30 +37,6 @@ __all__ = [
     "publish_async",
     "publish_conversation",
 ]
-
-
-class Keywords(TypedDict, total=False):
-    """The keywords of a publish, for type checkers; :class:`Options` says what they mean."""
-
-    name: str | None
-    namespace: str
-    safe_args: bool
-    overwrite: bool
-    base_image: str | None
-    registry: str | None
-    registry_prefix: str | None
-    requirements: Iterable[str]
-    secrets: Iterable[str]
-    env: Mapping[str, str] | None
-    labels: Mapping[str, str] | None
-    annotations: Mapping[str, str] | None
-    limits: Mapping[str, str] | None
-    requests: Mapping[str, str] | None
-    constraints: Iterable[str]
-    read_only_root: bool
-    timeout: float | None
-    max_inflight: int | None
-    check: bool
 
 
 def publish(
@@ -196,7 +177,6 @@ def compare(
 
 # Options that the project of 2023 had, and what has come of each.
 GONE = {
-    "enable_dev_building": "is not needed any more: Away is packed as it is installed here",
     "server_pack_args": "is not needed any more: results travel by protocol, or see safe_args=",
     "server_unpack_args": "is not needed any more: arguments travel by protocol, or see safe_args=",
 }
@@ -215,17 +195,41 @@ def read_options(given: Mapping[str, Any]) -> Options:
             hint = f", which {GONE[unknown[0]]}"
         raise TypeError(f"publish() got an unexpected keyword argument '{unknown[0]}'{hint}")
     stated = {key: value for key, value in given.items() if value is not None}
-    for key in ("requirements", "secrets", "constraints"):
-        if key in stated:
+    for key in TEXTS:
+        if key in stated and not isinstance(stated[key], Mapping):
             stated[key] = texts(key, stated[key])
+    if "registry_auth" in stated:
+        stated["registry_auth"] = login(stated["registry_auth"])
     return Options(**stated)
 
 
-def texts(what: str, value: Iterable[str] | str) -> tuple[str, ...]:
+# Options that are one text or several.
+TEXTS = ("requirements", "module_imports", "include", "system_packages", "secrets", "constraints")
+
+
+def login(given: object) -> tuple[str, Secret]:
+    """Take a user and password apart and hide the password.
+
+    Raises:
+        ConfigError: It is neither a pair of texts nor ``USER:PASSWORD``.
+    """
+    from away.config.secret import Secret
+
+    user, password = "", ""
+    if isinstance(given, str):
+        user, _, password = given.partition(":")
+    elif isinstance(given, tuple | list) and len(given) == 2:
+        user, password = given
+    if not (isinstance(user, str) and isinstance(password, str | Secret) and user and password):
+        raise ConfigError("registry_auth is a pair of user and password, or 'USER:PASSWORD'")
+    return user, password if isinstance(password, Secret) else Secret(password)
+
+
+def texts(what: str, value: Iterable[Any] | str | PathLike[str]) -> tuple[Any, ...]:
     """Take one text or several; a text is an iterable too, and never meant as one here."""
-    found = (value,) if isinstance(value, str) else tuple(value)
+    found = (value,) if isinstance(value, str | PathLike) else tuple(value)
     for each in found:
-        if not isinstance(each, str):
+        if not isinstance(each, str) and not (what == "include" and isinstance(each, PathLike)):
             raise TypeError(f"{what} takes texts, not {type(each).__name__}")
     return found
 

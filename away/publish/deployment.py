@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from away.capture import Captured
     from away.connection import FunctionInfo
+    from away.publish.options import Options
 
 __all__ = [
-    "Options",
     "Plan",
     "Standing",
     "check_options",
@@ -55,54 +55,6 @@ MAX_ANNOTATION_BYTES = 4071
 MAX_LABEL_BYTES = 4096
 MAX_VARIABLE_BYTES = 131_071
 MAX_ENVIRONMENT_BYTES = 1_900_000
-
-
-class Options(NamedTuple):
-    """What the user asks of a publish, beside the function and the gateway.
-
-    Attributes:
-        name: The name to deploy under; needed for lambdas, methods and names beyond ASCII.
-        namespace: The OpenFaaS namespace; the connection's if it is left out.
-        safe_args: False to let arguments and results travel as pickles. Whoever can reach the
-            function can then run code in it.
-        overwrite: True to replace a function of that name which something else published.
-        base_image: The image to stand on, ``[HOST/]NAME[:TAG]``; in the registry that is pushed to
-            if it names no host. It has to have Python of this minor version.
-        registry: The registry to push to, ``HOST[:PORT]``; the gateway's own if it is left out.
-        registry_prefix: What images' names begin with there; ``away`` if it is left out.
-        requirements: Distributions to pack beside those found, ``NAME==VERSION``.
-        secrets: Names of secrets that the function may read with ``away.secret``.
-        env: Environment variables, text to text.
-        labels: Labels of the deployment.
-        annotations: Annotations beside those that Away writes.
-        limits: ``{"memory": "128Mi", "cpu": "500m"}``, as far as the provider honours them.
-        requests: The same, of what is reserved.
-        constraints: Where it may run, in the provider's words.
-        read_only_root: True for a root file system that cannot be written.
-        timeout: Seconds for the whole publish; the connection's if it is left out.
-        max_inflight: How many calls the function takes at once; any number if it is left out.
-        check: False to skip loading the payload in a clean interpreter first.
-    """
-
-    name: str | None = None
-    namespace: str = ""
-    safe_args: bool = True
-    overwrite: bool = False
-    base_image: str | None = None
-    registry: str | None = None
-    registry_prefix: str | None = None
-    requirements: tuple[str, ...] = ()
-    secrets: tuple[str, ...] = ()
-    env: Mapping[str, str] = {}
-    labels: Mapping[str, str] = {}
-    annotations: Mapping[str, str] = {}
-    limits: Mapping[str, str] = {}
-    requests: Mapping[str, str] = {}
-    constraints: tuple[str, ...] = ()
-    read_only_root: bool = False
-    timeout: float | None = None
-    max_inflight: int | None = None
-    check: bool = True
 
 
 class Plan(NamedTuple):

@@ -194,14 +194,12 @@ class Registry:
 
     # ------------------------------------------------------------ base images
 
-    def base(
-        self, name: ImageName, architecture: Callable[[], Conversation[str]]
-    ) -> Conversation[BaseImage]:
+    def base(self, name: ImageName, architecture: str) -> Conversation[BaseImage]:
         """Get a base image's manifest and configuration; by its digest, once in a process.
 
         Args:
             name: The image.
-            architecture: Asks for the gateway's processor, which only an index needs.
+            architecture: The gateway's processor, which only an index needs.
 
         Raises:
             PublishFailed: The registry does not have it, or nothing can be built on it.
@@ -211,8 +209,7 @@ class Registry:
         digest = str(head.headers.get("Docker-Content-Digest") or "") if head.status == 200 else ""
         processor = ""
         if media_type_of(head) in (OCI_INDEX, DOCKER_INDEX):
-            said = yield from architecture()
-            processor = PROCESSORS.get(said, said)
+            processor = PROCESSORS.get(architecture, architecture)
         key = (f"{self.url}/{repository}", f"{digest} {processor}")
         if digest and key in self.memory.bases:
             return self.memory.bases[key]

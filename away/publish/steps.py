@@ -23,7 +23,6 @@ from away.exceptions import (
 )
 from away.publish.cache import cache_folder
 from away.publish.deployment import (
-    Options,
     Plan,
     Standing,
     check_options,
@@ -37,6 +36,7 @@ from away.publish.lock import PublishLock
 from away.publish.parts import parts_for
 from away.publish.pins import Pin
 from away.publish.references import ImageName, parse_image, registry_url
+from away.publish.target import Target, ask_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,17 +44,24 @@ if TYPE_CHECKING:
     from away.capture import Captured
     from away.connection import FaasConnection, FunctionInfo
     from away.connection.conversations import Conversation, Reply, Request
+    from away.publish.options import Options
     from away.publish.progress import Progress, Step
     from away.signatures import Description
 
 __all__ = ["Published", "Publisher"]
 
 LOCK_PAUSE = 0.02
+# What a gateway is taken for until it was asked: names are checked before anything is sent.
+EMBEDDED = Target("away", "process", "", "")
 # What keeps its type: each says by it what to do, and that nothing which runs was touched.
 OWN_TYPES = (CaptureRefused, NameRefused, GatewayUnreachable, AuthenticationRefused)
 # What the packed client imports; a base image may have any version of them.
 CLIENT_NEEDS = ("requests", "urllib3")
 ASYNC_CLIENT_NEEDS = ("aiohttp",)
+
+
+# What gateways said of themselves, by their URLs: asked once in a process, and before each change.
+_targets: dict[str, Target] = {}
 
 
 class Published(NamedTuple):
@@ -105,16 +112,17 @@ class Publisher:
         self.connection = connection
         self.options = options._replace(namespace=options.namespace or connection.namespace)
         self.progress = progress
-        self.deadline = Deadline(connection.timeout if options.timeout is None else options.timeout)
+        seconds = options.publish_timeout
+        self.deadline = Deadline(connection.timeout if seconds is None else seconds)
         self.registry_host = options.registry or connection.registry
         self.registry_url = (
             registry_url(self.registry_host) if self.registry_host else connection.url
         )
         self.parts = parts_for(captured)
         self.pins = self.wanted_pins()
-        self.base_name = self.choose_base()
-        self.plan = self.make_plan()
         self.cache = cache_folder()
+        self.target = _targets.get(connection.url, EMBEDDED)
+        self.settle()
 
     # ------------------------------------------------------------ what is decided beforehand
 
@@ -129,10 +137,19 @@ class Publisher:
             pins += [Pin(name) for name in needs if name not in pinned]
         return tuple(sorted(set(pins)))
 
+    def settle(self) -> None:
+        """Decide on base image and plan by what is known of the gateway so far."""
+        self.base_name = self.choose_base()
+        self.plan = self.make_plan()
+
     def choose_base(self) -> ImageName:
-        """Return the base image's name: the one given, or the one of an embedded gateway."""
-        default = f"away/python:{sys.version_info.major}.{sys.version_info.minor}"
-        name = parse_image(self.options.base_image or self.connection.base_image or default)
+        """Return the base image's name: the one given, or what the gateway's provider can run."""
+        minor = f"{sys.version_info.major}.{sys.version_info.minor}"
+        fits = (
+            "away/python:{}" if self.target.runs_processes else "docker.io/library/python:{}-slim"
+        )
+        given = self.options.base_image or self.connection.base_image
+        name = parse_image(given or fits.format(minor))
         return name._replace(host="") if name.host == urlsplit(self.registry_url).netloc else name
 
     def make_plan(self) -> Plan:
@@ -198,6 +215,8 @@ class Publisher:
         imported, as ``away publish FILE`` does. Each of the two would replace what the other
         deployed, so that what is deployed by name counts as unchanged while that form is the same.
         """
+        if self.connection.url not in _targets:
+            yield from self.learn_target()
         before = yield from self.deployed()
         standing = standing_of(self.plan, before)
         other = self.imported() if self.imported and standing is Standing.CHANGED else None
@@ -240,8 +259,10 @@ class Publisher:
 
         now = "nothing was deployed" if before is None else "what ran before still runs"
         with self.untouched(now):
-            image = yield from Preparation(self).conversation()
-        request = self.plan.deploy_request(image.digest)
+            # Another gateway may listen where the remembered one did.
+            yield from self.learn_target()
+            digest = yield from Preparation(self).conversation()
+        request = self.plan.deploy_request(digest)
         rollout = Rollout(self.plan, self.connection, before, self.deadline, self.progress)
         yield from rollout.conversation(request)
         action: Literal["created", "updated"] = "updated" if before else "created"
@@ -266,6 +287,14 @@ class Publisher:
 
     # ------------------------------------------------------------ requests
 
+    def learn_target(self) -> Conversation[None]:
+        """Ask what the gateway is, and decide anew where that is something else than thought."""
+        found = yield from ask_target(self.ask)
+        _targets[self.connection.url] = found
+        if found != self.target:
+            self.target = found
+            self.settle()
+
     def ask(self, request: Request) -> Conversation[Reply]:
         """Send one request within what is left of the time."""
         self.expect_time("asking")
@@ -281,7 +310,7 @@ class Publisher:
         """Raise once the time that the caller gave is over."""
         if self.deadline.remaining() <= 0:
             raise PublishFailed(
-                f"publishing {self.plan.name} took longer than timeout={self.deadline.seconds:g}"
+                f"publishing {self.plan.name} took longer than publish_timeout={self.deadline.seconds:g}"
                 f" seconds, while {doing}",
                 step=self.progress.current,
                 gateway=self.connection.url,

@@ -1,0 +1,1 @@
+"""The image builder that has a Docker Engine build and push."""

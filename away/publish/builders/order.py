@@ -1,0 +1,80 @@
+"""What an image builder is given, and what it says of the image that a function stands on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from away.connection import FaasConnection
+    from away.connection.conversations import Conversation, Reply, Request
+    from away.publish.options import Options
+    from away.publish.progress import Progress
+    from away.publish.references import ImageName
+    from away.publish.target import Target
+
+__all__ = ["Base", "Order", "Settings"]
+
+
+class Base(NamedTuple):
+    """What is known of the image that a function stands on.
+
+    Attributes:
+        name: Its name as the user wrote it.
+        python: Its minor version of Python, ``3.11``; an empty text where it is not known.
+        architecture: Its processor, by Go's names: ``amd64``, ``arm64``.
+        glibc: The version of its C library; (0, 0) for musl, None where it is not known.
+        environment: The distributions that it has, by its own word; None where it does not say.
+        docker: Whether layers on it have to be of Docker's own kind.
+    """
+
+    name: str
+    python: str = ""
+    architecture: str = ""
+    glibc: tuple[int, int] | None = None
+    environment: Mapping[str, str] | None = None
+    docker: bool = False
+
+
+class Settings(NamedTuple):
+    """What an image says beside its layers.
+
+    Attributes:
+        command: What runs when it is started.
+        environment: Variables beside those of the base.
+        working_folder: Where it is started.
+        labels: Labels beside those of the base.
+    """
+
+    command: list[str]
+    environment: Mapping[str, str]
+    working_folder: str
+    labels: Mapping[str, str]
+
+
+class Order(NamedTuple):
+    """What a builder is asked to work with.
+
+    Attributes:
+        ask: Makes the conversation of one request.
+        connection: The gateway.
+        options: What the user asks for.
+        target: What the gateway is.
+        base_name: The image to stand on.
+        registry_host: The registry to push to; None for the gateway's own.
+        registry_url: Its URL.
+        progress: Is told of the steps.
+        cache: The folder for what can be made again; None where there is none.
+    """
+
+    ask: Callable[[Request], Conversation[Reply]]
+    connection: FaasConnection
+    options: Options
+    target: Target
+    base_name: ImageName
+    registry_host: str | None
+    registry_url: str
+    progress: Progress
+    cache: Path | None

@@ -22,6 +22,9 @@ from typing import Any
 import pytest
 
 from away import FaasConnection
+from away.config.secret import Secret
+from away.connection.access import Credential
+from away.connection.conversations import Reply, Request
 from away.exceptions import (
     AnswerLost,
     AuthenticationRefused,
@@ -1499,3 +1502,173 @@ def test_the_names_of_the_project_of_2023_are_there(connect):
     with pytest.raises(AwayError):
         gone.ensure_available()
     assert not gone.is_available()
+
+
+# ---------------------------------------------------------------- bodies that go into a sink
+
+
+class Basin:
+    """A sink that keeps what came, or breaks when it has so many bytes."""
+
+    def __init__(self, most: int | None = None, error: Exception | None = None) -> None:
+        self.most, self.error = most, error
+        self.heads: list[int] = []
+        self.pieces: list[bytes] = []
+
+    def begin(self, reply: Reply) -> None:
+        self.heads.append(reply.status)
+        self.pieces = []
+
+    def write(self, piece: bytes) -> None:
+        self.pieces.append(piece)
+        if self.most is not None and sum(map(len, self.pieces)) > self.most:
+            raise self.error or ValueError("the basin is full")
+
+
+def pour(drive: Drive, faas: FaasConnection, request: Request, **options: Any) -> Reply:
+    conversation = faas.conversation_request(request, **options)
+    if drive.runner is None:
+        return faas.run(conversation)
+    return drive.runner.run(faas.aio_driver.run(conversation))
+
+
+@pytest.mark.parametrize("framing", ["length", "chunks", "the end", "part"])
+def test_a_body_goes_into_a_sink_piece_by_piece(drive, connect, framing):
+    data = os.urandom(1 << 20)
+    behaviour = {
+        "length": answer(200, data),
+        "chunks": servers.chunked(data[:500_000], data[500_000:]),
+        "the end": servers.raw(servers.head(200) + data),
+        "part": answer(206, data),
+    }[framing]
+    with Server(behaviour) as server:
+        faas, basin = connect(server), Basin()
+        for _ in range(2):
+            reply = pour(drive, faas, Request("GET", "/blob", into=basin))
+            assert (reply.body, b"".join(basin.pieces)) == (b"", data)
+            assert len(basin.pieces) > 1
+        # The connection is as good as after any other answer.
+        assert server.connections == (2 if framing == "the end" else 1)
+    assert basin.heads == [reply.status] * 2
+
+
+def test_what_is_no_such_body_is_a_reply_as_ever(drive, connect):
+    with Server(answer(404, b"no such blob")) as server:
+        basin = Basin()
+        reply = pour(drive, connect(server), Request("GET", "/blob", into=basin))
+    assert (reply.status, reply.body, basin.heads) == (404, b"no such blob", [])
+
+
+def test_a_refusal_in_place_of_a_body_is_of_bounded_size(drive, connect):
+    lines = servers.chunked(*[bytes(1 << 18)] * 5)
+
+    def refuse(talk: servers.Talk) -> bool:
+        with contextlib.suppress(OSError):
+            talk.sock.sendall(servers.head(404, {"Content-Length": str(1 << 40)}))
+            lines(talk)
+        return False
+
+    refuse.__dict__["is_behaviour"] = True
+    with Server(refuse) as server, pytest.raises(GatewayError, match="is too large"):
+        pour(drive, connect(server), Request("GET", "/blob", into=Basin()))
+
+
+def test_what_is_encoded_goes_into_a_sink_as_it_came(drive, connect):
+    packed = gzip.compress(b"fifty-five")
+    with Server(answer(200, packed, {"Content-Encoding": "gzip"})) as server:
+        basin = Basin()
+        pour(drive, connect(server), Request("GET", "/blob", into=basin))
+    assert b"".join(basin.pieces) == packed
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("full"), OSError(28, "No space left"), TimeoutError("slow disk")]
+)
+def test_an_exception_of_a_sink_ends_an_endless_body_and_is_the_conversations(
+    drive, connect, error
+):
+    def endless(talk: servers.Talk) -> bool:
+        with contextlib.suppress(OSError):
+            talk.sock.sendall(servers.head(200, {"Transfer-Encoding": "chunked"}))
+            while not talk.stopping.is_set():
+                talk.sock.sendall(b"10000\r\n" + bytes(1 << 16) + b"\r\n")
+        return False
+
+    endless.__dict__["is_behaviour"] = True
+    with Server({"/blob": endless, "": answer(200, b"well")}) as server:
+        faas = connect(server)
+        with pytest.raises(type(error)) as caught:
+            pour(drive, faas, Request("GET", "/blob", into=Basin(1 << 20, error)))
+        assert caught.value is error
+        assert server.closed.acquire(timeout=5), "the connection was closed"
+        assert pour(drive, faas, Request("GET", "/other")).body == b"well"
+
+
+def test_a_sink_starts_anew_where_a_request_is_sent_again(drive, connect):
+    data = os.urandom(200_000)
+    with Server([servers.cut(data, 150_000), answer(200, data)]) as server:
+        basin = Basin()
+        pour(drive, connect(server), Request("GET", "/blob", into=basin))
+    assert basin.heads == [200, 200]
+    assert b"".join(basin.pieces) == data
+
+
+def test_a_body_that_ends_early_is_no_whole_one(drive, connect):
+    data = os.urandom(200_000)
+    with Server(servers.cut(data, 150_000)) as server, pytest.raises(AnswerLost):
+        pour(drive, connect(server), Request("GET", "/blob", into=Basin()), idempotent=False)
+
+
+# ---------------------------------------------------------------- credentials of another origin
+
+
+def test_other_credentials_go_to_their_own_origin_alone(drive, connect):
+    with Server(answer()) as gateway, Server(answer()) as registry, Server(answer()) as other:
+        faas = connect(gateway)
+        credential = Credential(f"{registry.url}/v2/", Secret("Bearer " + SECRET))
+        for url in (f"{registry.url}/v2/", f"{other.url}/v2/", "/v2/", "/system/info"):
+            pour(drive, faas, Request("GET", url, auth=credential))
+        assert SECRET not in repr(Request("GET", "/v2/", auth=credential))
+        assert registry.requests[0].headers["authorization"] == "Bearer " + SECRET
+        for seen in gateway.requests + other.requests:
+            assert "authorization" not in seen.headers
+
+
+def test_other_credentials_may_be_for_the_gateways_own_origin(drive, connect):
+    with Server(answer()) as gateway:
+        credential = Credential(gateway.url, Secret("Bearer " + SECRET))
+        pour(drive, connect(gateway), Request("GET", "/v2/", auth=credential))
+        assert gateway.requests[0].headers["authorization"] == "Bearer " + SECRET
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://{host}/v2/",
+        "http://{host}.example/v2/",
+        "http://{name}:1/v2/",
+        "http://x@{host}/v2/",
+        "http://{host}@evil.example/v2/",
+        "http://evil.example/http://{host}/v2/",
+        "//{host}/v2/",
+    ],
+)
+def test_credentials_know_their_origin_from_others_that_look_like_it(url):
+    credential = Credential("http://registry.example:5000/v2/", Secret("Basic eDp5"))
+    spelled = url.format(host="registry.example:5000", name="registry.example")
+    assert credential.header_for(spelled) is None
+    assert credential.header_for("http://REGISTRY.example:5000/anything?at=all") == "Basic eDp5"
+
+
+def test_a_registrys_login_does_not_ask_whether_the_embedded_gateway_lives(
+    drive, connect, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("AWAY_RUNTIME_DIR", str(tmp_path / "announced"))
+    with Server(answer()) as gateway, Server(answer()) as registry:
+        said = Announcement(gateway.url, "admin", SECRET, os.getpid(), "/state")
+        with announce(said, folder()):
+            faas = connect(gateway, password=None)
+            pour(drive, faas, Request("GET", "/system/info", auth=True))
+        credential = Credential(registry.url, Secret("Bearer abc"))
+        pour(drive, faas, Request("GET", f"{registry.url}/v2/", auth=credential))
+        assert registry.requests[0].headers["authorization"] == "Bearer abc"

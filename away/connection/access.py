@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from away.config import GatewayConfig
     from away.connection.conversations import Request
 
-__all__ = ["Access", "Login", "configured_login", "given_login", "login_at", "login_of"]
+__all__ = [
+    "Access",
+    "Credential",
+    "Login",
+    "configured_login",
+    "given_login",
+    "login_at",
+    "login_of",
+]
 
 # Paths under which a gateway's own API is, and the registry beside it. Not /function: what is sent
 # there reaches the function's code, Authorization included.
@@ -37,6 +45,30 @@ class Login(NamedTuple):
     token: Secret | None = None
     announced: bool = False
     """Whether the running embedded gateway announced it: it is that gateway's alone."""
+
+
+class Credential:
+    """An Authorization header for one origin alone, which no repr and no traceback shows.
+
+    Args:
+        url: Whom it is for: any URL of that scheme, host and port.
+        header: The header's value.
+    """
+
+    __slots__ = ("_header", "server", "url")
+
+    def __init__(self, url: str, header: Secret) -> None:
+        scheme, _, rest = url.partition("://")
+        self.url = f"{scheme}://{rest.partition('/')[0]}"
+        self.server = parse_url(self.url).server
+        self._header = header
+
+    def header_for(self, url: str) -> str | None:
+        """Return the header's value, or None for a URL of another origin."""
+        return self._header.reveal() if server_of(url) == self.server else None
+
+    def __repr__(self) -> str:
+        return f"Credential({self.url!r})"
 
 
 class Access:
@@ -135,7 +167,11 @@ class Access:
 
     def headers_for(self, request: Request) -> Mapping[str, str]:
         """Return a request's headers as they leave: with credentials where they belong."""
-        if request.auth and self.owns(request.path):
+        auth = request.auth
+        if isinstance(auth, Credential):
+            value = auth.header_for(self.origin if request.path.startswith("/") else request.path)
+            return request.headers if value is None else {**request.headers, "Authorization": value}
+        if auth and self.owns(request.path):
             authorization = self.authorization()
             if authorization is not None:
                 if any(c in authorization for c in "\r\n\0"):
@@ -159,22 +195,31 @@ class Access:
             return False
         return bare.startswith(_OWN) or (self.auth_functions and bare.startswith(_FUNCTIONS))
 
+    def is_server(self, url: str) -> bool:
+        """Tell whether a whole URL has the gateway's scheme, host and port."""
+        return server_of(url) == self._server
+
     def _within(self, url: str) -> str | None:
         """Return the path of a whole URL under this gateway, or None where it leads elsewhere."""
-        scheme, mark, rest = url.partition("://")
-        authority, slash, path = rest.partition("/")
-        try:
-            server = parse_url(f"{scheme}{mark}{authority}").server
-        except AwayError:
-            return None
+        _, _, rest = url.partition("://")
+        _, slash, path = rest.partition("/")
         path = slash + path
-        if server != self._server or not path.startswith(self.prefix + "/"):
+        if not self.is_server(url) or not path.startswith(self.prefix + "/"):
             return None
         return path[len(self.prefix) :]
 
     def url_of(self, path: str) -> str:
         """Return the whole URL of a path under the gateway; a whole URL as it is."""
         return self.url + path if path.startswith("/") else path
+
+
+def server_of(url: str) -> object:
+    """Return what two URLs of one scheme, host and port have in common; None for no such URL."""
+    scheme, mark, rest = url.partition("://")
+    try:
+        return parse_url(f"{scheme}{mark}{rest.partition('/')[0]}").server
+    except AwayError:
+        return None
 
 
 def configured_login(name: str, url: str) -> Login | None:

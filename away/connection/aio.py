@@ -21,6 +21,8 @@ from yarl import URL
 from away.connection.conversations import (
     CALL_ID,
     MAX_ANSWER_BYTES,
+    MAX_REFUSAL_BYTES,
+    POURED,
     PROTOCOL_HEADER,
     ConnectFailed,
     ConnectTimedOut,
@@ -31,12 +33,14 @@ from away.connection.conversations import (
     ReadTimedOut,
     Reply,
     Send,
+    SinkFailed,
     TlsFailed,
     TooLarge,
     TransportError,
     WrongAnswer,
     check_answered,
     decoded,
+    poured,
 )
 from away.connection.route import host_of
 from away.names import printable
@@ -50,7 +54,7 @@ if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
 
     from away.connection.access import Access
-    from away.connection.conversations import Conversation
+    from away.connection.conversations import Conversation, Sink
     from away.connection.route import Route
 
 __all__ = ["AioDriver"]
@@ -85,7 +89,10 @@ class _Connector(aiohttp.TCPConnector):
     async def connect(
         self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> Connection:
-        confirm = self._access.announced and "Authorization" in req.headers
+        access = self._access
+        ours = access.announced and "Authorization" in req.headers
+        # Another's login, such as a registry's, is no business of the gateway's.
+        confirm = ours and access.is_server(str(req.url.origin()))
         while True:
             connection = await super().connect(req, traces, timeout)
             transport = connection.transport
@@ -192,6 +199,8 @@ class AioDriver:
                         reply = await self.send(step)
                     except TransportError as error:
                         step = conversation.throw(error)
+                    except SinkFailed as stop:
+                        step = conversation.throw(stop.error)
                     else:
                         step = conversation.send(reply)
                 else:
@@ -208,16 +217,24 @@ class AioDriver:
 
         Raises:
             TransportError: One of its kinds says how far it came.
+            SinkFailed: What was to take the body raised something.
         """
         response = await self._open(send)
+        into = send.request.into
+        poured_out = False
         try:
-            if send.quiet is None:
+            if send.quiet is not None:
+                body = await _until_quiet(response, send.quiet)
+            elif into is None:
                 content = response.content
                 body = await content.readany()
                 if not content.at_eof():
                     body = await _whole(response, body)
+            elif response.status in POURED:
+                await _pour(response, into)
+                body, poured_out = b"", True
             else:
-                body = await _until_quiet(response, send.quiet)
+                body = await _whole(response, b"", MAX_REFUSAL_BYTES)
             headers = response.headers
             if PROTOCOL_HEADER in headers:
                 check_answered(send.request.headers.get(CALL_ID), _joined(headers, CALL_ID))
@@ -233,7 +250,7 @@ class AioDriver:
             # One that was read to its end has given its connection back already.
             if not response.closed:
                 response.close()
-        if "Content-Encoding" in headers:
+        if "Content-Encoding" in headers and not poured_out:
             body = decoded(body, ", ".join(headers.getall("Content-Encoding")))
         return Reply(response.status, Headers(headers.items()), body)
 
@@ -369,18 +386,27 @@ async def _stream_of(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def _whole(response: aiohttp.ClientResponse, begun: bytes) -> bytes:
+async def _whole(
+    response: aiohttp.ClientResponse, begun: bytes, most: int = MAX_ANSWER_BYTES
+) -> bytes:
     """Read the rest of a body of which some came already."""
     length = response.content_length
-    if length is not None and length > MAX_ANSWER_BYTES:
-        raise TooLarge(f"it has {length} bytes, and {MAX_ANSWER_BYTES} are read at most")
+    if length is not None and length > most and response.method != "HEAD":
+        raise TooLarge(f"it has {length} bytes, and {most} are read at most")
     pieces, count = [begun], len(begun)
     while piece := await response.content.readany():
         count += len(piece)
-        if count > MAX_ANSWER_BYTES:
-            raise TooLarge(f"it has more than {MAX_ANSWER_BYTES} bytes")
+        if count > most:
+            raise TooLarge(f"it has more than {most} bytes")
         pieces.append(piece)
     return b"".join(pieces)
+
+
+async def _pour(response: aiohttp.ClientResponse, sink: Sink) -> None:
+    """Hand a body over piece by piece, to its end."""
+    poured(sink, Reply(response.status, Headers(response.headers.items())))
+    while piece := await response.content.readany():
+        poured(sink, piece)
 
 
 def _joined(headers: CIMultiDictProxy[str], name: str) -> str | None:

@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, overload
 
 from away import __version__
 from away.exceptions import (
@@ -24,6 +24,9 @@ from away.exceptions import (
     GatewayUnreachable,
 )
 from away.names import printable
+
+if TYPE_CHECKING:
+    from away.connection.access import Credential
 
 __all__ = [
     "BASE_HEADERS",
@@ -44,6 +47,8 @@ __all__ = [
     "Request",
     "Retry",
     "Send",
+    "Sink",
+    "SinkFailed",
     "TlsFailed",
     "TooLarge",
     "TransportError",
@@ -69,6 +74,11 @@ BASE_HEADERS: Mapping[str, str] = {
 }
 # What an answer may hold, decoded: it has to fit into the memory of whoever called.
 MAX_ANSWER_BYTES = 1 << 30
+# What an answer may hold whose body was to go into a sink, and that is none of those which do: such as
+# a registry's errors, from whom a layer was asked.
+MAX_REFUSAL_BYTES = 1 << 20
+# The statuses of which a body goes into a sink: all of it, or a range.
+POURED = (200, 206)
 # A compressed answer may grow to this, or to so many times what came, where that is more: DEFLATE
 # makes a thousand bytes of one where somebody wants it to.
 MAX_GROWN_BYTES = 64 << 20
@@ -160,6 +170,20 @@ class Headers(Mapping[str, str]):
         return f"Headers({list(self.pairs)!r})"
 
 
+class Sink(Protocol):
+    """Where a body goes that is too large for memory, or that is not trusted to be small.
+
+    What either method raises ends the request: the connection is closed, and the exception is thrown
+    into the conversation as it is.
+    """
+
+    def begin(self, reply: Reply) -> None:
+        """Start anew with an answer's head; a request that is repeated has several."""
+
+    def write(self, piece: bytes, /) -> object:
+        """Take the next piece of its body, as it came: a Content-Encoding is not undone."""
+
+
 class Request(NamedTuple):
     """One HTTP request.
 
@@ -168,14 +192,18 @@ class Request(NamedTuple):
         path: Path and query under the gateway's URL, from ``/``, escaped; or a whole URL.
         headers: Header fields. Credentials are no part of them: the driver adds them on the way out.
         body: Bytes, or an iterable of bytes that begins anew each time; None for no body.
-        auth: Whether the gateway's credentials go along; only ever to the gateway's own API.
+        auth: Whether the gateway's credentials go along, only ever to the gateway's own API; or other
+            credentials, which go to their own origin alone.
+        into: Takes the body of an answer of status 200 or 206, piece by piece as it comes; the
+            reply's own body is empty then. Other bodies may hold 1 MiB.
     """
 
     method: str
     path: str
     headers: Mapping[str, str] = {}
     body: bytes | Iterable[bytes] | None = None
-    auth: bool = False
+    auth: bool | Credential = False
+    into: Sink | None = None
 
 
 class Reply:
@@ -286,7 +314,30 @@ class WrongAnswer(TransportError):
     """What came back answers another request."""
 
 
+class SinkFailed(Exception):
+    """What a driver's own parts raise where a sink raised ``error``; a conversation gets that one."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 # ---------------------------------------------------------------- what both drivers ask of an answer
+
+
+def poured(sink: Sink, what: Reply | bytes) -> None:
+    """Hand an answer's head or a piece of its body over to a sink.
+
+    Raises:
+        SinkFailed: The sink raised something, an :class:`OSError` perhaps that is no connection's.
+    """
+    try:
+        if isinstance(what, Reply):
+            sink.begin(what)
+        else:
+            sink.write(what)
+    except Exception as error:  # whatever it is, it is the conversation's
+        raise SinkFailed(error) from error
 
 
 def decoded(body: bytes, encoding: str) -> bytes:
@@ -441,14 +492,14 @@ def prepare(request: Request) -> tuple[Request, str]:
     Returns:
         The request to send, and its X-Call-Id.
     """
-    method, path, headers, body, auth = request
+    method, path, headers, body, auth, into = request
     base, own_id = _left_out(tuple(headers))
     complete = {**base, **headers}
     if own_id is None:
         complete[CALL_ID] = call_id = new_call_id()
     else:
         call_id = headers[own_id]
-    return Request(method, path, complete, body, auth), call_id
+    return Request(method, path, complete, body, auth, into), call_id
 
 
 @lru_cache(maxsize=256)

@@ -28,6 +28,8 @@ from urllib3.exceptions import (
 from away.connection.conversations import (
     CALL_ID,
     MAX_ANSWER_BYTES,
+    MAX_REFUSAL_BYTES,
+    POURED,
     PROTOCOL_HEADER,
     ConnectFailed,
     ConnectTimedOut,
@@ -38,11 +40,13 @@ from away.connection.conversations import (
     ReadTimedOut,
     Reply,
     Send,
+    SinkFailed,
     TlsFailed,
     TooLarge,
     TransportError,
     check_answered,
     decoded,
+    poured,
 )
 from away.connection.route import host_of
 from away.names import printable
@@ -52,7 +56,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from away.connection.access import Access
-    from away.connection.conversations import Conversation, Deadline
+    from away.connection.conversations import Conversation, Deadline, Sink
     from away.connection.route import Route
 
 __all__ = ["IDLE_SECONDS", "SyncDriver"]
@@ -142,23 +146,34 @@ class _Response(http.client.HTTPResponse):
             # http.client closes the connection now, and lets its files live on.
             self._reader.hold()
 
-    def whole(self) -> bytes:
+    def whole(self, most: int = MAX_ANSWER_BYTES) -> bytes:
         """Read the body to its end, which has to be there."""
         length: int | None = self.length
         if length is not None and not self.chunked:
             if length <= READ_BYTES:
                 return self.read()
-            if length > MAX_ANSWER_BYTES:
-                raise TooLarge(f"it has {length} bytes, and {MAX_ANSWER_BYTES} are read at most")
+            if length > most:
+                raise TooLarge(f"it has {length} bytes, and {most} are read at most")
         pieces, count = [], 0
         while piece := self.read(READ_BYTES):
             count += len(piece)
-            if count > MAX_ANSWER_BYTES:
-                raise TooLarge(f"it has more than {MAX_ANSWER_BYTES} bytes")
+            if count > most:
+                raise TooLarge(f"it has more than {most} bytes")
             pieces.append(piece)
         if length is not None and count < length:
             raise http.client.IncompleteRead(b"", length - count)
         return b"".join(pieces)
+
+    def pour(self, sink: Sink) -> None:
+        """Hand the body over piece by piece, to its end, which has to be there."""
+        poured(sink, Reply(self.status, self.getheaders()))
+        length: int | None = self.length
+        count = 0
+        while piece := self.read(PIECE_BYTES):
+            count += len(piece)
+            poured(sink, piece)
+        if length is not None and count < length:
+            raise http.client.IncompleteRead(b"", length - count)
 
     def _read_status(self) -> tuple[str, int, str]:
         """Read the status of the answer itself, past those that only announce it (RFC 9110, 15.2)."""
@@ -434,6 +449,8 @@ class SyncDriver:
                         reply = self.send(step)
                     except TransportError as error:
                         step = conversation.throw(error)
+                    except SinkFailed as stop:
+                        step = conversation.throw(stop.error)
                     else:
                         step = conversation.send(reply)
                 else:
@@ -450,15 +467,22 @@ class SyncDriver:
 
         Raises:
             TransportError: One of its kinds says how far it came.
+            SinkFailed: What was to take the body raised something.
         """
         pool, connection, response = self._open(send)
-        whole = False
+        whole = poured_out = False
+        into = send.request.into
         try:
-            if send.quiet is None:
-                body = response.whole()
-            else:
+            if send.quiet is not None:
                 connection.quiet = send.quiet
                 body = b"".join(_until_quiet(response))
+            elif into is None:
+                body = response.whole()
+            elif response.status in POURED:
+                response.pour(into)
+                body, poured_out = b"", True
+            else:
+                body = response.whole(MAX_REFUSAL_BYTES)
             headers = Headers(response.getheaders())
             if headers.get(PROTOCOL_HEADER) is not None:
                 check_answered(send.request.headers.get(CALL_ID), headers.get(CALL_ID))
@@ -471,7 +495,7 @@ class SyncDriver:
             response.close()
             pool.finish(connection, whole=whole)
         encoding = headers.get("content-encoding")
-        if encoding is not None:
+        if encoding is not None and not poured_out:
             body = decoded(body, encoding)
         return Reply(response.status, headers, body)
 
@@ -504,7 +528,8 @@ class SyncDriver:
         pool, target = self._pool_for(send.request.path)
         headers = self._access.headers_for(send.request)
         access = self._access
-        confirm = access.confirm if access.announced and "Authorization" in headers else None
+        ours = send.request.auth is True and "Authorization" in headers
+        confirm = access.confirm if ours and access.announced else None
         if pool.proxy_headers and pool.scheme == "http":
             headers = {**headers, **pool.proxy_headers}
         try:

@@ -55,7 +55,7 @@ from away.publish.image import OCI_MANIFEST, assemble, make_layer, read_base
 from away.publish.lock import PublishLock
 from away.publish.pins import Pin, lacking
 from away.publish.preparation import Preparation
-from away.publish.progress import Progress, shown
+from away.publish.progress import Progress
 from away.publish.references import parse_image
 from away.publish.registry import MEMORY, Registry
 from away.publish.steps import Publisher
@@ -301,57 +301,6 @@ def test_a_lock_ends_with_the_process_that_held_it(tmp_path):
 
 def test_without_a_folder_publishing_goes_on_unlocked():
     assert PublishLock(None, "x").try_once()
-
-
-# ---------------------------------------------------------------- what a person sees
-
-
-def test_steps_are_plain_lines_in_a_pipe():
-    stream = io.StringIO()
-    display = shown("f", "http://gw", verbose=True, stream=stream)
-    with display as progress:
-        with progress.step("capture"), progress.step("compare"):
-            pass
-        with progress.step("push"):
-            pass
-    display.verdict("created f")
-    lines = stream.getvalue().splitlines()
-    assert lines[0] == "publishing f on http://gw"
-    assert lines[1].startswith("  push 0.")
-    assert lines[2:] == ["created f"]
-    assert [each.name for each in progress.steps] == ["compare", "capture", "push"]
-
-
-def test_nothing_is_shown_when_silence_was_asked_for():
-    stream = io.StringIO()
-    display = shown("f", "http://gw", verbose=False, stream=stream)
-    with display as progress, progress.step("push"):
-        pass
-    display.verdict("created f")
-    assert stream.getvalue() == ""
-
-
-def test_the_step_that_failed_is_named():
-    stream = io.StringIO()
-    display = shown("f", "http://gw", verbose=True, stream=stream)
-    with pytest.raises(ZeroDivisionError), display as progress, progress.step("push"):
-        raise ZeroDivisionError
-    assert stream.getvalue().splitlines()[-1] == "  push: failed"
-
-
-def test_a_stream_that_is_closed_does_not_end_a_publish():
-    stream = io.StringIO()
-    stream.close()
-    with shown("f", "http://gw", verbose=True, stream=stream) as progress, progress.step("push"):
-        pass
-
-
-def test_seconds_come_from_the_clock_that_was_given():
-    ticks = iter([1.0, 3.5])
-    progress = Progress(clock=lambda: next(ticks))
-    with progress.step("push"):
-        pass
-    assert progress.steps[0].seconds == 2.5
 
 
 # ---------------------------------------------------------------- against the embedded gateway

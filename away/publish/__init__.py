@@ -14,7 +14,8 @@ from away.exceptions import CaptureRefused, ConfigError
 from away.names import nearest, printable
 from away.publish.deployment import Standing
 from away.publish.options import Keywords, Options
-from away.publish.progress import Progress, Step, shown
+from away.publish.progress import Progress, Step
+from away.publish.screen import shown
 from away.publish.steps import Published, Publisher
 
 if TYPE_CHECKING:

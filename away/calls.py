@@ -40,6 +40,10 @@ class Dialect:
     PROTOCOL = "protocol"  # a function that Away published
 
 
+# Beyond what the function may take: the way there and back, and a start from nothing.
+TIMEOUT_MARGIN = 5.0
+
+
 class Manner(NamedTuple):
     """How calls of a function are made; :class:`away.functions.RemoteFunction` says what each means."""
 
@@ -115,9 +119,16 @@ class Caller:
             # The gateway's own, since the function's exceptions do not raise here.
             return str(error), error.status or 404
 
+    def _timeout(self) -> float | None:
+        """Return the seconds for a call: the caller's word, else what the function was published with."""
+        stated = self.description.timeout if self.description else None
+        if self.manner.timeout is not None or stated is None:
+            return self.manner.timeout
+        return stated + TIMEOUT_MARGIN
+
     def _dialogue(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Conversation[Any]:
         """Speak plainly first, and by protocol once it is known to be spoken."""
-        deadline = self.connection.deadline(self.manner.timeout)
+        deadline = self.connection.deadline(self._timeout())
         if self.manner.dialect == Dialect.PACKED:
             return (yield from self._call_packed(args, kwargs, deadline))
         if not self.speaks_protocol:

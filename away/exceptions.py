@@ -45,6 +45,7 @@ __all__ = [
     "FunctionNotReady",
     "GatewayError",
     "GatewayUnreachable",
+    "IgnoredOptionWarning",
     "NameRefused",
     "ProtocolMismatch",
     "PublishFailed",
@@ -176,6 +177,10 @@ class RemoteError(AwayError):
     type_name: str = ""
     message: str = ""
     remote_traceback: str = ""
+
+
+class IgnoredOptionWarning(UserWarning):
+    """A publish option that the gateway takes and does not honour, or that contradicts another."""
 
 
 class UnsafeWarning(UserWarning):

@@ -47,6 +47,8 @@ ANNOTATION_LIMIT = 4000
 # A docstring or a signature longer than this is cut: annotations are listed with every function.
 _TEXT_LIMIT = 32_000
 _MOST_PARAMETERS = 200
+# No call takes longer than a week; it bounds what others' annotations make a caller wait for.
+_LONGEST_SECONDS = 7 * 86_400.0
 _REPR_LIMIT = 200
 
 # inspect._ParameterKind, by value: 0 positional only, 1 either, 2 *args, 3 keyword only, 4 **kwargs
@@ -93,6 +95,7 @@ class Description(NamedTuple):
         digest: The identity of what was published, in hexadecimal.
         safe: False if it was published with ``safe_args=False``.
         protocol: The version of the protocol that it speaks.
+        timeout: Seconds that one call may take there, or None where nobody said.
     """
 
     kind: Kind = "sync"
@@ -103,6 +106,7 @@ class Description(NamedTuple):
     digest: str = ""
     safe: bool = True
     protocol: str = "1"
+    timeout: float | None = None
 
 
 # ---------------------------------------------------------------- reading a local function
@@ -189,6 +193,8 @@ def to_annotations(description: Description) -> dict[str, str]:
         "away.entry": description.entry,
         "away.digest": description.digest,
     }
+    if description.timeout is not None:
+        plain["away.timeout"] = float(description.timeout)
     found = {"built-with": "away"}
     for key, value in plain.items():
         found[key] = json.dumps(value, ensure_ascii=True)
@@ -310,6 +316,7 @@ def from_annotations(annotations: Mapping[str, str]) -> Description | None:
         digest=printable(_read(annotations, "away.digest", str) or ""),
         safe=_read(annotations, "away.safe", bool) is not False,
         protocol=printable(_read(annotations, "away.protocol", str) or ""),
+        timeout=_read_seconds(annotations),
     )
 
 
@@ -322,6 +329,12 @@ def _read(annotations: Mapping[str, str], key: str, kind: type) -> Any:
     except (ValueError, RecursionError):
         return None
     return value if type(value) is kind else None
+
+
+def _read_seconds(annotations: Mapping[str, str]) -> float | None:
+    seconds = _read(annotations, "away.timeout", float)
+    # json reads NaN and Infinity too.
+    return seconds if seconds is not None and 0 < seconds <= _LONGEST_SECONDS else None
 
 
 def _several_lines(text: str) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONTENT_TYPE",
+    "DEPLOYMENT_HEADER",
     "DIGEST_HEADER",
     "LENGTH_HEADER",
     "MAX_BODY_BYTES",
@@ -61,6 +62,7 @@ PROTOCOL_HEADER = "X-Away-Protocol"
 STUB_HEADER = "X-Away-Stub"
 LENGTH_HEADER = "X-Away-Length"
 DIGEST_HEADER = "X-Away-Digest"
+DEPLOYMENT_HEADER = "X-Away-Deployment"
 # A guard against a body that fills the memory of a function's container; configurable there.
 MAX_BODY_BYTES = 16 * 1024 * 1024
 

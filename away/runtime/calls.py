@@ -56,9 +56,12 @@ class Calls:
     Args:
         max_inflight: Calls that run at once; 0 for no limit.
         queue_seconds: How long a further call waits for its turn.
+        deployment: Which deployment of the function this is, told with every answer.
     """
 
-    def __init__(self, *, max_inflight: int = 0, queue_seconds: float = 5.0) -> None:
+    def __init__(
+        self, *, max_inflight: int = 0, queue_seconds: float = 5.0, deployment: str = ""
+    ) -> None:
         self._turns = threading.Semaphore(max_inflight) if max_inflight else None
         self._max_inflight = max_inflight
         self._queue_seconds = queue_seconds
@@ -69,6 +72,8 @@ class Calls:
         self._load_error: AwayError | None = None
         # header fields that are on every answer
         self._marks = {protocol.PROTOCOL_HEADER: protocol.PROTOCOL_VERSION}
+        if _CALL_ID.fullmatch(deployment):
+            self._marks[protocol.DEPLOYMENT_HEADER] = deployment
         # Refuse what a web page in the user's browser could send: the server listens on loopback,
         # where every page can reach it.
         self.only_local = False

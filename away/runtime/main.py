@@ -36,7 +36,11 @@ def main() -> int:
     except ConfigError as error:
         output.log(f"away: {error}")
         return 2
-    calls = Calls(max_inflight=said.max_inflight, queue_seconds=said.queue_seconds)
+    calls = Calls(
+        max_inflight=said.max_inflight,
+        queue_seconds=said.queue_seconds,
+        deployment=said.deployment,
+    )
     try:
         server = Server(calls, said)
     except OSError as error:

@@ -37,6 +37,8 @@ class Settings(NamedTuple):
     max_connections: int = 512
     # faasd and Kubernetes kill 30 s after SIGTERM.
     grace_seconds: float = 20.0
+    # Which deployment of the function this is; whoever waits for one to be done asks for it.
+    deployment: str = ""
 
 
 _VARIABLES = {
@@ -50,6 +52,7 @@ _VARIABLES = {
     "AWAY_IDLE_SECONDS": "idle_seconds",
     "AWAY_MAX_CONNECTIONS": "max_connections",
     "AWAY_GRACE": "grace_seconds",
+    "AWAY_DEPLOYMENT": "deployment",
 }
 
 

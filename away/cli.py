@@ -577,18 +577,27 @@ def _secret_done(action: str, name: str, where: str, url: str, as_json: bool) ->
 @click.option(
     "--allow-host", "allow_hosts", multiple=True, metavar="NAME", help="Another name for it."
 )
+@click.option(
+    "--provider",
+    type=click.Choice(["process", "docker"]),
+    default="process",
+    show_default=True,
+    help="What runs functions: processes, or containers of this machine's Docker Engine.",
+)
 @_json_option
 def up(
     port: int | None,
     state: Path | None,
     password_file: Path | None,
     allow_hosts: tuple[str, ...],
+    provider: str,
     as_json: bool,
 ) -> None:
     """Run the embedded gateway until it is interrupted.
 
     It listens on this machine only. While it runs, away.remote.local and FaasConnection.local()
-    find it. With --json one line says where it is, as soon as it answers.
+    find it. With --json one line says where it is, as soon as it answers. With --provider docker
+    functions of any image run, as containers, and they can call the gateway.
     """
     from away.gateway import serve
 
@@ -601,7 +610,7 @@ def up(
             here = {"url": found.url, "user": found.user, "password_file": str(kept)}
             line(json_text({**here, "state": found.state, "notes": list(started.notes)}))
             return
-        for each in _welcome(found, started.notes, kept):
+        for each in _welcome(found, started.notes, kept, provider):
             line(each)
 
     serve(
@@ -609,11 +618,14 @@ def up(
         state=state,
         password_file=password_file,
         allowed_hosts=allow_hosts,
+        provider=provider,
         ready=ready,
     )
 
 
-def _welcome(gateway: Announcement, notes: Iterable[str], password_file: Path) -> Iterator[str]:
+def _welcome(
+    gateway: Announcement, notes: Iterable[str], password_file: Path, provider: str
+) -> Iterator[str]:
     """Say where the gateway is, where its password is kept, and how it is used from Python."""
     from away.gateway.announcement import announced
 
@@ -628,4 +640,9 @@ def _welcome(gateway: Announcement, notes: Iterable[str], password_file: Path) -
     yield f"password: kept in {password_file}"
     yield f"state:    {gateway.state}"
     yield f"Python:   {use}"
+    if provider == "docker":
+        minor = f"{sys.version_info.major}.{sys.version_info.minor}"
+        image = f"docker.io/library/python:{minor}-slim"
+        yield "images:   functions run as containers, so base_image must be a real image with Python:"
+        yield f'          publish(faas, base_image="{image}"), for example'
     yield "Ctrl-C stops it, and its functions with it; they are back when it starts again"

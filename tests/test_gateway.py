@@ -430,7 +430,8 @@ def test_a_function_that_died_at_its_starts_comes_back_by_itself(echo, tmp_path)
 class NeverListens:
     """A provider whose functions say a word and listen to nothing."""
 
-    pid, port, alive = 1, 1, True
+    name, host, port, alive = "1", "127.0.0.1", 1, True
+    listens_on = "the port in PORT"
 
     async def start(self, deployment, log):
         log.feed("1").data_received(b"still importing\n")

@@ -6,8 +6,9 @@ process and with a state of its own::
     with away.gateway.run() as faas:
         faas.functions()
 
-It runs functions as processes of this user, without containers: it is for developing and testing on a
-machine of one's own. What it needs is imported when it starts.
+It runs functions as processes of this user, without containers, or with ``provider="docker"`` as
+containers of this machine's engine: it is for developing and testing on a machine of one's own. What
+it needs is imported when it starts.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ def run(
     allowed_hosts: Iterable[str] = (),
     python: str | None = None,
     announce: bool = True,
+    provider: str = "process",
 ) -> Iterator[FaasConnection]:
     """Run an embedded gateway for the length of a block.
 
@@ -54,12 +56,15 @@ def run(
         python: The interpreter that runs the gateway and its functions; this one without.
         announce: Whether ``away.remote.local`` finds it: in this process before any other, in
             other processes of this user if no gateway is found so already.
+        provider: What runs functions: ``process``, or ``docker`` for containers of this machine's
+            engine, whose images are real ones; no container is left at the block's end.
 
     Yields:
         A connection to it.
 
     Raises:
-        ConfigError: It cannot start: its port is taken, its state cannot be written.
+        ConfigError: It cannot start: its port is taken, its state cannot be written, no container
+            engine answers.
         GatewayUnreachable: It did not start, for a reason that it could not tell.
 
     Example:
@@ -80,6 +85,7 @@ def run(
         "password": password,
         "allowed_hosts": list(allowed_hosts),
         "announce": announce,
+        "provider": provider,
         # Ours to remove, and the gateway's if we are killed.
         "temporary": state is None,
     }
@@ -103,6 +109,7 @@ def serve(
     password_file: str | Path | None = None,
     allowed_hosts: Iterable[str] = (),
     announce: bool = True,
+    provider: str = "process",
     ready: Callable[[Started], object] | None = None,
 ) -> None:
     """Run an embedded gateway in this process until SIGINT or SIGTERM.
@@ -113,6 +120,7 @@ def serve(
         password_file: A file with the password; without one the state keeps its own.
         allowed_hosts: Host names that it answers to beside loopback's.
         announce: Whether ``away.remote.local`` finds it.
+        provider: What runs functions: ``process``, or ``docker`` for containers.
         ready: Called once it answers, with its announcement and sentences for its user.
 
     Raises:
@@ -131,6 +139,7 @@ def serve(
         allowed_hosts=tuple(allowed_hosts),
         announce=announce,
         extra_path=_extra_path(),
+        provider=provider,
     )
 
     async def main() -> None:

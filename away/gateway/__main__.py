@@ -53,6 +53,8 @@ async def _serve(options: dict[str, Any]) -> None:
         announce=options["announce"],
         extra_path=tuple(options["extra_path"]),
         parent=os.getppid(),
+        provider=options["provider"],
+        temporary=options["temporary"],
     )
 
     def ready(started: serving.Started) -> None:

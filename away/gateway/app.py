@@ -155,7 +155,7 @@ class App:
                 "provider": {
                     "provider": "away",
                     "version": version,
-                    "orchestration": "process",
+                    "orchestration": self._deployments.orchestration,
                 },
                 "version": {"commit_message": "", **version},
                 "arch": platform.machine(),

@@ -46,9 +46,12 @@ class Deployment:
     labels: dict[str, str] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
     limits: dict[str, str] = field(default_factory=dict)
-    # Found by the gateway: the manifest's digest, its environment, the time of deployment, and
-    # the gateway's own URL at that time.
+    requests: dict[str, str] = field(default_factory=dict)
+    read_only_root: bool = False
+    # Found by the gateway: the manifest's digest in its own registry, what the provider has the
+    # image by, its environment, the time of deployment, and the gateway's own URL at that time.
     digest: str = ""
+    image_id: str = ""
     image_env: dict[str, str] = field(default_factory=dict)
     created_at: str = ""
     gateway_url: str = ""
@@ -72,9 +75,10 @@ def read_deployment(body: bytes) -> Deployment:
         labels=_map(fields, "labels"),
         annotations=_map(fields, "annotations"),
         limits=_resources(fields, "limits"),
+        requests=_resources(fields, "requests"),
+        read_only_root=_switch(fields, "readOnlyRootFilesystem"),
     )
     _list(fields, "constraints")
-    _resources(fields, "requests")
     if deployment.namespace != NAMESPACE:
         raise Refused(400, "namespace not valid")
     _check_name(name)
@@ -147,6 +151,15 @@ def _text(fields: dict[str, Any], name: str, type_name: str = "FunctionDeploymen
         return ""
     if not isinstance(value, str):
         raise _wrong(value, name, "string", type_name)
+    return value
+
+
+def _switch(fields: dict[str, Any], name: str) -> bool:
+    value = fields.get(name.lower())
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise _wrong(value, name, "bool")
     return value
 
 

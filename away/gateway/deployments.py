@@ -11,14 +11,13 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from away.gateway.access import is_loopback
+from away.gateway.addresses import moved
 from away.gateway.collection import collect
 from away.gateway.deploy_request import Deployment, Refused
 from away.gateway.logs import Log
 from away.gateway.providers import StartRefused
-from away.gateway.references import parse, with_tag
+from away.gateway.references import parse, with_host, with_tag
 from away.gateway.upstream import Pool
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ class Running:
 
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
-        self.pool = Pool(instance.port)
+        self.pool = Pool(instance.host, instance.port)
         self._calls = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -237,11 +236,12 @@ class Function:
         raise CannotStart(await self._why_not(instance, seconds))
 
     async def _why_not(self, instance: Instance, seconds: float) -> str:
-        seen = "it ended before it listened on the port in PORT"
+        where = self._provider.listens_on
+        seen = f"it ended before it listened on {where}"
         if not await instance.ended(0.0 if instance.alive else 1.0):
             await self._provider.stop(instance, 0.0)
-            seen = f"it does not listen on the port in PORT after {seconds:.0f} s"
-        last = [line.text for line in self.log.lines() if line.instance == str(instance.pid)][-3:]
+            seen = f"it does not listen on {where} after {seconds:.0f} s"
+        last = [line.text for line in self.log.lines() if line.instance == instance.name][-3:]
         return f"{seen}: {' | '.join(last)}" if last else seen
 
 
@@ -253,12 +253,19 @@ class Deployments:
         provider: Where they run.
         is_ours: Tells whether an image's name means this gateway's registry.
         url: The gateway's own URL.
+        inside_host: The host under which functions know the gateway, where that is another.
     """
 
     def __init__(
-        self, store: Store, provider: Provider, is_ours: Callable[[Reference], bool], url: str
+        self,
+        store: Store,
+        provider: Provider,
+        is_ours: Callable[[Reference], bool],
+        url: str,
+        inside_host: str = "",
     ) -> None:
         self._url = url
+        self._inside_host = inside_host
         self._store = store
         self._provider = provider
         self._is_ours = is_ours
@@ -267,6 +274,11 @@ class Deployments:
         self._tasks: set[asyncio.Task[None]] = set()
 
     # Looking
+
+    @property
+    def orchestration(self) -> str:
+        """What the functions are run by."""
+        return self._provider.name
 
     def get(self, name: str) -> Function | None:
         """Return a function by its name."""
@@ -350,7 +362,7 @@ class Deployments:
     def restore(self) -> None:
         """Take up what the store has; the processes are started in the background."""
         for kept in self._store.functions():
-            deployment = moved(kept, self._url)
+            deployment = moved(kept, self._url, self._inside_host)
             self._functions[deployment.name] = Function(deployment, self._provider, Log())
         self._in_background(self._start_all())
         self._in_background(self._drop_old_connections())
@@ -406,27 +418,33 @@ class Deployments:
         for name in deployment.secrets:
             if name not in known:
                 raise Refused(400, f"unable to find secret: {name}")
-        digest = self._resolve(deployment.image, status)
-        found = replace(
-            deployment, image=with_tag(deployment.image), digest=digest, created_at=_now()
-        )
+        image, digest = self._resolve(deployment.image, status)
+        found = replace(deployment, image=image, digest=digest, created_at=_now())
         try:
-            image_env = await self._provider.prepare(found)
+            prepared = await self._provider.prepare(found)
         except StartRefused as error:
             raise Refused(status, f"unable to pull image {found.image}: {error}") from error
-        return replace(found, image_env=dict(image_env), gateway_url=self._url)
+        return replace(
+            found,
+            image_env=dict(prepared.image_env),
+            image_id=prepared.image_id,
+            gateway_url=self._url,
+        )
 
-    def _resolve(self, image: str, status: int) -> str:
-        """Return the digest of an image's manifest; nothing for the reserved image."""
+    def _resolve(self, image: str, status: int) -> tuple[str, str]:
+        """Return an image's whole name, and its manifest's digest if it is the gateway's own."""
         reference = parse(image)
         if reference is None:
             raise Refused(400, "invalid reference format")
         if reference.repository == "process" and not reference.host:
-            return ""
+            return with_tag(image), ""
+        ours = self._is_ours(reference)
+        if self._provider.pulls and self._is_elsewhere(reference, ours):
+            return with_host(reference), ""
         start = (
-            f"unable to pull image {image}: cannot pull: failed to resolve reference {image!r}: "
-        ).replace("'", '"')
-        if not self._is_ours(reference):
+            f'unable to pull image {image}: cannot pull: failed to resolve reference "{image}": '
+        )
+        if not ours:
             raise Refused(
                 status,
                 f"{start}this gateway takes images from its own registry only, and"
@@ -436,42 +454,13 @@ class Deployments:
         found = self._store.manifest(reference.repository, wanted)
         if found is None:
             raise Refused(status, f"{start}{image}: not found")
-        return found[0]
+        return with_tag(image), found[0]
 
-
-def moved(deployment: Deployment, url: str) -> Deployment:
-    """Return a deployment for a gateway that listens elsewhere than when it was deployed.
-
-    What a function calls others through, AWAY_INSIDE_URL and AWAY_GATEWAY_NAME_URL, follows the
-    gateway where it meant the gateway. AWAY_OUTSIDE_URL is by which what was packed knows it.
-    """
-    before = deployment.gateway_url
-    if before in ("", url):
-        return deployment
-    variables = {
-        name: url if _calls_through(name) and _is_same(value, before) else value
-        for name, value in deployment.env_vars.items()
-    }
-    return replace(deployment, env_vars=variables, gateway_url=url)
-
-
-def _calls_through(variable: str) -> bool:
-    return variable == "AWAY_INSIDE_URL" or (
-        variable.startswith("AWAY_GATEWAY_") and variable.endswith("_URL")
-    )
-
-
-def _is_same(value: str, url: str) -> bool:
-    """Tell whether a value is the URL of a gateway of this machine, by any name of loopback's."""
-    try:
-        given, own = urlsplit(value), urlsplit(url)
-        return (
-            (given.scheme, given.port) == (own.scheme, own.port)
-            and is_loopback(given.hostname or "")
-            and given.path in ("", "/")
-        )
-    except ValueError:
-        return False
+    def _is_elsewhere(self, reference: Reference, ours: bool) -> bool:
+        """Tell whether a name means another registry: without a host, one that this one lacks."""
+        if reference.host:
+            return not ours
+        return self._store.tags(reference.repository) is None
 
 
 async def _come_up(function: Function, seconds: float) -> None:

@@ -258,9 +258,8 @@ class Call:
         running = await self._function.running()
         with running:
             wire, reused = await self._wire(running)
-            line = (
-                f"{self._request.method} {self._path} HTTP/1.1\r\nHost: 127.0.0.1:{wire.port}\r\n"
-            )
+            host = f"{wire.host}:{wire.port}"
+            line = f"{self._request.method} {self._path} HTTP/1.1\r\nHost: {host}\r\n"
             wire.send(line.encode("utf-8", "surrogateescape") + head + (body or b""))
             upload = self._uploading(wire) if body is None else None
             try:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from away.gateway.blobs import is_digest
 
-__all__ = ["Reference", "is_repository", "is_tag", "parse", "with_tag"]
+__all__ = ["Reference", "is_repository", "is_tag", "parse", "with_host", "with_tag"]
 
 # The grammar of the OCI distribution spec ("Pulling manifests").
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -64,3 +64,15 @@ def with_tag(text: str) -> str:
     """Write a reference as OpenFaaS lists it: with the tag that was meant where none was given."""
     found = parse(text)
     return text if found is None or found.tag or found.digest else f"{text}:latest"
+
+
+def with_host(reference: Reference) -> str:
+    """Write a reference whole, as containerd does: Docker Hub where no host was given."""
+    host, repository, tag, digest = reference
+    if not host:
+        host = "docker.io"
+    if host == "docker.io" and "/" not in repository:
+        repository = f"library/{repository}"
+    if not (tag or digest):
+        tag = "latest"
+    return f"{host}/{repository}" + (f":{tag}" if tag else "") + (f"@{digest}" if digest else "")

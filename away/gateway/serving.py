@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from away.gateway.providers import Provider
+    from away.gateway.providers.engine import Engine
     from away.gateway.references import Reference
 
 __all__ = ["Options", "StartFailed", "Started", "serve"]
@@ -41,6 +43,9 @@ MAX_HEADER_BYTES = 1 << 20
 SHUTDOWN_SECONDS = 2.0
 # Many callers at once: aiohttp's default of 128 connections waiting drops the 129th.
 BACKLOG = 1024
+LOOPBACK = "127.0.0.1"
+# A port that is free on loopback is nearly always free on the bridge too.
+FREE_PORT_TRIES = 20
 
 
 class StartFailed(Exception):
@@ -60,6 +65,8 @@ class Options:
         announce: Whether this user's other processes may find it.
         extra_path: Folders that isolated interpreters of this gateway need on their path.
         parent: The process without which this gateway must not go on, if any.
+        provider: Where functions run: ``process`` or ``docker``.
+        temporary: Whether nothing is to stay of it outside its state.
     """
 
     state: Path
@@ -70,6 +77,8 @@ class Options:
     announce: bool = True
     extra_path: tuple[str, ...] = ()
     parent: int | None = None
+    provider: str = "process"
+    temporary: bool = False
 
     def __repr__(self) -> str:
         return f"Options(state={self.state!r}, port={self.port})"
@@ -96,12 +105,18 @@ async def serve(options: Options, stop: asyncio.Event, ready: Callable[[Started]
     """
     notes: list[str] = []
     async with AsyncExitStack() as stack:
-        listener = stack.enter_context(_listen(options.port, notes))
-        port = listener.getsockname()[1]
+        engine = await _engine(options.provider, stack)
+        bridge = engine.bridge if engine is not None else ""
+        listeners = _listen(options.port, bridge, notes)
+        for each in listeners:
+            stack.enter_context(each)
+        port = listeners[0].getsockname()[1]
         store, announced = _take_state(options, port, stack)
-        deployments, runner = await _build(options, store, announced, stack)
+        provider = await _provider(options, store, announced, engine)
+        deployments, runner = await _build(options, store, announced, provider, bridge, stack)
         deployments.restore()
-        await web.SockSite(runner, listener, backlog=BACKLOG).start()
+        for each in listeners:
+            await web.SockSite(runner, each, backlog=BACKLOG).start()
         if options.announce:
             _announce(announced, stack, notes)
         _stop_on_signals(stop)
@@ -109,19 +124,62 @@ async def serve(options: Options, stop: asyncio.Event, ready: Callable[[Started]
         await _until_stopped(stop, options.parent)
 
 
+async def _engine(provider: str, stack: AsyncExitStack) -> Engine | None:
+    """Return the container engine where functions are to run in it, and none otherwise."""
+    if provider == "process":
+        return None
+    if provider != "docker":
+        raise StartFailed(f"there is no provider {provider!r}: there are 'process' and 'docker'")
+    try:
+        from away.gateway.providers.engine import EngineUnusable, open_engine
+    except ModuleNotFoundError as error:
+        raise StartFailed(
+            f"the docker provider needs the package {error.name}, which is not installed;"
+            " install aiodocker"
+        ) from error
+    try:
+        engine = await open_engine()
+    except EngineUnusable as error:
+        raise StartFailed(str(error)) from error
+    # Closed twice where the provider has closed it already, which does nothing.
+    stack.push_async_callback(engine.close)
+    return engine
+
+
+async def _provider(
+    options: Options,
+    store: Store,
+    announced: announcement.Announcement,
+    engine: Engine | None,
+) -> Provider:
+    if engine is None:
+        return ProcessProvider(store, sys.executable, options.extra_path)
+    from away.gateway.providers.docker import DockerProvider, Own
+
+    url, user, password = announced.url, announced.user, announced.password
+    inside_url = f"http://{engine.bridge}:{_port_of(url)}"
+    own = Own(url, inside_url, user, password, temporary=options.temporary)
+    provider = DockerProvider(store, engine, own)
+    await provider.open()
+    return provider
+
+
 async def _build(
     options: Options,
     store: Store,
     announced: announcement.Announcement,
+    provider: Provider,
+    bridge: str,
     stack: AsyncExitStack,
 ) -> tuple[Deployments, web.ServerRunner]:
     """Put the parts together; they are closed in the opposite order."""
     await asyncio.to_thread(_seed, store)
-    access = Access(announced.user, announced.password, options.allowed_hosts)
-    port = int(announced.url.rpartition(":")[2])
-    provider = ProcessProvider(store, sys.executable, options.extra_path)
+    allowed = (*options.allowed_hosts, bridge) if bridge else options.allowed_hosts
+    access = Access(announced.user, announced.password, allowed)
+    own = tuple(options.allowed_hosts)
+    port = _port_of(announced.url)
     deployments = Deployments(
-        store, provider, lambda image: _is_ours(image, port, access), announced.url
+        store, provider, lambda image: _is_ours(image, port, own, bridge), announced.url, bridge
     )
     stack.push_async_callback(deployments.close)
     app = App(access, deployments, store, options.version)
@@ -141,6 +199,10 @@ async def _build(
     stack.callback(app.close)
     await runner.setup()
     return deployments, runner
+
+
+def _port_of(url: str) -> int:
+    return int(url.rpartition(":")[2])
 
 
 def _seed(store: Store) -> None:
@@ -194,48 +256,83 @@ def _announce(
         notes.append(f"away.remote.local will not find this gateway: {error}")
 
 
-def _listen(port: int | None, notes: list[str]) -> socket.socket:
-    """Take a loopback port; who connects before the gateway can answer waits for it."""
+def _listen(port: int | None, bridge: str, notes: list[str]) -> list[socket.socket]:
+    """Take a port of loopback, and of the containers' bridge where there is one.
+
+    Who connects before the gateway can answer waits for it.
+    """
+    wanted = DEFAULT_PORT if port is None else port
+    hosts = [LOOPBACK, bridge] if bridge else [LOOPBACK]
     try:
-        return _bind(DEFAULT_PORT if port is None else port)
-    except OSError as error:
+        return _bind_all(hosts, wanted)
+    except _Taken as error:
         if error.errno not in (errno.EADDRINUSE, errno.EACCES) or port is not None:
-            reason = error.strerror or error
             raise StartFailed(
-                f"the gateway cannot listen on port {port} of 127.0.0.1: {reason};"
+                f"the gateway cannot listen on port {port} of {error.host}: {error.reason};"
                 " name another with --port"
             ) from error
-    listener = _bind(0)
-    free = listener.getsockname()[1]
+    listeners = _bind_all(hosts, 0)
+    free = listeners[0].getsockname()[1]
     notes.append(f"port {DEFAULT_PORT} is taken, so the gateway listens on {free}")
-    return listener
+    return listeners
 
 
-def _bind(port: int) -> socket.socket:
+class _Taken(Exception):
+    """A port of a host that cannot be listened on."""
+
+    def __init__(self, host: str, error: OSError) -> None:
+        super().__init__(f"{host}: {error}")
+        self.host = host
+        self.errno = error.errno
+        self.reason = error.strerror or error
+
+
+def _bind_all(hosts: list[str], port: int) -> list[socket.socket]:
+    """Take the same port of all hosts; a free one that another host lacks is tried again."""
+    for left in reversed(range(FREE_PORT_TRIES)):
+        first = _bind(hosts[0], port)
+        try:
+            others = [_bind(host, first.getsockname()[1]) for host in hosts[1:]]
+        except _Taken as error:
+            first.close()
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise StartFailed(
+                    f"containers reach their host at {error.host}, which is no address of this"
+                    " machine, as with Docker Desktop or an engine without root; run functions as"
+                    " processes without --provider docker, or use Docker Engine on this machine"
+                ) from error
+            if port or not left:
+                raise
+        else:
+            return [first, *others]
+    raise AssertionError("the last try returns or raises")
+
+
+def _bind(host: str, port: int) -> socket.socket:
     listener = socket.socket()
     try:
         # As every server on POSIX: a port is free again at once when its server ended.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
+        listener.bind((host, port))
         # Two may bind a port on which nobody listens yet: only now it is ours.
         listener.listen(BACKLOG)
     except OverflowError as error:
         listener.close()
         raise StartFailed(f"{port} is not a port: ports are 0 to 65535") from error
-    except OSError:
+    except OSError as error:
         listener.close()
-        raise
+        raise _Taken(host, error) from error
     return listener
 
 
-def _is_ours(image: Reference, port: int, access: Access) -> bool:
+def _is_ours(image: Reference, port: int, allowed_hosts: tuple[str, ...], bridge: str) -> bool:
     """Tell whether an image's name means this gateway's registry: without a host, or by its own."""
     if not image.host:
         return True
     name = host_name(image.host)
-    if name in access.allowed_hosts:
+    if name in {each.lower().rstrip(".") for each in allowed_hosts}:
         return True
-    return is_loopback(name) and image.host.endswith(f":{port}")
+    return (is_loopback(name) or name == bridge) and image.host.endswith(f":{port}")
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

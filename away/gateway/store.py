@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import sqlite3
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ __all__ = ["PASSWORD_FILE", "SecretFiles", "Store", "StoreUnusable", "kept_passw
 SCHEMA_VERSION = 1
 # Holds the password and nothing else.
 PASSWORD_FILE = "password"  # noqa: S105 - a file's name
+# Of a secret's copy for a container (OpenFaaS: readable by any user in it).
+CONTAINER_MODE = 0o644
 _SCHEMA = """
 CREATE TABLE functions (
     namespace TEXT NOT NULL, name TEXT NOT NULL, deployment TEXT NOT NULL,
@@ -198,6 +201,8 @@ class SecretFiles:
         _write_private(self._folder / name, value)
         for copy in self._functions.glob(f"*/secrets/{name}"):
             _write_private(copy, value)
+        for copy in self._functions.glob(f"*/containers/*/{name}"):
+            _write_private(copy, value, CONTAINER_MODE)
 
     def delete(self, name: str) -> bool:
         """Remove a secret; what functions hold of it stays. False when there was none."""
@@ -218,6 +223,37 @@ class SecretFiles:
             if (self._folder / name).exists():
                 _write_private(own / name, (self._folder / name).read_bytes())
         return own
+
+    def folder_for_container(
+        self, function: str, identity: str, names: tuple[str, ...]
+    ) -> Path | None:
+        """Return the folder of one container's secrets, whose programs may run as any user.
+
+        The files are readable by all, as in OpenFaaS; on this machine they are not, since they stand
+        below a folder that is not. None where there are no secrets.
+        """
+        if not names:
+            return None
+        own = self._functions / function / "containers" / identity
+        make_private(own)
+        own.chmod(0o755)
+        for name in names:
+            if (self._folder / name).exists():
+                _write_private(own / name, (self._folder / name).read_bytes(), CONTAINER_MODE)
+        return own
+
+    def drop_container(self, function: str, identity: str) -> None:
+        """Remove the folder of a container that is gone."""
+        shutil.rmtree(self._functions / function / "containers" / identity, ignore_errors=True)
+
+    def drop_containers(self) -> None:
+        """Remove the folders of all containers, of which none runs."""
+        for left in self._functions.glob("*/containers"):
+            shutil.rmtree(left, ignore_errors=True)
+
+    def drop_function(self, function: str) -> None:
+        """Remove all that is kept for a function which is no longer deployed."""
+        shutil.rmtree(self._functions / function, ignore_errors=True)
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -250,10 +286,12 @@ def _deployment(text: str) -> Deployment:
     return Deployment(**fields)
 
 
-def _write_private(path: Path, data: bytes) -> None:
-    """Write a file (0600) so that a reader finds the old content or the new, never half of it."""
+def _write_private(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write a file so that a reader finds the old content or the new, never half of it."""
     beside = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:
+        # Whatever the umask says.
+        os.fchmod(descriptor, mode)
         file.write(data)
     beside.replace(path)

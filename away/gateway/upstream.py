@@ -1,4 +1,4 @@
-"""The gateway's half of a call to a function: HTTP/1.1 over a pooled loopback connection.
+"""The gateway's half of a call to a function: HTTP/1.1 over a pooled connection.
 
 A client of its own since this is the path of every call: it sends a small request in one write, keeps
 an answer's headers as they came, and knows when an answer was cut short, which the gateway must not
@@ -45,7 +45,8 @@ class Broken(Exception):
 class Wire(asyncio.Protocol):
     """One connection to a function."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, host: str, port: int) -> None:
+        self.host = host
         self.port = port
         self.buffer = bytearray()
         self.closed = False
@@ -264,7 +265,8 @@ class Answer:
 class Pool:
     """The connections to one function's port."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, host: str, port: int) -> None:
+        self.host = host
         self.port = port
         self._idle: list[Wire] = []
         self._closed = False
@@ -288,7 +290,7 @@ class Pool:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 _, wire = await loop.create_connection(
-                    lambda: Wire(self.port), "127.0.0.1", self.port
+                    lambda: Wire(self.host, self.port), self.host, self.port
                 )
         except (OSError, TimeoutError) as error:
             raise NotListening(str(error)) from error

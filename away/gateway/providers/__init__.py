@@ -1,12 +1,12 @@
 """The seam between the gateway and where functions run.
 
-A provider turns a deployment into a running instance that listens on a loopback port. The one that
-there is starts processes (:mod:`away.gateway.providers.process`); one for containers goes here.
+A provider turns a deployment into a running instance that listens at an address. One starts processes
+(:mod:`away.gateway.providers.process`), one starts containers (:mod:`away.gateway.providers.docker`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,23 +14,37 @@ if TYPE_CHECKING:
     from away.gateway.deploy_request import Deployment
     from away.gateway.logs import Log
 
-__all__ = ["Instance", "Provider", "StartRefused"]
+__all__ = ["PROCESS_IMAGES", "Instance", "Prepared", "Provider", "StartRefused"]
+
+# The reserved image whose functions are commands of this machine.
+PROCESS_IMAGES = ("process", "process:latest")
 
 
 class StartRefused(Exception):
     """A deployment that this provider cannot start; the text says why, in one sentence."""
 
 
+class Prepared(NamedTuple):
+    """What a provider found of an image: its environment, and by what name it has it, if by one."""
+
+    image_env: Mapping[str, str]
+    image_id: str = ""
+
+
 class Instance(Protocol):
     """One running copy of a function."""
 
     @property
-    def pid(self) -> int:
-        """The process under which its log lines stand."""
+    def name(self) -> str:
+        """What its log lines stand under."""
+
+    @property
+    def host(self) -> str:
+        """The address at which it listens, or will."""
 
     @property
     def port(self) -> int:
-        """The loopback port on which it listens, or will."""
+        """The port there."""
 
     @property
     def alive(self) -> bool:
@@ -46,13 +60,24 @@ class Instance(Protocol):
 class Provider(Protocol):
     """Where functions run."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What the gateway calls its orchestration: ``process`` or ``docker``."""
 
-    async def prepare(self, deployment: Deployment) -> Mapping[str, str]:
-        """Do all that can fail before anything is started, and return the image's environment.
+    @property
+    def pulls(self) -> bool:
+        """Whether it brings images of other registries than the gateway's own."""
+
+    @property
+    def listens_on(self) -> str:
+        """Where a function has to listen, in words for its author."""
+
+    async def prepare(self, deployment: Deployment) -> Prepared:
+        """Do all that can fail before anything is started.
 
         Raises:
             StartRefused: The image cannot run here.
+            Refused: The deployment asks for what cannot be.
         """
 
     async def start(self, deployment: Deployment, log: Log) -> Instance:

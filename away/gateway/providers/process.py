@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING
 
 from away.gateway.base_image import MARKERS, MINOR
 from away.gateway.images import Image, ImageRefused, Images
-from away.gateway.providers import StartRefused, launcher
+from away.gateway.providers import PROCESS_IMAGES, Prepared, StartRefused, launcher
+from away.gateway.providers.ports import answering
 from away.gateway.providers.warden import adopt_orphans, sweep
 
 if TYPE_CHECKING:
@@ -34,10 +35,8 @@ if TYPE_CHECKING:
     from away.gateway.providers import Instance
     from away.gateway.store import Store
 
-__all__ = ["PROCESS_IMAGES", "ProcessProvider"]
+__all__ = ["ProcessProvider"]
 
-# The reserved image whose functions are commands of this machine.
-PROCESS_IMAGES = ("process", "process:latest")
 # Below the range from which Linux and macOS take ports for outgoing connections.
 PORTS = range(20_000, 32_768)
 HERE = Path(__file__).parent
@@ -47,6 +46,8 @@ CLOSING_GRACE = 2.0
 
 class Process:
     """One running function."""
+
+    host = "127.0.0.1"
 
     def __init__(self, identity: str, port: int, scratch: str, feed: Feed) -> None:
         self.identity = identity
@@ -59,6 +60,11 @@ class Process:
         self.gone: asyncio.Future[None] = loop.create_future()
         self.exit_status: int | None = None
         self._ended = asyncio.Event()
+
+    @property
+    def name(self) -> str:
+        """Its number, which its log lines stand under."""
+        return str(self.pid)
 
     @property
     def alive(self) -> bool:
@@ -80,17 +86,8 @@ class Process:
         return True
 
     async def listening(self, timeout: float) -> bool:  # noqa: ASYNC109 - a deadline passed on
-        """Try its port until it answers: often at first, when most functions start."""
-        loop = asyncio.get_running_loop()
-        until, pause = loop.time() + timeout, 0.002
-        while self.alive and loop.time() < until:
-            if await _answers(self.port):
-                return self.alive
-            try:
-                await asyncio.wait_for(self._ended.wait(), pause)
-            except TimeoutError:
-                pause = min(pause * 1.2, 0.05)
-        return False
+        """Wait until its port answers; False when it ended, or has not by then."""
+        return await answering(self.host, self.port, self._ended, timeout)
 
 
 class ProcessProvider:
@@ -103,6 +100,8 @@ class ProcessProvider:
     """
 
     name = "process"
+    pulls = False
+    listens_on = "the port in PORT"
 
     def __init__(self, store: Store, python: str, extra_path: tuple[str, ...] = ()) -> None:
         self._store = store
@@ -112,7 +111,7 @@ class ProcessProvider:
         self._warden: Warden | None = None
         self._starting = asyncio.Lock()
 
-    async def prepare(self, deployment: Deployment) -> Mapping[str, str]:
+    async def prepare(self, deployment: Deployment) -> Prepared:
         """Unpack the image and see that its command can run here; return its environment.
 
         Raises:
@@ -123,11 +122,11 @@ class ProcessProvider:
                 raise StartRefused(
                     "the image 'process' runs the deployment's envProcess, which is empty"
                 )
-            return {}
+            return Prepared({})
         image = self._read(deployment)
         self._python_command(image)
         await self._root(image)
-        return image.env
+        return Prepared(image.env)
 
     async def start(self, deployment: Deployment, log: Log) -> Instance:
         """Start a process for a prepared deployment.
@@ -434,18 +433,6 @@ def _spawn_warden(python: str, control: socket.socket) -> subprocess.Popen[bytes
         # Ctrl-C at the terminal is the gateway's to handle.
         start_new_session=True,
     )
-
-
-async def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setblocking(False)
-        try:
-            async with asyncio.timeout(1.0):
-                await asyncio.get_running_loop().sock_connect(probe, ("127.0.0.1", port))
-        except OSError:
-            return False
-        # A port without a listener can be connected to itself by chance (TCP simultaneous open).
-        return bool(probe.getsockname() != probe.getpeername())
 
 
 def _check_base(image: Image) -> None:

@@ -814,7 +814,7 @@ def test_a_base_image_of_another_python_is_refused_before_anything_is_pushed(faa
     faas.run(registry.upload(other.config_digest, other.config, "t/old"))
     faas.run(registry.put_manifest(other, "t/old", "1"))
     options = Options(base_image="t/old:1")
-    with pytest.raises(PublishFailed, match=rf"has Python 3\.9 and this is Python {minor}"):
+    with pytest.raises(PublishFailed, match=r"has Python 3\.9, and .* 3\.11 or later"):
         faas.run(publish_conversation(captured, faas, options))
     assert faas.run(registry.has_manifest("away/minor", "latest")) is False
 

@@ -3,17 +3,44 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from away.publish.image import Layer, digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from away.publish.parts import Part
 
-__all__ = ["cache_folder", "private_folder", "unpacked"]
+__all__ = [
+    "cache_folder",
+    "described",
+    "keep_layer",
+    "keep_layer_file",
+    "kept_layer",
+    "kept_layer_file",
+    "private_folder",
+    "read_record",
+    "remove_unused",
+    "unpacked",
+    "used",
+    "write_record",
+]
+
+# A layer that no publish asked for in so long is removed.
+UNUSED_SECONDS = 60 * 24 * 3600.0
+NOTED_SECONDS = 24 * 3600.0
+CHUNK_BYTES = 1 << 20
+_DESCRIBED = ("digest", "size", "diff_id", "media_type", "comment")
+
+# Files whose digest this process has seen, by their state then: a layer may have gigabytes.
+_seen: dict[Path, tuple[str, tuple[int, ...]]] = {}
 
 
 def cache_folder() -> Path | None:
@@ -75,3 +102,117 @@ def write(part: Part, folder: Path) -> None:
         place = folder / path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(data)
+
+
+# ---------------------------------------------------------------- layers
+
+
+def keep_layer(folder: Path, name: str, layer: Layer) -> None:
+    """Keep a small layer under a name; not being able to is no reason to fail."""
+    assert isinstance(layer.data, bytes), "a layer in memory"
+    with suppress(OSError):
+        replace(folder / f"{name}.layer", layer.data)
+        write_record(folder, name, described(layer))
+
+
+def kept_layer(folder: Path, name: str) -> Layer | None:
+    """Return a small layer that was kept under a name, if it is whole."""
+    record = read_record(folder, name)
+    try:
+        data = (folder / f"{name}.layer").read_bytes()
+        layer = Layer(data=data, **{key: record[key] for key in _DESCRIBED})
+    except (OSError, KeyError, TypeError):
+        return None
+    if digest_of(data) != layer.digest:
+        return None
+    used(folder, f"{name}.layer", f"{name}.json")
+    return layer
+
+
+def keep_layer_file(folder: Path, layer: Layer) -> Layer:
+    """Move a layer's file to where its digest names it, for it may have several names."""
+    assert isinstance(layer.data, Path), "a layer in a file"
+    place = folder / f"{layer.digest.partition(':')[2]}.layer"
+    layer.data.replace(place)
+    return layer._replace(data=place)
+
+
+def kept_layer_file(folder: Path, said: Mapping[str, Any]) -> Layer | None:
+    """Return a layer that was kept in a file, if the file still has its size and digest.
+
+    Args:
+        folder: The cache.
+        said: What :func:`described` told of the layer.
+    """
+    try:
+        layer = Layer(data=b"", **{key: said[key] for key in _DESCRIBED})
+        place = folder / f"{layer.digest.partition(':')[2]}.layer"
+        whole = place.stat().st_size == layer.size and file_digest(place) == layer.digest
+    except (OSError, KeyError, TypeError, AttributeError):
+        return None
+    if not whole:
+        return None
+    used(folder, place.name)
+    return layer._replace(data=place)
+
+
+def described(layer: Layer) -> dict[str, Any]:
+    """Return what is written of a layer beside its bytes."""
+    return {key: getattr(layer, key) for key in _DESCRIBED}
+
+
+def file_digest(path: Path) -> str:
+    """Return a file's digest, read anew only where the file is another than it was."""
+    found = path.stat()
+    state = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+    known = _seen.get(path)
+    if known is None or known[1] != state:
+        total = hashlib.sha256()
+        with path.open("rb") as file:
+            while piece := file.read(CHUNK_BYTES):
+                total.update(piece)
+        known = _seen[path] = (f"sha256:{total.hexdigest()}", state)
+    return known[0]
+
+
+def read_record(folder: Path, name: str) -> dict[str, Any]:
+    """Read what was written under a name; nothing where there is none, or it is damaged."""
+    try:
+        found = json.loads((folder / f"{name}.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def write_record(folder: Path, name: str, said: Mapping[str, Any]) -> None:
+    """Write something under a name, whole or not at all."""
+    replace(folder / f"{name}.json", json.dumps(said, sort_keys=True).encode())
+
+
+def replace(place: Path, data: bytes) -> None:
+    """Write a file beside its place and move it there, since others may be reading."""
+    fresh = place.with_name(f".{place.name}.{os.getpid()}.{time.monotonic_ns()}")
+    try:
+        fresh.write_bytes(data)
+        fresh.replace(place)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def used(folder: Path, *names: str) -> None:
+    """Note that files are still of use; by the day, since another state of a file is read anew."""
+    for name in names:
+        with suppress(OSError):
+            if (folder / name).stat().st_mtime < time.time() - NOTED_SECONDS:
+                os.utime(folder / name)
+
+
+def remove_unused(folder: Path, seconds: float = UNUSED_SECONDS) -> None:
+    """Remove layers and records that no publish has asked for in a long time."""
+    before = time.time() - seconds
+    for pattern in ("*.layer", "shared-*.json", "requirements-*.json", ".*.layer.*", ".*.json.*"):
+        for place in folder.glob(pattern):
+            with suppress(OSError):
+                if place.stat().st_mtime < before:
+                    place.unlink()

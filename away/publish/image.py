@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from away.exceptions import PublishFailed
 from away.names import printable
+from away.publish.compiled import beside_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -130,9 +131,10 @@ def tar(files: Iterable[tuple[str, bytes]], folders: Iterable[str] = ()) -> byte
 
     Returns:
         A PAX archive (POSIX.1-2001): sorted, owned by root, modes 0755 and 0644, one fixed time.
+        A compiled file stands behind its source.
     """
     buffer = io.BytesIO()
-    write_tar(buffer, sorted(files), folders)
+    write_tar(buffer, sorted(files, key=beside_source), folders)
     return buffer.getvalue()
 
 

@@ -6,12 +6,20 @@ registries and deployments.
 
 from __future__ import annotations
 
+import hashlib
+import sys
 from typing import TYPE_CHECKING
 
+from away.publish.cache import keep_layer, kept_layer
+from away.publish.compiled import with_compiled
 from away.publish.image import Layer, make_layer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
     from away.capture import Captured
+    from away.publish.compiled import File
     from away.publish.parts import Part
 
 __all__ = [
@@ -28,21 +36,52 @@ REQUIREMENTS_FOLDER = "opt/away/requirements"
 FUNCTION_FOLDER = "opt/away/function"
 MODULES_FOLDER = f"{FUNCTION_FOLDER}/modules"
 
-_layers: dict[tuple[str, bool], Layer] = {}
+# Changes with how these layers are made, so that none of an earlier Away is taken for one of this.
+_FORMAT = 1
+
+_layers: dict[tuple[str, bool, bool], Layer] = {}
 
 
-def shared_layer(shared: Part, *, docker: bool) -> Layer:
-    """Make the layer of a shared part, once in a process."""
-    key = (shared.identity, docker)
+def shared_layer(
+    shared: Part, *, docker: bool, compiled: bool = False, cache: Path | None = None
+) -> Layer:
+    """Make the layer of a shared part, once in a process and once for a cache.
+
+    Args:
+        shared: The part.
+        docker: True for a layer of Docker's own kind.
+        compiled: True to have the files compiled for this Python's minor version beside them.
+        cache: The folder in which layers are kept for other processes.
+    """
+    key = (shared.identity, docker, compiled)
     if key not in _layers:
-        files = ((f"{LIBRARY_FOLDER}/{path}", data) for path, data in shared.files)
-        _layers[key] = make_layer(files, docker=docker, comment=shared.name)
+        _layers[key] = kept_shared_layer(shared, docker, compiled, cache)
     return _layers[key]
 
 
-def function_layer(captured: Captured, *, docker: bool) -> Layer:
+def kept_shared_layer(shared: Part, docker: bool, compiled: bool, cache: Path | None) -> Layer:
+    """Take a shared part's layer from the cache, or make it and keep it there."""
+    build = " ".join(sys.version.split()) if compiled else ""
+    name = hashlib.sha256(f"{_FORMAT} {shared.identity} {docker} {build}".encode()).hexdigest()[:32]
+    if cache is not None and (kept := kept_layer(cache, f"shared-{name}")) is not None:
+        return kept
+    files: Iterable[File] = ((f"{LIBRARY_FOLDER}/{path}", data) for path, data in shared.files)
+    if compiled:
+        # Nobody debugs by the columns of these files' instructions, which are a third of them.
+        files = with_compiled(files, columns=False)
+    layer = make_layer(files, docker=docker, comment=shared.name)
+    if cache is not None:
+        keep_layer(cache, f"shared-{name}", layer)
+    return layer
+
+
+def function_layer(captured: Captured, *, docker: bool, compiled: bool = False) -> Layer:
     """Make the layer of the function itself: its payload and the modules packed with it."""
-    files = [(f"{FUNCTION_FOLDER}/payload.away", captured.payload)]
-    files += [(f"{MODULES_FOLDER}/{each.path}", each.data) for each in captured.files]
+    modules: Iterable[File] = (
+        (f"{MODULES_FOLDER}/{each.path}", each.data) for each in captured.files
+    )
+    if compiled:
+        modules = with_compiled(modules)
+    files = [(f"{FUNCTION_FOLDER}/payload.away", captured.payload), *modules]
     # The folder is the working folder of the process, so it has to be there even when empty.
     return make_layer(files, docker=docker, comment="function", folders=(MODULES_FOLDER,))

@@ -6,7 +6,6 @@ an image that is ready to be deployed.
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -16,11 +15,12 @@ from away.names import nearest, printable
 from away.publish.beside import Beside
 from away.publish.builders import Order, Settings, choose
 from away.publish.cache import unpacked
+from away.publish.compiled import MINOR
 from away.publish.deployment import check_sizes, is_loopback
 from away.publish.layers import LIBRARY_FOLDER, MODULES_FOLDER, function_layer, shared_layer
-from away.publish.pins import lacking
+from away.publish.pins import lacking, normal_name
 from away.publish.rollout import listed
-from away.publish.verification import installed_here
+from away.publish.verification import check_python, installed_here
 from away.publish.wheels import Target, requirements_layer
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Preparation:
         self.cache = publisher.cache
         self.ask = publisher.ask
         self.target = publisher.target
+        self.python = MINOR
         order = Order(
             self.ask,
             self.connection,
@@ -135,24 +136,21 @@ class Preparation:
         return Beside(check)
 
     def check_base(self, base: Base) -> None:
-        """Check that the base image runs the client's minor version of Python."""
-        mine = f"{sys.version_info.major}.{sys.version_info.minor}"
-        theirs = self.options.python or base.python
-        if theirs and theirs != mine:
-            raise PublishFailed(
-                f"the base image {base.name} has Python {printable(theirs)} and this is Python"
-                f" {mine}, whose code it cannot run; pass a base_image= with Python {mine}, or"
-                f" publish with Python {printable(theirs)}",
-                step="base image",
-            )
+        """Check that what was captured runs on the Python of the base image."""
+        self.python = self.options.python or base.python or MINOR
+        check_python(self.captured, base.name, self.python)
 
     # ------------------------------------------------------------ layers and checks
 
     def layers(self, base: Base) -> Conversation[list[Layer]]:
         """Make the function's layers: what changes least lies lowest."""
-        stacked = [shared_layer(part, docker=base.docker) for part in self.parts]
+        compiled = self.python == MINOR
+        docker, cache = base.docker, self.cache
+        stacked = [
+            shared_layer(part, docker=docker, compiled=compiled, cache=cache) for part in self.parts
+        ]
         stacked += yield from self.requirements(base)
-        stacked.append(function_layer(self.captured, docker=base.docker))
+        stacked.append(function_layer(self.captured, docker=docker, compiled=compiled))
         return stacked
 
     def requirements(self, base: Base) -> Conversation[list[Layer]]:
@@ -166,12 +164,21 @@ class Preparation:
                 " written; set XDG_CACHE_HOME or TMPDIR to one",
                 step="requirements",
             )
-        # An embedded gateway's processes run on this machine.
-        target = Target(base.architecture, here=self.target.runs_processes)
-        cache = self.cache
+        # An embedded gateway's processes run on this machine, with this Python.
+        here = self.target.runs_processes and self.python == MINOR
+        target = Target(base.architecture, self.python, base.glibc, here)
+        reasons = {normal_name(each.name): each.why for each in self.captured.requirements}
+        cache, options = self.cache, self.options
 
         def make() -> Layer:
-            return requirements_layer(missing, target, cache, docker=base.docker)
+            return requirements_layer(
+                missing,
+                target,
+                cache,
+                docker=base.docker,
+                compile=options.compile,
+                reasons=reasons,
+            )
 
         return [(yield from Beside(make).result())]
 

@@ -1,22 +1,118 @@
-"""What is installed here of a function's requirements, for loading its payload as the image will.
+"""What can be known beforehand of how a function will load in its image.
 
-Whether what was packed loads where nothing else is can be tried beforehand; of requirements that the
-base image has, those that are installed here stand for them.
+Whether what was packed loads where nothing else is can be tried; of requirements that the base image
+has, those that are installed here stand for them. It is tried with the Python that publishes, so of
+an image with another minor version only the form of what was captured can be judged.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from away.exceptions import PublishFailed
+from away.names import printable
+from away.publish.compiled import MINOR
+
 if TYPE_CHECKING:
     import importlib.metadata
     from collections.abc import Iterable, Iterator
 
-__all__ = ["installed_here"]
+    from away.capture import Captured
+
+__all__ = ["check_python", "installed_here"]
+
+# What Away's runtime, which is packed too, is written for.
+OLDEST = (3, 11)
+
+
+def check_python(captured: Captured, base: str, python: str) -> None:
+    """Check that a function runs on an image's minor version of Python, as far as can be told.
+
+    A function that is packed as source carries over to another minor version, if that version can
+    read the source. What goes by value does not: bytecode of another minor version does not fail,
+    it crashes the process when called.
+
+    Args:
+        captured: The function.
+        base: The image's name.
+        python: Its minor version.
+
+    Raises:
+        PublishFailed: It does not run there; the message names both versions.
+    """
+    theirs = version_of(python)
+    if theirs < OLDEST:
+        raise other_python(
+            base,
+            python,
+            f"Away's runtime needs Python {OLDEST[0]}.{OLDEST[1]} or later; pass another base_image=",
+        )
+    if theirs == version_of(MINOR):
+        return
+    shown = printable(captured.entry)
+    if captured.form != "import" or not captured.description.safe:
+        how = "by value" if captured.form != "import" else "pickles (safe_args=False)"
+        raise other_python(
+            base,
+            python,
+            f"this is Python {MINOR}, and {shown} {'travels' if captured.form != 'import' else 'takes'}"
+            f" {how}, whose bytecode Python {printable(python)} cannot run; pass a base_image= with"
+            f" Python {MINOR}, publish with Python {printable(python)}, or move the function into a"
+            " module, which is packed as source",
+        )
+    for file in captured.files if theirs < version_of(MINOR) else ():
+        if file.path.endswith(".py") and (line := newer_syntax(file.data, theirs)) is not None:
+            raise other_python(
+                base,
+                python,
+                f"{printable(file.path)}, line {line}, is written in Python {MINOR}'s syntax, which"
+                f" it cannot read; pass a base_image= with Python {MINOR}",
+            )
+
+
+def version_of(python: str) -> tuple[int, int]:
+    """Read a minor version.
+
+    Raises:
+        PublishFailed: It is none.
+    """
+    found = re.match(r"(\d{1,3})\.(\d{1,3})(?![\d])", python)
+    if found is None:
+        raise PublishFailed(
+            f"{printable(repr(python))} is no minor version of Python; pass python= as '{MINOR}'",
+            step="base image",
+        )
+    return int(found[1]), int(found[2])
+
+
+def other_python(base: str, python: str, why: str) -> PublishFailed:
+    """Make the error for a base image whose Python cannot run the function."""
+    return PublishFailed(
+        f"the base image {printable(base)} has Python {printable(python)}, and {why}",
+        step="base image",
+        hint=f"pass a base_image= with Python {MINOR}",
+    )
+
+
+def newer_syntax(source: bytes, version: tuple[int, int]) -> int | None:
+    """Return the line of what an older Python cannot read in a source that this one can.
+
+    The parser tells most of that by itself (its ``feature_version``), though not everything.
+    """
+    try:
+        ast.parse(source)
+    except (SyntaxError, ValueError):
+        return None  # no source at all, or a template
+    try:
+        ast.parse(source, feature_version=version)
+    except SyntaxError as error:
+        return error.lineno or 1
+    return None
 
 
 @contextmanager

@@ -9,48 +9,60 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-import subprocess
 import sys
 import tempfile
+import threading
 import zipfile
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from away.exceptions import PublishFailed
-from away.names import printable
-from away.publish.image import Layer, gzip_type, make_layer_file
+from away.publish.cache import (
+    CHUNK_BYTES,
+    described,
+    keep_layer_file,
+    kept_layer_file,
+    read_record,
+    remove_unused,
+    used,
+    write_record,
+)
+from away.publish.compiled import MINOR, with_compiled
+from away.publish.image import Layer, make_layer_file
 from away.publish.layers import REQUIREMENTS_FOLDER
 from away.publish.pins import Pin, normal_name
+from away.publish.resolution import (
+    Target,
+    download,
+    installed_versions,
+    no_wheel,
+    platform_options,
+    refuse_local_versions,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["Target", "requirements_layer"]
+    from away.publish.compiled import File
 
-_EXACT = re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!_-]+\Z")
-# pip does not expand a platform to those it includes: every one from the base's glibc down is named.
-_GLIBC_MINORS = (28, 27, 26, 25, 24, 17, 12, 5)
-_OLD_NAMES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
-_MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "x86_64": "x86_64", "aarch64": "aarch64"}
-_PIP_SECONDS = 300.0
+__all__ = ["Target", "no_wheel", "place_of", "platform_options", "requirements_layer"]
 
+# Changes with how these layers are made, so that none of an earlier Away is taken for one of this.
+_FORMAT = 2
+# How many answers are kept for one set: each belongs to other versions that were installed here.
+_MOST_CHOICES = 8
 
-class Target(NamedTuple):
-    """What wheels are for: a processor by any of its names, and whether it is this very machine."""
-
-    architecture: str
-    here: bool
-
-    @property
-    def python(self) -> str:
-        """The minor version of Python, which is always that of the client."""
-        return f"{sys.version_info.major}.{sys.version_info.minor}"
+_making: dict[str, threading.Lock] = {}
 
 
 def requirements_layer(
-    pins: tuple[Pin, ...], target: Target, cache: Path, *, docker: bool
+    pins: tuple[Pin, ...],
+    target: Target,
+    cache: Path,
+    *,
+    docker: bool,
+    compile: bool = False,  # noqa: A002 - as the option is called
+    reasons: Mapping[str, str] | None = None,
 ) -> Layer:
     """Make the layer that brings some distributions and what they need in their turn.
 
@@ -59,136 +71,96 @@ def requirements_layer(
         target: What they are for.
         cache: The folder in which layers are kept for the next time.
         docker: True for a layer of Docker's own kind.
+        compile: True to have their files compiled too, where the target's Python is this minor.
+        reasons: What needs each distribution, a clause by its normal name, for errors.
+
+    Returns:
+        The layer, its bytes in a file of the cache. For a set that was packed before nothing is
+        asked for and no process is started, unless what it consists of is installed here in other
+        versions now.
 
     Raises:
         PublishFailed: One of them has a version that cannot be published, or has no wheel.
     """
-    known = installed_pins()
-    key = hashlib.sha256(json.dumps([pins, known, target, target.python]).encode()).hexdigest()[:32]
-    if (made := kept_layer(cache, key, docker)) is not None:
-        return made
-    refuse_local_versions(pins)
-    with tempfile.TemporaryDirectory(dir=cache, prefix="wheels-") as name:
-        download(pins, known, target, Path(name))
-        wheels = sorted(Path(name).glob("*.whl"))
+    compiled = compile and target.python == MINOR
+    build = " ".join(sys.version.split()) if compiled else ""
+    said = [_FORMAT, sorted(map(list, pins)), list(target), docker, build]
+    name = f"requirements-{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]}"
+    refuse_local_versions(pins, target, reasons or {})
+    # Several functions of a file are published side by side, often with one set.
+    with _making.setdefault(str(cache / name), threading.Lock()):
+        chosen = choice(read_record(cache, name))
+        if chosen and (layer := kept_layer_file(cache, chosen.get("layer") or {})) is not None:
+            used(cache, f"{name}.json")
+            return layer
+        # Where only its file was lost, the same versions make the same layer again.
+        versions = (chosen or {}).get("versions") or installed_versions()
+        with tempfile.TemporaryDirectory(dir=cache, prefix="wheels-") as folder:
+            download(pins, versions, target, Path(folder), reasons or {})
+            wheels = sorted(Path(folder).glob("*.whl"))
+            layer = packed(wheels, Path(folder), pins, docker=docker, compiled=compiled)
+            layer = keep_layer_file(cache, layer)
+            note(cache, name, layer, wheels)
+        remove_unused(cache)
+        return layer
+
+
+def packed(
+    wheels: list[Path], folder: Path, pins: Iterable[Pin], *, docker: bool, compiled: bool
+) -> Layer:
+    """Make a layer of wheels in a file."""
+    with ExitStack() as opened:
+        files = wheel_files([opened.enter_context(zipfile.ZipFile(each)) for each in wheels])
+        if compiled:
+            files = with_compiled(files)
         comment = f"requirements {', '.join(map(str, pins))}"
-        with ExitStack() as opened:
-            files = wheel_files([opened.enter_context(zipfile.ZipFile(each)) for each in wheels])
-            fresh = Path(name) / "layer"
-            layer = make_layer_file(fresh, files, docker=docker, comment=comment)
-        return keep_layer(cache, key, layer)
+        return make_layer_file(folder / "layer", files, docker=docker, comment=comment)
 
 
-def kept_layer(folder: Path, key: str, docker: bool) -> Layer | None:
-    """Return the layer that was made before for the same requirements."""
-    try:
-        kept = json.loads((folder / f"{key}.json").read_text())
-        file = folder / f"{key}.layer"
-        whole = file.stat().st_size == kept["size"]
-        layer = Layer(media_type=gzip_type(docker), data=file, **kept)
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-    return layer if whole else None
+# ---------------------------------------------------------------- what was chosen before
 
 
-def keep_layer(folder: Path, key: str, layer: Layer) -> Layer:
-    """Move a layer that was made to where the next publish finds it."""
-    place = folder / f"{key}.layer"
-    assert isinstance(layer.data, Path), "a requirements layer is made in a file"
-    kept = {name: getattr(layer, name) for name in ("digest", "size", "diff_id", "comment")}
-    fresh = layer.data.with_suffix(".json")
-    fresh.write_text(json.dumps(kept))
-    layer.data.replace(place)
-    fresh.replace(folder / f"{key}.json")
-    return layer._replace(data=place)
+def choice(record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what was chosen when what it consists of was installed here as it is now."""
+    choices = record.get("choices")
+    for each in choices if isinstance(choices, list) else []:
+        installed = each.get("installed") if isinstance(each, dict) else None
+        if isinstance(installed, dict) and installed == installed_versions(installed):
+            return dict(each)
+    return None
 
 
-def installed_pins() -> tuple[str, ...]:
-    """Return ``NAME==VERSION`` of all that is installed here from an index, sorted."""
-    import importlib.metadata
-
-    found = set()
-    for each in importlib.metadata.distributions():
-        name = each.metadata["Name"]
-        if name and _EXACT.match(f"{name}=={each.version}"):
-            found.add(f"{normal_name(name)}=={each.version}")
-    return tuple(sorted(found))
-
-
-def refuse_local_versions(pins: Iterable[Pin]) -> None:
-    """Refuse versions that no index has: ``1.2+local`` was built on somebody's machine (PEP 440)."""
-    for each in pins:
-        if "+" in each.version:
-            raise no_wheel(each, "is a local version that no package index has")
-
-
-def no_wheel(pin: Pin, why: str) -> PublishFailed:
-    """Make the one error that says which requirement cannot be packed."""
-    return PublishFailed(
-        f"the requirement {pin} {why}, and the base image does not have it; take a base_image= that"
-        " has it, or another version",
-        step="requirements",
-        hint="take a base_image= that has it",
-    )
+def note(cache: Path, name: str, layer: Layer, wheels: Iterable[Path]) -> None:
+    """Write down what was chosen: the layer, the wheels' digests, the versions installed here."""
+    chosen = {}
+    for each in wheels:
+        # NAME-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl, with no other dash (PEP 427)
+        distribution, version = each.name.split("-")[:2]
+        chosen[normal_name(distribution)] = version
+    here = {
+        "installed": installed_versions(chosen),
+        "layer": described(layer),
+        "versions": chosen,
+        "wheels": {each.name: digest_of_file(each) for each in wheels},
+    }
+    others = read_record(cache, name).get("choices")
+    kept = [each for each in others if each != here] if isinstance(others, list) else []
+    write_record(cache, name, {"choices": [here, *kept][:_MOST_CHOICES]})
 
 
-def download(pins: tuple[Pin, ...], known: tuple[str, ...], target: Target, folder: Path) -> None:
-    """Have the client's own pip fetch wheels, those that are needed in turn included.
-
-    Raises:
-        PublishFailed: There is no pip, or no wheel of one of them for the target.
-    """
-    wanted = {each.name for each in pins}
-    others = [line for line in known if line.partition("==")[0] not in wanted]
-    constraints = folder / "constraints.txt"
-    constraints.write_text("\n".join(others))
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-    command += ["--no-input", "--only-binary=:all:", "--dest", str(folder)]
-    command += ["--constraint", str(constraints), *platform_options(target), *map(str, pins)]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_PIP_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise no_wheel(pins[0], f"was not downloaded within {_PIP_SECONDS:g} seconds") from error
-    if done.returncode:
-        raise explained(pins, target, done.stderr)
-
-
-def platform_options(target: Target) -> list[str]:
-    """Return the options that make pip look for another platform than its own."""
-    if target.here:
-        return []
-    machine = _MACHINES.get(target.architecture, target.architecture)
-    options = ["--implementation", "cp", "--python-version", target.python]
-    for minor in _GLIBC_MINORS:
-        options += ["--platform", f"manylinux_2_{minor}_{machine}"]
-        if minor in _OLD_NAMES:
-            options += ["--platform", f"{_OLD_NAMES[minor]}_{machine}"]
-    compact = target.python.replace(".", "")
-    return [*options, "--abi", f"cp{compact}", "--abi", "abi3", "--abi", "none"]
-
-
-def explained(pins: tuple[Pin, ...], target: Target, said: str) -> PublishFailed:
-    """Turn what pip said into one sentence that names the requirement."""
-    if "No module named pip" in said:
-        return no_wheel(pins[0], f"cannot be fetched: {sys.executable} has no pip")
-    missing = re.search(r"No matching distribution found for ([^\s(]+)", said)
-    name = normal_name(missing.group(1).partition("==")[0]) if missing else ""
-    culprit = next((each for each in pins if each.name == name), None)
-    where = f"Python {target.python}" + ("" if target.here else f" on {target.architecture}")
-    if culprit is not None:
-        return no_wheel(culprit, f"has no wheel for {where} in the package index")
-    lines = [line for line in said.splitlines() if line.startswith("ERROR:")]
-    last = printable(lines[-1].removeprefix("ERROR:").strip()) if lines else "pip failed"
-    through = f" (through {printable(missing.group(1))})" if missing else ""
-    return no_wheel(pins[0], f"cannot be packed for {where}{through}: {last[:300]}")
+def digest_of_file(path: Path) -> str:
+    """Return the sha256 of a file."""
+    total = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(CHUNK_BYTES):
+            total.update(piece)
+    return total.hexdigest()
 
 
 # ---------------------------------------------------------------- unpacking
 
 
-def wheel_files(wheels: Iterable[zipfile.ZipFile]) -> Iterator[tuple[str, bytes]]:
+def wheel_files(wheels: Iterable[zipfile.ZipFile]) -> Iterator[File]:
     """Give the files of wheels by their place in an image, sorted, one at a time."""
     found: dict[str, tuple[zipfile.ZipFile, str]] = {}
     for wheel in wheels:

@@ -43,6 +43,7 @@ __all__ = [
     "faas_function_with_protocol",
     "mirror_in_faas",
     "publish",
+    "publish_async",
     "sync_from_faas_str",
     "sync_from_name",
     "sync_from_name_with_protocol",
@@ -284,6 +285,12 @@ class Declared:
 
         return publishing.publish(self.function, self.faas, **{**self.options, **options})
 
+    async def publish_now_async(self) -> Published:
+        """Publish it without blocking the event loop."""
+        import away.publish as publishing
+
+        return await publishing.publish_async(self.function, self.faas, **self.options)
+
     def captured(self) -> Captured:
         """Capture it as publishing it would, and send nothing."""
         import away.publish as publishing
@@ -356,6 +363,46 @@ def mirror_in_faas(
     return _publish(function, _gateway(faas), dict(options))
 
 
+async def publish_async(
+    function: Callable[P, R],
+    faas: FaasConnection | None = None,
+    /,
+    **options: Unpack[PublishOptions],
+) -> RemoteFunction[P, R]:
+    """Publish a function while the event loop goes on, and return its proxy.
+
+    Args:
+        function: The function to publish; it stays local.
+        faas: The gateway; ``default`` of the configuration if it is left out.
+        **options: Those of :func:`publish`.
+
+    Returns:
+        A proxy that runs the function at the gateway, as the decorator leaves it.
+
+    Raises:
+        AwayError: As :func:`publish` does.
+
+    Example::
+
+        first, second = await asyncio.gather(
+            builder.publish_async(add, faas), builder.publish_async(shasum, faas)
+        )
+    """
+    gateway, given = _gateway(faas), dict(options)
+    _refuse_remote(function)
+    if _is_inside():
+        return function  # type: ignore[return-value]  # the local function takes the same calls
+    declaration, of_proxy = _declaration(function, gateway, given)
+    if _is_to_deploy():
+        published = await declaration.publish_now_async()
+        return _proxy(function, declaration, of_proxy, published.name, published.description)
+    if _is_to_be_compared(declaration):
+        import asyncio
+
+        _warn_of(await asyncio.to_thread(_difference, declaration))
+    return _declared_proxy(function, declaration, of_proxy)
+
+
 # Options of the proxy that publishing leaves; the others are the deployment's.
 _PROXY_OPTIONS = ("implicit_exception_handling", "idempotent")
 
@@ -363,17 +410,44 @@ _PROXY_OPTIONS = ("implicit_exception_handling", "idempotent")
 def _publish(
     function: Callable[P, R], faas: FaasConnection, options: dict[str, Any]
 ) -> RemoteFunction[P, R]:
+    _refuse_remote(function)
+    if _is_inside():
+        return function  # type: ignore[return-value]  # the local function takes the same calls
+    declaration, of_proxy = _declaration(function, faas, options)
+    if _is_to_deploy():
+        published = declaration.publish_now()
+        return _proxy(function, declaration, of_proxy, published.name, published.description)
+    if _is_to_be_compared(declaration):
+        _warn_of(_difference(declaration))
+    return _declared_proxy(function, declaration, of_proxy)
+
+
+def _refuse_remote(function: Any) -> None:
     if isinstance(function, RemoteFunction):
         raise ConfigError(
             f"{function!r} is remote already; publish the local function that it was made from",
             function=function.function_name,
         )
-    if os.environ.get("AWAY_RUNTIME") == "1":
-        # Inside a published function, where the decorators leave every function as it is.
-        return function  # type: ignore[return-value]  # the local function takes the same calls
+
+
+def _is_inside() -> bool:
+    """Tell whether this is a published function, where decorators leave functions as they are."""
+    return os.environ.get("AWAY_RUNTIME") == "1"
+
+
+def _is_to_deploy() -> bool:
+    """Tell whether publishing is to deploy, or only to declare what would be."""
     mode = os.environ.get("AWAY_PUBLISH", "auto")
     if mode not in ("auto", "never"):
         raise ConfigError(f"AWAY_PUBLISH is {mode!r} and can be 'auto' or 'never'")
+    return mode == "auto"
+
+
+def _declaration(
+    function: Callable[..., Any], faas: FaasConnection, options: dict[str, Any]
+) -> tuple[Declared, dict[str, Any]]:
+    """Take apart what is the deployment's of the options and what is the proxy's."""
+    _is_to_deploy()  # a wrong mode is said before anything is done
     of_proxy = {key: options.pop(key) for key in _PROXY_OPTIONS if key in options}
     # The original's name for packages that the function needs and does not import at the top.
     if imports := options.pop("module_imports", ()):
@@ -385,20 +459,35 @@ def _publish(
             f" {faas.url} can run code in it, and its answers can run code here",
             UnsafeWarning,
         )
-    publication = Declared(function, faas, options)
-    if mode == "never":
-        declared.append(publication)
-        name = names.function_name(options.get("name") or _python_name(function))
-        if not declaring:
-            _warn_if_another_is_deployed(publication, name)
-        description = signatures.describe(function)
-    else:
-        published = publication.publish_now()
-        name, description = published.name, published.description
+    return Declared(function, faas, options), of_proxy
+
+
+def _declared_proxy(
+    function: Callable[P, R], declaration: Declared, of_proxy: dict[str, Any]
+) -> RemoteFunction[P, R]:
+    """Note what was not deployed, for ``away publish``, and make the proxy of what is."""
+    declared.append(declaration)
+    description = signatures.describe(function)
+    return _proxy(function, declaration, of_proxy, _declared_name(declaration), description)
+
+
+def _declared_name(declaration: Declared) -> str:
+    return names.function_name(
+        declaration.options.get("name") or _python_name(declaration.function)
+    )
+
+
+def _proxy(
+    function: Callable[P, R],
+    declaration: Declared,
+    of_proxy: dict[str, Any],
+    name: str,
+    description: signatures.Description,
+) -> RemoteFunction[P, R]:
     return RemoteFunction[P, R](
-        faas,
+        declaration.faas,
         name,
-        namespace=options.get("namespace") or faas.namespace,
+        namespace=declaration.options.get("namespace") or declaration.faas.namespace,
         kind=description.kind,
         description=description,
         python_name=_python_name(function),
@@ -416,29 +505,37 @@ def _python_name(function: Callable[..., Any]) -> str:
 _unasked: set[str] = set()
 
 
-def _warn_if_another_is_deployed(publication: Declared, name: str) -> None:
-    """Warn where calls would reach something else than this source; never fail for it."""
+def _is_to_be_compared(declaration: Declared) -> bool:
+    """Tell whether what is deployed is asked for, to warn where it is another."""
+    return not declaring and declaration.faas.url not in _unasked
+
+
+def _difference(declaration: Declared) -> str:
+    """Say that calls would reach something else than this source, if so; never fail for it."""
     import away.publish as publishing
 
-    faas = publication.faas
-    if faas.url in _unasked:
-        return
-    options = {key: value for key, value in publication.options.items() if key != "verbose"}
+    faas, name = declaration.faas, _declared_name(declaration)
+    options = {key: value for key, value in declaration.options.items() if key != "verbose"}
     # What an import waits for is never the time that a publish may take.
     given = options.get("publish_timeout") or faas.connect_timeout
     options["publish_timeout"] = min(given, faas.connect_timeout)
     after = "calls go to it all the same, 'away publish' deploys what stands here"
     try:
-        standing = publishing.compare(publication.function, faas, **options)
+        standing = publishing.compare(declaration.function, faas, **options)
         if standing is publishing.Standing.UNCHANGED:
-            return
+            return ""
         said = f"is {standing.value}"
     except AwayError as error:
         said = f"could not be compared: {error}"
         if error.gateway is not None:
             _unasked.add(faas.url)
             after = "nothing more is compared with that gateway in this process"
-    _warn(f"AWAY_PUBLISH=never: what {faas.url} has as `{name}` {said}; {after}", RuntimeWarning)
+    return f"AWAY_PUBLISH=never: what {faas.url} has as `{name}` {said}; {after}"
+
+
+def _warn_of(difference: str) -> None:
+    if difference:
+        _warn(difference, RuntimeWarning)
 
 
 def _warn(message: str, category: type[Warning]) -> None:

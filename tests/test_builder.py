@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -232,3 +233,61 @@ def test_a_connection_and_a_function_that_changed_places_are_told_apart(faas):
         builder.mirror_in_faas(faas, lambda n: n)
     with pytest.raises(ConfigError, match="type str was given"):
         builder.sync_from_name("f", "http://127.0.0.1:8080")
+
+
+# ---------------------------------------------------------------- in an event loop
+
+
+def test_publishing_in_an_event_loop_gives_what_the_decorator_gives_and_lets_others_run(faas):
+    factor = 3
+
+    def scaled(n: int) -> int:
+        """Scale."""
+        return n * factor
+
+    async def shouted(text: str) -> str:
+        return text.upper()
+
+    async def both():
+        turns = 0
+
+        async def count():
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0.001)
+
+        counting = asyncio.create_task(count())
+        options = {"verbose": False, "idempotent": True}
+        proxies = await asyncio.gather(
+            builder.publish_async(scaled, faas, **options),
+            builder.publish_async(shouted, faas, name="shouting", verbose=False),
+        )
+        counting.cancel()
+        return turns, *proxies, await proxies[1]("x")
+
+    turns, far, shouting, said = asyncio.run(both())
+    assert far(2) == 6
+    assert far.__doc__ == "Scale."
+    assert repr(far) == f"<remote function scaled on {faas.url}>"
+    assert (said, shouting.function_name) == ("X", "shouting")
+    assert turns > 20
+    assert scaled(2) == 6
+
+
+def test_never_and_what_is_remote_already_hold_in_an_event_loop_too(faas, monkeypatch):
+    remote = builder.sync_from_name("f", faas)
+    with pytest.raises(ConfigError, match="remote already"):
+        asyncio.run(builder.publish_async(remote, faas))
+    monkeypatch.setenv("AWAY_PUBLISH", "never")
+
+    def unpublished():
+        return 1
+
+    with pytest.warns(RuntimeWarning, match=r"`unpublished` is absent") as warned:
+        far = asyncio.run(builder.publish_async(unpublished, faas))
+    assert warned[0].filename in (__file__, asyncio.events.__file__)
+    with pytest.raises(FunctionNotFound):
+        far()
+    monkeypatch.setenv("AWAY_RUNTIME", "1")
+    assert asyncio.run(builder.publish_async(unpublished, faas)) is unpublished

@@ -87,10 +87,14 @@ async def publish_async(
     **options: Unpack[Keywords],
 ) -> Published:
     """Publish a function without blocking the event loop; as :func:`publish` otherwise."""
+    import asyncio
+
     loud = connection.verbose if verbose is None else verbose
     display = shown(name_of(function, options.get("name")), connection.url, verbose=loud)
+    given = cast("dict[str, Any]", options)
     with display as progress:
-        conversation = start(function, connection, cast("dict[str, Any]", options), progress)
+        # Capturing reads files and pickles: work for a tenth of a second and more.
+        conversation = await asyncio.to_thread(start, function, connection, given, progress)
         published: Published = await connection.aio.run(conversation)
     display.verdict(sentence(published, connection))
     return published

@@ -228,6 +228,11 @@ def mirror_in_faas(function: Any = None, *_args: Any, **_options: Any) -> Any:
     return publish(function)
 
 
+async def publish_async(function: Any = None, *_args: Any, **_options: Any) -> Any:
+    """Return the function as it is."""
+    return publish(function)
+
+
 def faas_function(target: Any = None, *_args: Any, dialect: str = "auto", **options: Any) -> Any:
     """Return a stub, or a decorator that makes one; the connection is made at its first call."""
     options["dialect"] = dialect
@@ -323,6 +328,7 @@ _TRAVELLING = {
 builder = ModuleType("away.builder", "Decorators that publish and call nothing (see away.runtime).")
 builder.__dict__.update(
     publish=publish,
+    publish_async=publish_async,
     mirror_in_faas=mirror_in_faas,
     faas_function=faas_function,
     faas_function_with_protocol=faas_function_with_protocol,

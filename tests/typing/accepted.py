@@ -62,10 +62,17 @@ async def use() -> None:
     assert_type(await later([1, 2]), float)
     assert_type(await async_stub("x"), bytes)
     assert_type(await hooks.load("myfaas"), GatewayModule)
+    published = await builder.publish_async(local, faas, env={"MODE": "fast"})
+    assert_type(published(1), str)
+    assert_type(await (await builder.publish_async(local_async))("x"), bytes)
 
 
 def local(a: int) -> str:
     return str(a)
+
+
+async def local_async(name: str) -> bytes:
+    return name.encode()
 
 
 mirrored = builder.mirror_in_faas(local, faas)

@@ -34,3 +34,9 @@ def misspelt() -> None: ...
 
 whatever.function_nmae  # type: ignore[attr-defined]
 FaasConnection.named(1)  # type: ignore[arg-type]
+
+
+async def publish_later() -> None:
+    far = await builder.publish_async(len, faas)
+    far(5)  # type: ignore[arg-type]
+    await builder.publish_async(len, faas, nmae="x")  # type: ignore[call-arg]

@@ -11,7 +11,12 @@ from typing import TypeVar
 
 import pytest
 
+import away
+from away import FaasConnection
 from tests.containers import engine, registries
+from tests.places import Place
+
+pytest.register_assert_rewrite("tests.scenarios")
 
 T = TypeVar("T")
 PASSWORD = "sesame-of-the-registry"
@@ -59,3 +64,26 @@ def locked_registry(docker, base_image, tmp_path_factory) -> Iterator[registries
     with registries.serve(folder, users={"ada": PASSWORD}) as host:
         docker.registries.append(host)
         yield registries.Locked(host, "ada", PASSWORD)
+
+
+@pytest.fixture(scope="session")
+def container_gateway(registry) -> Iterator[FaasConnection]:
+    """An embedded gateway whose functions are containers of the engine."""
+    with away.gateway.run(provider="docker", announce=False) as faas:
+        yield faas
+
+
+@pytest.fixture(params=["registry"])
+def place(request, container_gateway, registry, own_environment, tmp_path_factory, monkeypatch):
+    """That gateway and the open registry, once for each image builder."""
+    # Layers of requirements are made once for all tests, as on a machine of a user's.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    # A name without a host, which is looked for in the registry that is pushed to.
+    base = f"{registries.REPOSITORY}:{registries.TAG}"
+    options = {"registry": registry, "base_image": base, "image_builder": request.param}
+    with FaasConnection(
+        container_gateway.url, user=container_gateway.user, password=container_gateway.password
+    ) as faas:
+        made = Place(faas, options)
+        yield made
+        made.clear()

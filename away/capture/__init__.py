@@ -21,6 +21,7 @@ from away.capture.entry import (
     refuse_unbound,
     script_path,
 )
+from away.capture.included import find_included, listed_modules, notes_on_files, place_of
 from away.capture.modules import PackedFile, gather, is_local
 from away.capture.payload import header, import_body, write
 from away.capture.references import find
@@ -33,8 +34,11 @@ from away.signatures import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from os import PathLike
     from pathlib import Path
 
+    from away.capture.included import Place
+    from away.capture.modules import Needs
     from away.capture.payload import Form
     from away.capture.values import Pickled
     from away.signatures import Description
@@ -117,6 +121,8 @@ def capture(
     name: str | None = None,
     include_dill: bool = False,
     requirements: Sequence[str] = (),
+    module_imports: Sequence[str] = (),
+    include: Sequence[str | PathLike[str]] = (),
     max_value_bytes: int = MAX_VALUE_BYTES,
     as_imported: bool = False,
 ) -> Captured:
@@ -129,6 +135,11 @@ def capture(
         include_dill: True to have dill beside it even where the payload does not need it.
         requirements: Distributions that are needed beside those found, or in place of the versions
             found (PEP 508).
+        module_imports: Modules that it imports where nobody sees it, by a name that is computed:
+            they are packed or pinned as if it imported them openly.
+        include: Files and folders that go along: local packages, data. Relative paths start from
+            the folder of the function's file; each lands where it is here, seen from the folder
+            that the function's modules are imported from.
         max_value_bytes: The most that one captured value may have.
         as_imported: True to capture a function of the running script as it is captured where the
             script is imported: what ``away publish FILE`` deployed is compared so.
@@ -147,6 +158,9 @@ def capture(
     refuse_unbound(function, safe_args=safe_args)
     secrets = known()
     users = listed(requirements)
+    place = place_of(function)
+    notes: list[str] = []
+    included = find_included(include, place, notes)
     found = import_path(function, _importable)
     if found is None and as_imported:
         found = script_path(function)
@@ -158,10 +172,12 @@ def capture(
         entry = ":".join(found)
     else:
         form = "dill"
-        by_value = _by_value(function, secrets, max_value_bytes)
+        by_value = _by_value(function, secrets, max_value_bytes, place)
         wanted, body, identity_body = by_value.modules, by_value.body, by_value.identity_body
         entry = entry_of(function)
-    needs = gather(wanted, users=users, secrets=secrets)
+    wanted = {**listed_modules(module_imports), **wanted}
+    refuse_absent(module_imports)
+    needs = gather(wanted, users=users, secrets=secrets, included=included)
     named = by_value.named if by_value else (function,)
     called = find(named, own=function)
     references = tuple(
@@ -205,7 +221,12 @@ def capture(
         needs_async_client=client
         and not (surely_sync and not description.kind.startswith("async")),
         identity=identity,
-        warnings=(*(by_value.warnings if by_value else ()), *needs.warnings),
+        warnings=(
+            *(by_value.warnings if by_value else ()),
+            *needs.warnings,
+            *notes,
+            *_notes(function, by_value, needs, place),
+        ),
     )
 
 
@@ -250,8 +271,30 @@ def verify(
     verification.check(captured.payload, captured.files, layer_dirs, environment=environment)
 
 
+def refuse_absent(modules: Iterable[str]) -> None:
+    """Refuse a listed module that is nowhere: whoever lists it needs it."""
+    for name in modules:
+        if origin(name).kind == "absent":
+            raise CaptureRefused(
+                f"module_imports= lists {name}, which is not installed here and is no module of"
+                " yours; correct the name, or list what provides it in requirements=",
+                path=name,
+            )
+
+
+def _notes(
+    function: Callable[..., Any], by_value: Pickled | None, needs: Needs, place: Place
+) -> list[str]:
+    """Tell of data files that the code names and that do not go along."""
+    texts: list[tuple[str, object]] = list(needs.texts)
+    if by_value is not None:
+        texts += [(f"`{shown_name(function)}`", each) for each in by_value.texts]
+    packed = {each.path for each in needs.files}
+    return notes_on_files(texts, (place.folder, place.root), packed)
+
+
 def _by_value(
-    function: Callable[..., Any], secrets: Iterable[str], max_value_bytes: int
+    function: Callable[..., Any], secrets: Iterable[str], max_value_bytes: int, place: Place
 ) -> Pickled:
     # dill is slow to import, and a function in a module does without it.
     from away.capture.pickler import pickled
@@ -265,6 +308,7 @@ def _by_value(
             max_value_bytes=max_value_bytes,
             secrets=tuple(secrets),
             importable=_importable,
+            modules_root=place.root,
         )
     )
 

@@ -23,7 +23,16 @@ if TYPE_CHECKING:
 
     from away.requirements import Origin
 
-__all__ = ["Needs", "PackedFile", "gather", "imports_of", "is_local", "needs_client"]
+__all__ = [
+    "Needs",
+    "PackedFile",
+    "gather",
+    "imports_of",
+    "is_local",
+    "looks_like_key",
+    "needs_client",
+    "walk",
+]
 
 # What is never packed: keys and certificates of servers, whatever their folder.
 _KEYS = (
@@ -37,6 +46,8 @@ _COMPILED = frozenset({".so", ".pyd", ".dylib"})
 # A layer of more than this is a folder of data that lies beside a module, not a package.
 MAX_PACKED_BYTES = 64 * 1024 * 1024
 MAX_PACKED_FILES = 10_000
+# Longer texts are no names of files.
+_LONGEST_NAME = 120
 
 # What is in every image, so that code may import it there without the client.
 _AWAY_EVERYWHERE = frozenset(
@@ -53,13 +64,23 @@ class PackedFile(NamedTuple):
 
 
 class Needs(NamedTuple):
-    """What the modules that a function needs amount to."""
+    """What the modules that a function needs amount to.
+
+    Attributes:
+        files: Files to pack.
+        requirements: Distributions to pin.
+        gateways: Names of gateways that are imported from.
+        client: Whether Away's client is needed.
+        warnings: What the user may want to know.
+        texts: Texts of modules that are single files, each after where it stands.
+    """
 
     files: tuple[PackedFile, ...]
     requirements: tuple[Requirement, ...]
     gateways: tuple[str, ...]
     client: bool
     warnings: tuple[str, ...]
+    texts: tuple[tuple[str, str], ...] = ()
 
 
 def is_local(name: str) -> bool:
@@ -81,6 +102,7 @@ def gather(
     *,
     users: Iterable[Requirement] = (),
     secrets: Iterable[str] = (),
+    included: Mapping[str, Path] | None = None,
 ) -> Needs:
     """Follow the modules that a function needs to all that they need.
 
@@ -89,11 +111,13 @@ def gather(
             an attribute of a module instead, as the ``b`` of ``from a import b``.
         users: The requirements that the user listed.
         secrets: Secrets that no packed file may hold.
+        included: Files that the user listed, by the paths that they are packed under; what those
+            of Python import is followed too.
 
     Raises:
         CaptureRefused: A module that cannot be packed or pinned, or a file with a secret.
     """
-    return _Gathering(tuple(users), frozenset(secrets)).run(wanted)
+    return _Gathering(tuple(users), frozenset(secrets)).run(wanted, included or {})
 
 
 class _Gathering:
@@ -108,12 +132,21 @@ class _Gathering:
         self.gateways: set[str] = set()
         self.client = False
         self.warnings: list[str] = []
+        self.texts: list[tuple[str, str]] = []
 
-    def run(self, wanted: Mapping[str, str]) -> Needs:
+    def run(self, wanted: Mapping[str, str], included: Mapping[str, Path]) -> Needs:
         waiting = [Wanted(name, why) for name, why in sorted(wanted.items())]
+        for path, file in included.items():
+            waiting.extend(_imports_of_included(path, file))
         while waiting:
             waiting.extend(self.visit(waiting.pop()))
         files = [file for name in sorted(self.local) for file in self.pack(self.local[name])]
+        packed = {file.path for file in files}
+        files += [
+            PackedFile(path, file.read_bytes())
+            for path, file in included.items()
+            if path not in packed
+        ]
         self.check(files)
         return Needs(
             tuple(files),
@@ -121,6 +154,7 @@ class _Gathering:
             tuple(sorted(self.gateways)),
             self.client,
             tuple(dict.fromkeys(self.warnings)),
+            tuple(self.texts),
         )
 
     def visit(self, wanted: Wanted) -> list[Wanted]:
@@ -184,17 +218,10 @@ class _Gathering:
         parents = [Wanted(each, wanted.why, wanted.optional) for each in _parents(wanted.name)]
         if file is None:
             return parents
-        package = wanted.name if file.name == "__init__.py" else wanted.name.rpartition(".")[0]
-        inner = []
-        for each in read_imports(file):
-            name = _absolute(each, package)
-            why = f"{_shown(wanted.name, file)}, line {each.line}, imports {name}"
-            optional = each.optional or wanted.optional
-            inner.append(Wanted(name, why, optional))
-            inner.extend(
-                Wanted(f"{name}.{part}", why, optional) for part in each.names if part != "*"
-            )
-        return parents + inner
+        if not found.folders:
+            shown = _shown(wanted.name, file)
+            self.texts += [(f"{shown}, line {line},", text) for line, text in read_texts(file)]
+        return parents + _imports_of_module(wanted, file)
 
     def pack(self, found: Origin) -> Iterator[PackedFile]:
         """Read the files of one top-level module or package, sorted by path."""
@@ -203,7 +230,7 @@ class _Gathering:
             return
         listed: dict[str, Path] = {}
         for folder in found.folders:
-            for path in _walk(folder, self.warnings):
+            for path in walk(folder, self.warnings):
                 listed.setdefault(f"{found.name}/{path.relative_to(folder).as_posix()}", path)
         _check_size(found, listed)
         for name in sorted(listed):
@@ -233,6 +260,30 @@ class Wanted(NamedTuple):
 
 # An import that may fail, of what cannot be pinned: as good as absent.
 Unneeded = Requirement("", "", "", "")
+
+
+def _imports_of_module(wanted: Wanted, file: Path) -> list[Wanted]:
+    """Return what a module imports, with the clauses that say so."""
+    package = wanted.name if file.name == "__init__.py" else wanted.name.rpartition(".")[0]
+    found = []
+    for each in read_imports(file):
+        name = _absolute(each, package)
+        why = f"{_shown(wanted.name, file)}, line {each.line}, imports {name}"
+        optional = each.optional or wanted.optional
+        found.append(Wanted(name, why, optional))
+        found.extend(Wanted(f"{name}.{part}", why, optional) for part in each.names if part != "*")
+    return found
+
+
+def _imports_of_included(path: str, file: Path) -> list[Wanted]:
+    """Return what a listed file imports; of one in a mere folder, nothing that must be had."""
+    *packages, name = path.removesuffix(".py").split("/")
+    parts = packages if name == "__init__" else [*packages, name]
+    if not path.endswith(".py") or not all(each.isidentifier() for each in parts) or not parts:
+        return []
+    folders = list(file.parents)[: len(packages)]
+    loose = not all((folder / "__init__.py").is_file() for folder in folders)
+    return _imports_of_module(Wanted(".".join(parts), "", loose), file)
 
 
 def _is_namespace(name: str, found: Origin) -> bool:
@@ -269,7 +320,8 @@ def _shown(name: str, file: Path) -> str:
     )
 
 
-def _walk(folder: Path, warnings: list[str]) -> Iterator[Path]:
+def walk(folder: Path, warnings: list[str]) -> Iterator[Path]:
+    """Give the files of a folder that may be packed, sorted: no hidden ones, no caches, no keys."""
     for where, folders, names in os.walk(folder):
         folders[:] = sorted(
             each
@@ -278,20 +330,28 @@ def _walk(folder: Path, warnings: list[str]) -> Iterator[Path]:
         )
         for name in sorted(names):
             path = Path(where, name)
-            # A link may give a harmless name to a key.
-            real = path.resolve().name if path.is_symlink() else name
-            if any(fnmatch(each.lower(), key) for each in (name, real) for key in _KEYS):
+            if looks_like_key(path):
                 if not name.startswith("."):
                     warnings.append(f"{path} looks like a key and is left out")
             elif not (
                 any(
                     each.startswith(".") or fnmatch(each, out)
-                    for each in (name, real)
+                    for each in _names(path)
                     for out in _LEFT_OUT
                 )
                 or not path.is_file()
             ):
                 yield path
+
+
+def looks_like_key(path: Path) -> bool:
+    """Tell a file that by its name is a key, a certificate or a file of secrets."""
+    return any(fnmatch(each.lower(), key) for each in _names(path) for key in _KEYS)
+
+
+def _names(path: Path) -> tuple[str, str]:
+    """Return a file's own name and that of what it links to, which may be a key's."""
+    return path.name, path.resolve().name if path.is_symlink() else path.name
 
 
 def _check_size(found: Origin, listed: Mapping[str, Path]) -> None:
@@ -315,6 +375,12 @@ def read_imports(file: Path) -> tuple[Import, ...]:
     return _read_imports(file, state.st_mtime_ns, state.st_size)
 
 
+def read_texts(file: Path) -> tuple[tuple[int, str], ...]:
+    """List the short texts with a dot in a source file, with their lines: names of files may be."""
+    state = file.stat()
+    return _read_texts(file, state.st_mtime_ns, state.st_size)
+
+
 @lru_cache(maxsize=1024)
 def _read_imports(file: Path, _stamp: int, _size: int) -> tuple[Import, ...]:
     try:
@@ -322,6 +388,20 @@ def _read_imports(file: Path, _stamp: int, _size: int) -> tuple[Import, ...]:
     except (SyntaxError, ValueError):
         return ()
     return tuple(imports_of(tree))
+
+
+@lru_cache(maxsize=256)
+def _read_texts(file: Path, _stamp: int, _size: int) -> tuple[tuple[int, str], ...]:
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):
+        return ()
+    found = [
+        (each.lineno, each.value)
+        for each in ast.walk(tree)
+        if isinstance(each, ast.Constant) and isinstance(each.value, str)
+    ]
+    return tuple(each for each in found if "." in each[1] and len(each[1]) <= _LONGEST_NAME)
 
 
 def imports_of(node: ast.AST, *, optional: bool = False) -> Iterator[Import]:

@@ -44,16 +44,21 @@ def header(
     requirements: Iterable[Requirement],
     sources: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Any]:
-    """Make a header without the digests of the body, which :func:`write` adds."""
+    """Make a header without the digests of the body, which :func:`write` adds.
+
+    It states a Python only where the payload needs it: a pickle has bytecode, as may the arguments
+    that a function takes as pickles, and a module's source is for any.
+    """
+    bound = form == "dill" or not safe
     return {
         "away": version,
         "format": FORMAT,
         "form": form,
         "entry": entry,
         "name": name,
-        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
-        "cache_tag": sys.implementation.cache_tag,
-        "magic": importlib.util.MAGIC_NUMBER.hex(),
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}" if bound else "",
+        "cache_tag": sys.implementation.cache_tag if bound else "",
+        "magic": importlib.util.MAGIC_NUMBER.hex() if bound else "",
         "dill": _dill_version() if form == "dill" else "",
         "safe": safe,
         "kind": kind,

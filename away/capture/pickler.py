@@ -66,6 +66,7 @@ def pickled(settings: Settings) -> Pickled:
         tuple(first.named),
         tuple(dict.fromkeys(first.references)),
         tuple(dict.fromkeys(first.warnings)),
+        first.texts,
     )
 
 
@@ -160,6 +161,11 @@ class _Pickler(dill.Pickler):  # type: ignore[misc]  # dill has no types
         self._stored: dict[int, set[str]] = {}
         self._texts: dict[str | bytes, str | bytes] = {}
         self._checked: dict[type, bool] = {}
+
+    @property
+    def texts(self) -> tuple[object, ...]:
+        """The texts that were saved, each once."""
+        return tuple(self._texts)
 
     @property
     def making(self) -> dict[int, list[Any]]:
@@ -372,9 +378,9 @@ class _Pickler(dill.Pickler):  # type: ignore[misc]  # dill has no types
         if name == "__file__" and isinstance(value, str):
             self.warnings.append(
                 f"`{shown_name(function)}` uses __file__, which is only the file's name there;"
-                " files beside it go along if it is in a package"
+                " files beside it go along if it is in a package, or listed in include="
             )
-            return relative_file(value, self.settings.root)
+            return relative_file(value, self.settings.modules_root or self.settings.root)
         inner = inner_function(self.root)
         if (
             name == getattr(inner, "__name__", None) == getattr(inner, "__qualname__", None)

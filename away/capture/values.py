@@ -49,6 +49,7 @@ class Pickled(NamedTuple):
         named: The user's own functions and classes of which only the name goes.
         references: Other remote functions that are called.
         warnings: What the user may want to know.
+        texts: The texts that go along, names among them.
     """
 
     body: bytes
@@ -59,6 +60,7 @@ class Pickled(NamedTuple):
     named: tuple[Any, ...]
     references: tuple[Reference, ...]
     warnings: tuple[str, ...]
+    texts: tuple[object, ...] = ()
 
 
 class Settings(NamedTuple):
@@ -71,6 +73,8 @@ class Settings(NamedTuple):
         max_value_bytes: The most that one captured value may have.
         secrets: Texts that no captured value may be or contain.
         importable: Tells whether a module will be found by its name where the function runs.
+        modules_root: The folder below which listed files keep their places; that of the file itself
+            is told from it, so that it leads to them.
     """
 
     function: Any
@@ -79,3 +83,4 @@ class Settings(NamedTuple):
     max_value_bytes: int
     secrets: tuple[str, ...]
     importable: Callable[[str], bool]
+    modules_root: Path | None = None

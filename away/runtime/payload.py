@@ -75,7 +75,11 @@ def read(layout: Layout) -> tuple[Header, bytes]:
         ) from error
     line, _, body = data.partition(b"\n")
     header = _header(line)
-    _check_python(header)
+    if header.python or header.cache_tag or header.magic:
+        _check_python(header)
+    else:
+        # Packed as source, which is for any Python.
+        header = header._replace(python=_here())
     if _sha256(body) != header.body_sha256:
         raise _damaged(header, "its body does not have the digest that its header states")
     _check_files(header, layout.modules)
@@ -151,7 +155,7 @@ def _shown(value: object) -> str:
 
 
 def _check_python(header: Header) -> None:
-    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    here = _here()
     if header.python != here:
         raise ProtocolMismatch(
             f"{printable(header.entry)} was published from Python {printable(header.python)} and"
@@ -165,6 +169,10 @@ def _check_python(header: Header) -> None:
             f" {printable(header.cache_tag)} (magic {printable(header.magic)}) and this image has"
             f" {tag} (magic {_magic()}): publish it again from the same Python"
         )
+
+
+def _here() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def _magic() -> str:

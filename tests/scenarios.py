@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from importlib.metadata import version
 
 import pytest
 import requests
@@ -151,15 +152,13 @@ def test_what_is_pulled_in_from_a_script_travels_by_value(place: Place):
 
 
 def test_numpy_is_found_and_goes_along(place: Place):
-    import numpy
-
     @place.publish("mean")
     def mean(rows):
         import numpy as np
 
         return {"mean": float(np.mean(rows)), "version": np.__version__}
 
-    assert mean([[1, 2], [3, 6]]) == {"mean": 3.0, "version": numpy.__version__}
+    assert mean([[1, 2], [3, 6]]) == {"mean": 3.0, "version": version("numpy")}
 
 
 def test_a_package_of_the_users_own_goes_along(place: Place, project):

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
     from away.connection.conversations import Conversation
     from away.publish.image import Layer
+    from away.publish.options import Options
+    from away.publish.pins import Pin
 
-__all__ = ["Base", "ImageBuilder", "Order", "Settings", "choose"]
+__all__ = ["Base", "ImageBuilder", "Order", "Settings", "choose", "own_steps"]
 
 BUILDERS = ("registry", "docker")
 
@@ -39,6 +41,16 @@ class ImageBuilder(Protocol):
     def base(self) -> Conversation[Base]:
         """Find the image to stand on, and what is to be known of it."""
 
+    def installs(self, pins: tuple[Pin, ...]) -> bool:
+        """Take over the installation of what the base lacks, or leave it to who makes the layers.
+
+        Args:
+            pins: The distributions.
+
+        Returns:
+            True if the builder brings them into the image; no layer is to have them then.
+        """
+
     def build(
         self, layers: Sequence[Layer], settings: Settings, repository: str, tag: str
     ) -> Conversation[str]:
@@ -56,6 +68,28 @@ class ImageBuilder(Protocol):
 
     def has(self, repository: str, digest: str) -> Conversation[bool]:
         """Tell whether the registry has an image, as the gateway will ask for it."""
+
+
+def own_steps(options: Options) -> str:
+    """Return the identity of the user's own steps, which decide an image as its layers do.
+
+    Nothing without such steps.
+
+    Raises:
+        PublishFailed: The Dockerfile or its folder cannot be read, or sent.
+    """
+    found: list[str] = []
+    if options.dockerfile is not None:
+        from pathlib import Path
+
+        from away.publish.builders.context import read_context
+
+        found.append(read_context(Path(options.dockerfile)).identity())
+    if options.system_packages:
+        found.append(f"packages {' '.join(sorted(options.system_packages))}")
+    if options.enable_dev_building:
+        found.append("built requirements")
+    return "; ".join(found)
 
 
 def choose(order: Order) -> ImageBuilder:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from away.connection import FaasConnection
-    from away.connection.conversations import Conversation, Reply, Request
+    from away.connection.conversations import Conversation, Deadline, Reply, Request
     from away.publish.options import Options
     from away.publish.progress import Progress
     from away.publish.references import ImageName
@@ -67,6 +67,7 @@ class Order(NamedTuple):
         registry_url: Its URL.
         progress: Is told of the steps.
         cache: The folder for what can be made again; None where there is none.
+        deadline: Until when the whole publish may take; None for no limit.
     """
 
     ask: Callable[[Request], Conversation[Reply]]
@@ -78,3 +79,4 @@ class Order(NamedTuple):
     registry_url: str
     progress: Progress
     cache: Path | None
+    deadline: Deadline | None = None

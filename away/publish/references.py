@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 from away.exceptions import PublishFailed
 from away.names import printable
 
-__all__ = ["ImageName", "is_digest", "is_repository", "parse_image", "registry_url"]
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+__all__ = [
+    "HUB",
+    "HUB_HOSTS",
+    "ImageName",
+    "is_digest",
+    "is_loopback_url",
+    "is_repository",
+    "is_tag",
+    "parse_image",
+    "registry_url",
+]
+
+# Docker Hub: its name in images, the names that it also goes by, and where its registry is.
+HUB = "docker.io"
+HUB_HOSTS = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
+HUB_URL = "https://registry-1.docker.io"
 
 # The grammar of repositories and tags is checked here: registries take some names outside it, and
 # answer 404 or 500 to others (distribution specification, "Pulling manifests").
@@ -79,6 +98,11 @@ def is_repository(text: str) -> bool:
     return _REPOSITORY.match(text) is not None and len(text) <= _MAX_REPOSITORY
 
 
+def is_tag(text: str) -> bool:
+    """Tell whether a text is a tag by the grammar of registries."""
+    return _TAG.match(text) is not None
+
+
 def is_digest(text: str) -> bool:
     """Tell whether a text is a digest by which registries name bytes."""
     return _DIGEST.match(text) is not None
@@ -91,8 +115,12 @@ def without_login(text: str) -> str:
     return printable(shown[:200])
 
 
-def registry_url(host: str) -> str:
+def registry_url(host: str, insecure: Collection[str] = ()) -> str:
     """Return the URL of a registry by its host: plain http on loopback, else https.
+
+    Args:
+        host: ``HOST[:PORT]``, as it stands in an image's name; ``docker.io`` is Docker Hub.
+        insecure: Hosts that the user said are spoken to by plain http.
 
     Raises:
         PublishFailed: It is no host.
@@ -103,4 +131,12 @@ def registry_url(host: str) -> str:
             " scheme",
             step="names",
         )
-    return f"{'http' if _LOOPBACK.match(host) else 'https'}://{host}"
+    if host in HUB_HOSTS:
+        return HUB_URL
+    plain = _LOOPBACK.match(host) or host in insecure
+    return f"{'http' if plain else 'https'}://{host}"
+
+
+def is_loopback_url(url: str) -> bool:
+    """Tell whether a URL leads to this machine itself."""
+    return _LOOPBACK.match(urlsplit(url).netloc) is not None

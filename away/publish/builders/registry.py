@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from away.exceptions import PublishFailed
+from away.publish.base_scan import Scan, scan
 from away.publish.builders.order import Base
+from away.publish.credentials import Credentials
 from away.publish.image import assemble
 from away.publish.references import registry_url
-from away.publish.registry import ManifestRefused, Registry
+from away.publish.registry import ManifestRefused, Registry, find_base
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from away.connection.conversations import Conversation
     from away.publish.builders.order import Order, Settings
     from away.publish.image import BaseImage, Image, Layer
+    from away.publish.pins import Pin
 
 __all__ = ["RegistryBuilder"]
 
@@ -35,30 +39,53 @@ class RegistryBuilder:
 
     def __init__(self, order: Order) -> None:
         self.order = order
-        own = order.registry_host is None
-        self.registry = Registry(order.ask, order.registry_url, own=own, user=order.connection.user)
+        self.registry = Registry(
+            order.ask,
+            order.registry_url,
+            own=order.registry_host is None,
+            user=order.connection.user,
+            credentials=Credentials(
+                order.registry_host or urlsplit(order.registry_url).netloc,
+                given=order.options.registry_auth,
+                pushed=True,
+            ),
+            sent=order.progress.sent,
+        )
         self.image_below: BaseImage | None = None
+        self.source = self.registry
+
+    def other(self, host: str) -> Registry:
+        """Make the registry of another host, which is given no login of the one that is pushed to."""
+        url = registry_url(host, self.order.connection.insecure_registries)
+        return Registry(self.order.ask, url, own=False)
 
     def check(self) -> Conversation[None]:
         """See that the registry answers and lets us in."""
         yield from self.registry.check()
 
     def base(self) -> Conversation[Base]:
-        """Get the base image's manifest and configuration."""
+        """Get the base image's manifest and configuration, and what it holds."""
         name = self.order.base_name
-        registry = self.registry
-        if name.host:
-            registry = Registry(self.order.ask, registry_url(name.host), own=False)
-        found = yield from registry.base(name, self.order.target.architecture)
+        platform = self.order.options.platform or self.order.target.architecture
+        self.source, found = yield from find_base(name, platform, self.registry, self.other)
         self.image_below = found
         python = found.labels.get("away.python") or found.variable("PYTHON_VERSION")
+        environment = label_environment(found)
+        scanned = Scan()
+        if environment is None or not python:
+            scanned = yield from scan(self.source, found, self.order.cache)
         return Base(
             str(name),
-            python=".".join(python.split(".")[:2]),
+            python=".".join(python.split(".")[:2]) or scanned.python,
             architecture=found.architecture,
-            environment=label_environment(found),
+            glibc=scanned.glibc,
+            environment=environment,
             docker=found.docker,
         )
+
+    def installs(self, pins: tuple[Pin, ...]) -> bool:  # noqa: ARG002 - the interface's
+        """Leave requirements to be packed as wheels: nothing is run in an image here."""
+        return False
 
     def build(
         self, layers: Sequence[Layer], settings: Settings, repository: str, tag: str
@@ -92,25 +119,22 @@ class RegistryBuilder:
 
     def push(self, image: Image, repository: str, tag: str) -> Conversation[None]:
         """Push layers, configuration and manifest."""
-        assert self.image_below is not None
-        for below in self.image_below.layers:
-            yield from self.carry(str(below["digest"]), repository)
+        base = self.image_below
+        assert base is not None, "the base is asked for first"
+        total = self.order.progress.total
+        sizes = [int(below["size"]) for below in base.layers]
+        sizes += [layer.size for layer in image.layers]
+        total(sum(sizes) + len(image.config))
+        for below in base.layers:
+            done = yield from self.registry.carry(below, self.source, base.repository, repository)
+            # What need not go out is no part of what goes out.
+            total(0 if done == "pushed" else -int(below["size"]))
         for layer in image.layers:
-            yield from self.registry.push(layer, repository)
-        yield from self.registry.upload(image.config_digest, image.config, repository)
+            done = yield from self.registry.push(layer, repository)
+            total(0 if done == "pushed" else -layer.size)
+        done = yield from self.registry.upload(image.config_digest, image.config, repository)
+        total(0 if done == "pushed" else -len(image.config))
         yield from self.registry.put_manifest(image, repository, tag)
-
-    def carry(self, digest: str, repository: str) -> Conversation[None]:
-        """Bring a layer of the base image into the function's repository."""
-        name = self.order.base_name
-        if not name.host:
-            if (yield from self.registry.mount(digest, name.repository, repository)):
-                return
-            data = yield from self.registry.blob(name.repository, digest)
-        else:
-            source = Registry(self.order.ask, registry_url(name.host), own=False)
-            data = yield from source.blob(name.repository, digest)
-        yield from self.registry.upload(digest, data, repository)
 
 
 def label_environment(base: BaseImage) -> dict[str, str] | None:

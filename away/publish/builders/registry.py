@@ -13,12 +13,14 @@ from away.exceptions import PublishFailed
 from away.publish.base_scan import Scan, scan
 from away.publish.builders.order import Base
 from away.publish.credentials import Credentials
+from away.publish.gates import GATES
 from away.publish.image import assemble
 from away.publish.references import registry_url
 from away.publish.registry import ManifestRefused, Registry, find_base
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from away.connection.conversations import Conversation
     from away.publish.builders.order import Order, Settings
@@ -126,15 +128,26 @@ class RegistryBuilder:
         sizes += [layer.size for layer in image.layers]
         total(sum(sizes) + len(image.config))
         for below in base.layers:
-            done = yield from self.registry.carry(below, self.source, base.repository, repository)
+            with (yield from self.alone(str(below["digest"]))):
+                done = yield from self.registry.carry(
+                    below, self.source, base.repository, repository
+                )
             # What need not go out is no part of what goes out.
             total(0 if done == "pushed" else -int(below["size"]))
         for layer in image.layers:
-            done = yield from self.registry.push(layer, repository)
+            with (yield from self.alone(layer.digest)):
+                done = yield from self.registry.push(layer, repository)
             total(0 if done == "pushed" else -layer.size)
         done = yield from self.registry.upload(image.config_digest, image.config, repository)
         total(0 if done == "pushed" else -len(image.config))
         yield from self.registry.put_manifest(image, repository, tag)
+
+    def alone(self, digest: str) -> Conversation[AbstractContextManager[None]]:
+        """Wait until no other publish of this process uploads a blob there.
+
+        Who comes second then finds it there and has it mounted.
+        """
+        return GATES.holding(f"{self.registry.url} {digest}")
 
 
 def label_environment(base: BaseImage) -> dict[str, str] | None:

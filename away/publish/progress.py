@@ -79,6 +79,8 @@ class Progress:
     Attributes:
         steps: The steps that were taken.
         current: The step under way; where one failed, that one.
+        begun_at: When the first step began; 0 where none has.
+        open: The steps under way, the inner ones last.
         bytes_sent: What was uploaded so far.
         bytes_total: What is to be uploaded altogether, as far as that is known.
     """
@@ -96,6 +98,7 @@ class Progress:
         self.current = ""
         self.bytes_sent = 0
         self.bytes_total = 0
+        self.begun_at = 0.0
         self.open: list[str] = []
         self.within = 0.0  # seconds of the steps within the one that is open
 
@@ -110,6 +113,7 @@ class Progress:
         if self.listener:
             self.listener.begun(name)
         begun = self.clock()
+        self.begun_at = self.begun_at or begun
         try:
             yield
         finally:
@@ -142,7 +146,7 @@ class Progress:
     def now(self) -> str:
         """Say in words what is under way."""
         words = WORDS.get(self.current)
-        said = words.under_way if words else self.current
+        said = words.under_way if words else self.current or "waiting"
         if self.current != "push" or not self.bytes_total:
             return said
         # A total is known piece by piece, and never less than what went out already.

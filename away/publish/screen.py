@@ -63,7 +63,7 @@ class shown:  # noqa: N801 - used as a context manager, by its verb
         self.headed = False
         self.last_line = ""
         self.ended_as = ""
-        self.begun_at = self.said_at = time.monotonic()
+        self.said_at = time.monotonic()
 
     def __enter__(self) -> Progress:
         if self.verbose:
@@ -75,7 +75,7 @@ class shown:  # noqa: N801 - used as a context manager, by its verb
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if not self.verbose:
             return
-        if kind is not None and self.headed:
+        if kind is not None and self.headed and not self.screen.kept:
             self.write(self.failure(kind))
         self.ended_as = self.ended_as or ("failed" if kind else "")
         self.screen.leave(self)
@@ -133,18 +133,38 @@ class shown:  # noqa: N801 - used as a context manager, by its verb
         if not self.screen.has_rows():
             self.screen.write(f"{self.name}: {line.lstrip()}" if self.screen.plural else line)
 
-    def verdict(self, text: str) -> None:
-        """Write the last line: what came of it."""
-        self.ended_as = text
-        if self.verbose and not self.screen.has_rows(ended=True):
-            self.screen.write(text)
+    def verdict(self, text: str, short: str = "") -> None:
+        """Write the last lines: what is to be known, and what came of it.
+
+        Args:
+            text: The lines.
+            short: The same for a row that has the name already.
+        """
+        self.ended_as = short or text.rpartition("\n")[2]
+        if not self.verbose or self.screen.has_rows(ended=True):
+            return
+        notes = text.split("\n")
+        last = notes.pop()
+        for note in notes:
+            self.write(note)
+        self.screen.write(last)
+
+    def failed(self, error: Exception) -> None:
+        """Show that the publish has failed, where others go on."""
+        self.ended_as = f"failed ({getattr(error, 'step', '') or type(error).__name__})"
+        if self.verbose and self.screen.plural:
+            self.write(self.ended_as)
+        elif self.verbose and self.headed:
+            self.write(f"  {self.progress.now()}: failed")
 
     def row(self) -> tuple[str, str, str]:
         """Return what the terminal's line shows: the name, what is under way, the seconds."""
         if self.ended_as:
-            return self.name, self.ended_as.partition("\n")[0], ""
+            return self.name, self.ended_as, ""
         said = self.progress.now()
-        seconds = f"{time.monotonic() - self.begun_at:.0f} s"
+        if not self.progress.begun_at:
+            return self.name, said, ""
+        seconds = f"{self.progress.clock() - self.progress.begun_at:.0f} s"
         return self.name, f"{said}  {self.last_line}" if self.last_line else said, seconds
 
 

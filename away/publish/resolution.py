@@ -299,7 +299,7 @@ def explained(
         lines = [line for line in said.splitlines() if line.startswith("ERROR:")]
         last = lines[-1].removeprefix("ERROR:").strip() if lines else "pip failed"
         first = next((line for line in lines if "because" in line), "").removeprefix("ERROR:")
-        text = printable((first.strip() or last)[:300])
+        text = printable((first.strip() or last)[:300]).rstrip(". ")
         names = ", ".join(map(str, pins))
         return no_wheel(
             names, f"cannot be packed for {target}: {text}", reason_of(pins[0], reasons)

@@ -16,13 +16,18 @@ __all__ = ["Challenge", "parse_challenges"]
 
 # Far more than any server says, and little enough to be read at once.
 MAX_FIELD = 16_384
-_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_SCHEME = re.compile(rf"[\s,]*({_NAME})(?![\s]*=)(?=[\s,]|\Z)")
+# Possessive, here and below: a text that does not fit is passed over once and not tried in parts.
+_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
+_BETWEEN = re.compile(r"[\s,]++")
+_SCHEME = re.compile(rf"({_NAME})(?!\s*+=)(?=[\s,]|\Z)")
 # A quoted value without its end goes on to the end of the field; one without quotes to a comma.
-_PARAMETER = re.compile(rf'[\s,]*({_NAME})\s*=\s*(?:"((?:[^"\\]|\\.)*)(?:"|\Z)|([^\s,"]*))')
+_PARAMETER = re.compile(
+    rf'({_NAME})\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)(?:"|\\?\Z)|([^\s,"]*+))', re.DOTALL
+)
 # What Negotiate and the like say in place of parameters.
-_TOKEN68 = re.compile(r"[ \t]+[A-Za-z0-9._~+/-]+=*[ \t]*(?=,|\Z)")
-_ESCAPED = re.compile(r"\\(.)")
+_TOKEN68 = re.compile(r"[ \t]++[A-Za-z0-9._~+/-]++=*+[ \t]*+(?=,|\Z)")
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_NOTHING = re.compile(rf"{_NAME}|.", re.DOTALL)
 
 
 class Challenge(NamedTuple):
@@ -53,12 +58,14 @@ def parse_challenges(field: str) -> list[Challenge]:
     found: list[Challenge] = []
     at = 0
     while at < len(text):
-        if scheme := _SCHEME.match(text, at):
+        if between := _BETWEEN.match(text, at):
+            at = between.end()
+        elif scheme := _SCHEME.match(text, at):
             at = scheme.end()
             parameters: dict[str, str] = {}
             found.append(Challenge(scheme[1].lower(), parameters))
             token = _TOKEN68.match(text, at)
-            if token is not None and _PARAMETER.match(text, at) is None:
+            if token is not None:
                 at = token.end()
         elif (parameter := _PARAMETER.match(text, at)) and found:
             at = parameter.end()
@@ -66,7 +73,8 @@ def parse_challenges(field: str) -> list[Challenge]:
             value = bare if quoted is None else _ESCAPED.sub(r"\1", quoted)
             dict_of(found[-1]).setdefault(parameter[1].lower(), value)
         else:
-            at += 1
+            nothing = _NOTHING.match(text, at)
+            at = nothing.end() if nothing else len(text)
     return found
 
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
         """What publishing can be told; :class:`away.publish.Options` says what each means."""
 
         verbose: bool
-        module_imports: Iterable[str]
         implicit_exception_handling: bool
         idempotent: bool
 
@@ -296,7 +295,9 @@ class Declared:
         import away.publish as publishing
 
         options = {key: value for key, value in self.options.items() if key != "verbose"}
-        return publishing.captured_of(self.function, publishing.read_options(options))
+        return publishing.captured_of(
+            self.function, publishing.options_for(self.function, self.faas, options)
+        )
 
 
 # What `away publish FILE` publishes, in the order of the file.
@@ -449,9 +450,6 @@ def _declaration(
     """Take apart what is the deployment's of the options and what is the proxy's."""
     _is_to_deploy()  # a wrong mode is said before anything is done
     of_proxy = {key: options.pop(key) for key in _PROXY_OPTIONS if key in options}
-    # The original's name for packages that the function needs and does not import at the top.
-    if imports := options.pop("module_imports", ()):
-        options["requirements"] = (*options.get("requirements", ()), *imports)
     if options.get("safe_args", True) is False:
         of_proxy["safe_args"] = False
         _warn(
@@ -467,7 +465,7 @@ def _declared_proxy(
 ) -> RemoteFunction[P, R]:
     """Note what was not deployed, for ``away publish``, and make the proxy of what is."""
     declared.append(declaration)
-    description = signatures.describe(function)
+    description = signatures.describe(function)._replace(timeout=declaration.options.get("timeout"))
     return _proxy(function, declaration, of_proxy, _declared_name(declaration), description)
 
 

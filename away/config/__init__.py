@@ -17,7 +17,9 @@ to a URL that no other source gives some. ``default`` without a URL is the runni
 else http://127.0.0.1:8080; ``local`` is always the running embedded gateway.
 
 The keys are url, user, password, password_file, password_env, token, token_file, token_env,
-timeout, connect_timeout, ca_bundle, registry, base_image, namespace and inside_url.
+timeout, connect_timeout, ca_bundle, registry, inside_registry, insecure_registries, base_image,
+image_builder, namespace and inside_url. ``[gateways.NAME.publish]`` has options for all that is
+published there, ``[gateways.NAME.functions.FUNCTION]`` those of one function.
 :mod:`away.config.precedence` says which credentials go with which URL.
 
 This room must not know how a gateway is spoken to.
@@ -39,7 +41,7 @@ from away.exceptions import ConfigError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Never
 
     from away.config.secret import Login
@@ -54,6 +56,7 @@ __all__ = [
     "invalidate",
     "names",
     "normal_url",
+    "publish_options",
     "resolve",
 ]
 
@@ -157,7 +160,10 @@ def configure(
     connect_timeout: float | None = None,
     ca_bundle: str | os.PathLike[str] | None = None,
     registry: str | None = None,
+    inside_registry: str | None = None,
+    insecure_registries: Iterable[str] | None = None,
     base_image: str | None = None,
+    image_builder: str | None = None,
     namespace: str | None = None,
     inside_url: str | None = None,
     **unknown: Never,
@@ -178,7 +184,10 @@ def configure(
         connect_timeout: Seconds that connecting may take.
         ca_bundle: A file of certificates to trust for https.
         registry: Where published images go, such as ``ghcr.io/me``.
+        inside_registry: The same registry as the gateway pulls from it, where that differs.
+        insecure_registries: Registries that are spoken to by plain http.
         base_image: What published images stand on.
+        image_builder: Who makes images, ``registry`` or ``docker``.
         namespace: Where its functions are.
         inside_url: The gateway's URL as its functions reach it.
         unknown: Nothing; a misspelt name is told the nearest one.
@@ -199,7 +208,10 @@ def configure(
         "connect_timeout": connect_timeout,
         "ca_bundle": ca_bundle,
         "registry": registry,
+        "inside_registry": inside_registry,
+        "insecure_registries": _listed(insecure_registries),
         "base_image": base_image,
+        "image_builder": image_builder,
         "namespace": namespace,
         "inside_url": inside_url,
     }
@@ -215,6 +227,31 @@ def configure(
     refuse_two_secrets(name, given)
     with _told_lock:
         _told[name] = overlay(name, _told.get(name, {}), given)
+
+
+def _listed(given: Iterable[str] | None) -> object:
+    return given if given is None or isinstance(given, str) else list(given)
+
+
+def publish_options(
+    name: str,
+    function: str,
+    *,
+    environ: Mapping[str, str] | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+) -> dict[str, Setting]:
+    """Return the options that are configured for publishing a function, with where each stands.
+
+    Args:
+        name: The gateway.
+        function: The function's name there.
+        environ: The environment, if not this process's.
+        cwd: The working folder, if not this process's.
+
+    Raises:
+        ConfigError: A value cannot be used, or a project's file would send a secret elsewhere.
+    """
+    return _read(environ, cwd).publish_options(name, function)
 
 
 def forget(name: str) -> None:

@@ -22,6 +22,7 @@ from away.config.files import home, read_secret
 from away.config.secret import Login, Secret
 from away.config.settings import (
     CREDENTIALS,
+    KEYS,
     PROJECT,
     SECRETS,
     Setting,
@@ -41,6 +42,8 @@ __all__ = [
     "gather",
     "login",
     "overlay",
+    "refuse_a_projects_word",
+    "refuse_secrets_for_a_project",
     "refuse_two_secrets",
     "url_of",
 ]
@@ -125,7 +128,8 @@ def find_file(name: str, key: str, setting: Setting, environ: Mapping[str, str])
     Raises:
         ConfigError: A project's file names a file outside the project's folder.
     """
-    text = str(check(key, setting, name))
+    # Files that options of publishing name have been checked as what they are.
+    text = str(check(key, setting, name) if key in KEYS else setting.value)
     at_home = home(environ)
     if text.startswith("~/") and at_home:
         path = at_home / text[2:]
@@ -189,6 +193,38 @@ def refuse_two_secrets(name: str, given: Mapping[str, Setting]) -> None:
     if len(keys) > 1:
         both = " and ".join(f"{key} ({given[key].where})" for key in keys[:2])
         raise ConfigError(f"gateway {name!r} has two secrets, {both}; give one of them")
+
+
+def refuse_a_projects_word(name: str, key: str, settings: Mapping[str, Setting]) -> None:
+    """Refuse a setting that decides how the user's credentials travel, from a project's file.
+
+    Raises:
+        ConfigError: A project's file gives it.
+    """
+    setting = settings.get(key)
+    if setting is not None and setting.trust == PROJECT:
+        raise ConfigError(
+            f"{key} of gateway {name!r} comes from the project and would let passwords travel in"
+            f" clear; set it in your own config.toml, or AWAY_GATEWAY_{name.upper()}_{key.upper()}"
+            f" ({setting.where})"
+        )
+
+
+def refuse_secrets_for_a_project(
+    name: str, secrets: Setting, settings: Mapping[str, Setting]
+) -> None:
+    """Refuse to create the user's secrets at a server that a project's file chose.
+
+    Raises:
+        ConfigError: It would do so.
+    """
+    url = settings.get("url")
+    has_files = isinstance(secrets.value, dict)
+    if has_files and secrets.trust != PROJECT and url is not None and url.trust == PROJECT:
+        raise ConfigError(
+            f"secrets of gateway {name!r} ({secrets.where}) would be created at the server that the"
+            f" project chose ({url.where}); write the url beside them"
+        )
 
 
 def _secrets_in(settings: Mapping[str, Setting]) -> list[str]:

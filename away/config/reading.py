@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from away.config.environment import PREFIX, environment_source
 from away.config.faas_cli import logged_in
-from away.config.precedence import check_ca_bundle, gather, login, url_of
+from away.config.precedence import (
+    check_ca_bundle,
+    find_file,
+    gather,
+    login,
+    refuse_a_projects_word,
+    refuse_secrets_for_a_project,
+    url_of,
+)
+from away.config.publish_settings import laid_over, option_value
 from away.config.secret import Login, Secret
 from away.config.settings import (
     DEFAULTS,
@@ -55,6 +64,13 @@ class GatewayConfig(NamedTuple):
     namespace: str
     inside_url: str | None
     origins: Mapping[str, str]
+    image_builder: str | None = None
+    inside_registry: str | None = None
+    insecure_registries: tuple[str, ...] = ()
+    publish: Mapping[str, object] = {}
+    """Options for all functions that are published there."""
+    functions: Mapping[str, Mapping[str, object]] = {}
+    """Options for single functions, by their names at the gateway."""
 
 
 class Reading:
@@ -102,10 +118,11 @@ class Reading:
             ConfigError: What a source says of it cannot be used.
         """
         settings = self._gather(name)
-        if not settings:
+        known = self._where()
+        if not settings and (name not in known or name in RESERVED):
             raise self._unknown(name)
         if "url" not in settings:
-            where = next(iter(settings.values())).where
+            where = next(iter(settings.values())).where if settings else known[name]
             raise ConfigError(f"gateway {name!r} has no url; give one beside what is set ({where})")
         origins = {key: where for key in GatewayConfig._fields if (where := _origin(key, settings))}
         found = bundle = None
@@ -126,7 +143,66 @@ class Reading:
             if strict:
                 raise
             origins["ca_bundle"] = str(error)
-        return _gateway(name, settings, found, bundle, origins)
+        refuse_a_projects_word(name, "insecure_registries", settings)
+        gateway = _gateway(name, settings, found, bundle, origins)
+        return self._with_options(gateway, strict=strict)
+
+    def publish_options(self, name: str, function: str) -> dict[str, Setting]:
+        """Return the options of publishing that are configured for one function, with their origins.
+
+        Args:
+            name: The gateway.
+            function: The function's name there; an empty text for what holds for all of them.
+
+        Raises:
+            ConfigError: A value cannot be used, or a project's file would send a secret elsewhere.
+        """
+        # What is said of one function is stronger than what is said of all, whoever says it.
+        places = [""] if not function else ["", function]
+        tables = []
+        for place in places:
+            for source in self._sources:
+                given = source.publish.get(name, {}).get(place, {})
+                of = f"function {place!r} of gateway {name!r}" if place else f"gateway {name!r}"
+                tables.append(
+                    {key: self._option(key, each, name, of) for key, each in given.items()}
+                )
+        options = laid_over(tables)
+        if "secrets" in options:
+            refuse_secrets_for_a_project(name, options["secrets"], self._gather(name))
+        return options
+
+    def _option(self, key: str, setting: Setting, name: str, of: str) -> Setting:
+        def find(what: str, path: str) -> Path:
+            return find_file(name, what, setting._replace(value=path), self._environ)
+
+        return setting._replace(value=option_value(key, setting, of, find))
+
+    def _with_options(self, gateway: GatewayConfig, *, strict: bool) -> GatewayConfig:
+        """Add what is configured for publishing there, for people to see."""
+        functions = {
+            function
+            for source in self._sources
+            for function in source.publish.get(gateway.name, {})
+            if function
+        }
+        found: dict[str, dict[str, object]] = {}
+        origins = dict(gateway.origins)
+        for function in ("", *sorted(functions)):
+            what = f"functions.{function}" if function else "publish"
+            try:
+                options = self.publish_options(gateway.name, function)
+            except ConfigError as error:
+                if strict:
+                    # It is said when something is published there, which calls do not wait for.
+                    continue
+                origins[what] = str(error)
+                continue
+            if options:
+                found[function] = {key: each.value for key, each in options.items()}
+                origins[what] = ", ".join(sorted({each.where for each in options.values()}))
+        publish = found.pop("", {})
+        return gateway._replace(publish=publish, functions=found, origins=origins)
 
     def look_up(self, url: GatewayURL, user: str | None) -> Login | None:
         """Return what opens exactly a URL, for a user if one is given; ``user`` of it is set.
@@ -271,6 +347,9 @@ def _gateway(
         base_image=cast("str | None", value("base_image")),
         namespace=str(value("namespace")),
         inside_url=cast("str | None", value("inside_url")),
+        image_builder=cast("str | None", value("image_builder")),
+        inside_registry=cast("str | None", value("inside_registry")),
+        insecure_registries=cast("tuple[str, ...]", value("insecure_registries")),
         origins=origins,
     )
 

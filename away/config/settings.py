@@ -55,6 +55,7 @@ DEFAULTS: Mapping[str, object] = {
     "connect_timeout": 5.0,
     "user": "admin",
     "namespace": "",
+    "insecure_registries": (),
 }
 
 # A DNS label (RFC 1123), as namespaces are.
@@ -80,6 +81,8 @@ class Source(NamedTuple):
     gateways: Mapping[str, Mapping[str, Setting]]
     where: Mapping[str, str]
     """Where each gateway is first named."""
+    publish: Mapping[str, Mapping[str, Mapping[str, Setting]]] = {}
+    """Options of publishing, by gateway and function; those for all its functions have no name."""
 
 
 class _NotSo(Exception):
@@ -195,6 +198,16 @@ def _path(value: object) -> str:
     return value
 
 
+def _hosts(value: object) -> tuple[str, ...]:
+    given = value.split(",") if isinstance(value, str) else value
+    if not isinstance(given, list | tuple) or not given:
+        raise _NotSo("a list of HOST or HOST:PORT")
+    hosts = tuple(_word(each) for each in given)
+    if any("/" in each for each in hosts):
+        raise _NotSo("a list of HOST or HOST:PORT, without a scheme or a path")
+    return hosts
+
+
 def _variable(value: object) -> str:
     if not isinstance(value, str) or not _VARIABLE.match(value):
         raise _NotSo("the name of an environment variable")
@@ -214,7 +227,7 @@ def _namespace(value: object) -> str:
     return value
 
 
-# Every key. What is to come for single functions (their time limits and the like) is one row more.
+# Every key. Options of publishing have a table of their own (:mod:`away.config.publish_settings`).
 KEYS: Mapping[str, Callable[[object], object]] = {
     "url": _url,
     "user": _user,
@@ -229,6 +242,9 @@ KEYS: Mapping[str, Callable[[object], object]] = {
     "ca_bundle": _path,
     "registry": _word,
     "base_image": _word,
+    "image_builder": _word,
+    "inside_registry": _word,
+    "insecure_registries": _hosts,
     "namespace": _namespace,
     "inside_url": _url,
 }
@@ -237,7 +253,15 @@ SECRETS = ("password", "password_file", "password_env", "token", "token_file", "
 # What is meant for one server only, and is forgotten when a later source names another server.
 CREDENTIALS = ("user", *SECRETS, "ca_bundle")
 # A URL may hold a password by mistake, and a name of a variable may be the password itself.
-_NEVER_SHOWN = ("url", "inside_url", "registry", "base_image", *SECRETS)
+_NEVER_SHOWN = (
+    "url",
+    "inside_url",
+    "registry",
+    "inside_registry",
+    "insecure_registries",
+    "base_image",
+    *SECRETS,
+)
 
 
 def _show(value: object) -> str:

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from away.config.files import TomlFile, home, read_toml
+from away.config.publish_settings import check_key
 from away.config.secret import Secret
 from away.config.settings import KEYS, PROJECT, USER, Setting, Source, check_name, suggestion
-from away.exceptions import ConfigError
-from away.names import printable
+from away.exceptions import ConfigError, NameRefused
+from away.names import function_name, printable
 
 if TYPE_CHECKING:
     from typing import Any
@@ -31,6 +32,8 @@ USER_FILE = "config.toml"
 _PYPROJECT = "pyproject.toml"
 # Tables that Away knows; what further rooms want to have set gets a table of its own here.
 _TABLES = ("gateways",)
+# Tables within a gateway's.
+_PUBLISHING = ("publish", "functions")
 
 
 def user_file(environ: Mapping[str, str]) -> Path | None:
@@ -97,6 +100,7 @@ def from_toml(file: TomlFile, above: tuple[str, ...], trust: str) -> Source:
     return Source(
         {name: _settings(file, (*path, name), trust) for name in names},
         {name: file.where(*path, name) for name in names},
+        {name: _publishing(file, (*path, name), trust) for name in names},
     )
 
 
@@ -105,15 +109,45 @@ def _settings(file: TomlFile, path: tuple[str, ...], trust: str) -> dict[str, Se
     settings = {}
     for key, value in table.items():
         where = file.where(*path, key)
+        if key in _PUBLISHING:
+            continue
         if key not in KEYS:
             raise ConfigError(
                 f"unknown key {printable(key)!r} of gateway {path[-1]!r};"
-                f" {suggestion(key, KEYS)} ({where})"
+                f" {suggestion(key, (*KEYS, *_PUBLISHING))} ({where})"
             )
         if key in ("password", "token") and isinstance(value, str) and value:
             value = Secret(value)
         settings[key] = Setting(value, where, trust, file.path.parent)
     return settings
+
+
+def _publishing(file: TomlFile, path: tuple[str, ...], trust: str) -> dict[str, dict[str, Setting]]:
+    """Read a gateway's options of publishing: for all its functions, and for single ones."""
+    gateway = f"gateway {path[-1]!r}"
+    found = {"": _options(file, (*path, "publish"), trust, f"publish of {gateway}")}
+    for name in _table(file, (*path, "functions")):
+        place = (*path, "functions", name)
+        try:
+            function = function_name(name)
+        except NameRefused as error:
+            raise ConfigError(f"{error} ({file.where(*place)})") from None
+        if function in found:
+            raise ConfigError(
+                f"{gateway} has the function {function!r} twice, in both spellings; join the two"
+                f" tables ({file.where(*place)})"
+            )
+        found[function] = _options(file, place, trust, f"function {function!r} of {gateway}")
+    return {name: options for name, options in found.items() if options}
+
+
+def _options(file: TomlFile, path: tuple[str, ...], trust: str, of: str) -> dict[str, Setting]:
+    options = {}
+    for key, value in _table(file, path).items():
+        where = file.where(*path, key)
+        check_key(key, of, where)
+        options[key] = Setting(value, where, trust, file.path.parent)
+    return options
 
 
 def _table(file: TomlFile, path: tuple[str, ...]) -> Mapping[str, Any]:

@@ -58,7 +58,10 @@ _SETTINGS = (
     "ca_bundle",
     "auth_functions",
     "registry",
+    "inside_registry",
+    "insecure_registries",
     "base_image",
+    "image_builder",
     "inside_url",
     "verbose",
 )
@@ -81,7 +84,10 @@ class FaasConnection:
         ca_bundle: A file or folder of certificate authorities to trust for https.
         auth_functions: Whether the login goes to functions too, whose code then sees it.
         registry: The registry that images are pushed to and the gateway pulls from.
+        inside_registry: The same registry as the gateway pulls from it, where that differs.
+        insecure_registries: Registries that are spoken to by plain http.
         base_image: The image that published functions stand on.
+        image_builder: Who makes images, ``registry`` or ``docker``.
         inside_url: The gateway's address as functions see it.
         verbose: Whether publishing shows its steps.
 
@@ -107,7 +113,10 @@ class FaasConnection:
         ca_bundle: str | os.PathLike[str] | None = None,
         auth_functions: bool = False,
         registry: str | None = None,
+        inside_registry: str | None = None,
+        insecure_registries: Iterable[str] = (),
         base_image: str | None = None,
+        image_builder: str | None = None,
         inside_url: str | None = None,
         verbose: bool = True,
     ) -> None:
@@ -119,7 +128,10 @@ class FaasConnection:
         self.ca_bundle = None if ca_bundle is None else os.fspath(ca_bundle)
         self.auth_functions = auth_functions
         self.registry = registry
+        self.inside_registry = inside_registry
+        self.insecure_registries = tuple(insecure_registries)
         self.base_image = base_image
+        self.image_builder = image_builder
         self.inside_url = inside_url
         self.verbose = verbose
         self._user = user
@@ -161,7 +173,10 @@ class FaasConnection:
             connect_timeout=found.connect_timeout,
             ca_bundle=found.ca_bundle,
             registry=found.registry,
+            inside_registry=found.inside_registry,
+            insecure_registries=found.insecure_registries,
             base_image=found.base_image,
+            image_builder=found.image_builder,
             inside_url=found.inside_url,
         )
         login = login_of(found)

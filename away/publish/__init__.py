@@ -6,38 +6,54 @@ driver. No Docker is needed: the image is made here and pushed by the registry's
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from os import PathLike
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from away.exceptions import CaptureRefused, ConfigError
-from away.names import nearest, printable
+from away.exceptions import CaptureRefused
+from away.names import printable
 from away.publish.deployment import Standing
+from away.publish.keywords import options_for, read_options
 from away.publish.options import Keywords, Options
 from away.publish.progress import Progress, Step
 from away.publish.screen import shown
 from away.publish.steps import Published, Publisher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Unpack
 
     from away.capture import Captured
-    from away.config.secret import Secret
     from away.connection import FaasConnection
     from away.connection.conversations import Conversation
+    from away.publish.together import Outcome, Task
 
 __all__ = [
     "Keywords",
     "Options",
+    "Publication",
     "Published",
     "Standing",
     "Step",
     "compare",
+    "options_for",
     "publish",
+    "publish_all",
     "publish_async",
     "publish_conversation",
 ]
+
+
+class Publication(NamedTuple):
+    """A function that is to be published, beside others.
+
+    Attributes:
+        function: The function.
+        faas: The gateway.
+        options: Those of :func:`publish`.
+    """
+
+    function: Callable[..., Any]
+    faas: FaasConnection
+    options: Mapping[str, Any] = {}
 
 
 def publish(
@@ -100,6 +116,65 @@ async def publish_async(
     return published
 
 
+def publish_all(
+    publications: Iterable[Publication],
+    *,
+    jobs: int = 4,
+    verbose: bool = True,
+    overwrite: bool = False,
+) -> list[Outcome]:
+    """Publish several functions side by side; one that fails stops no other.
+
+    What two of them need is made and uploaded once, and a function that calls another one of them is
+    deployed after it.
+
+    Args:
+        publications: The functions, each with its gateway and its options.
+        jobs: How many at once.
+        verbose: False for silence.
+        overwrite: True to replace functions of their names which something else published.
+
+    Returns:
+        What came of each, in the order given: ``published``, or the ``error``.
+
+    Raises:
+        TypeError: There is no such option.
+        KeyboardInterrupt: The user had enough; its text says what was changed and what was not.
+
+    Example::
+
+        publish_all([Publication(add, faas), Publication(shasum, faas, {"name": "sha"})])
+    """
+    from away.publish.together import run_all
+
+    tasks = [task_of(each, overwrite=overwrite) for each in publications]
+    return run_all(tasks, jobs=max(1, jobs), verbose=verbose, say=sentence)
+
+
+def task_of(publication: Publication, *, overwrite: bool) -> Task:
+    """Put together how one of several is captured and published."""
+    from away.publish.together import Ready, Task
+
+    function, connection = publication.function, publication.faas
+    given = {key: value for key, value in publication.options.items() if key != "verbose"}
+    if overwrite:
+        given["overwrite"] = True
+
+    def capture(progress: Progress) -> Ready:
+        options = options_for(function, connection, given)
+        with progress.step("capture"):
+            captured = captured_of(function, options)
+
+        def begin() -> Conversation[Published]:
+            # Not before its turn: its time is counted from here.
+            publisher = publisher_of(function, captured, connection, options, progress)
+            return publisher.conversation()
+
+        return Ready(captured, options.namespace or connection.namespace, begin)
+
+    return Task(name_of(function, given.get("name")), connection, capture)
+
+
 def start(
     function: Callable[..., Any],
     connection: FaasConnection,
@@ -107,7 +182,7 @@ def start(
     progress: Progress,
 ) -> Conversation[Published]:
     """Capture a function and begin the conversation that publishes it."""
-    options = read_options(given)
+    options = options_for(function, connection, given)
     with progress.step("capture"):
         captured = captured_of(function, options)
     publisher = publisher_of(function, captured, connection, options, progress)
@@ -168,10 +243,11 @@ def compare(
     """
     from away.capture import Captured
 
-    chosen = read_options(options)
     if isinstance(function, Captured):
-        publisher = Publisher(function, connection, chosen, Progress())
+        publisher = Publisher(function, connection, read_options(options, values=False), Progress())
     else:
+        # Where it is only compared the files of secrets need not be, as in production.
+        chosen = options_for(function, connection, options, values=False)
         captured = captured_of(function, chosen)
         publisher = publisher_of(function, captured, connection, chosen, Progress())
     standing, _ = connection.run(publisher.compare())
@@ -179,64 +255,6 @@ def compare(
 
 
 # ---------------------------------------------------------------- details
-
-# Options that the project of 2023 had, and what has come of each.
-GONE = {
-    "server_pack_args": "is not needed any more: results travel by protocol, or see safe_args=",
-    "server_unpack_args": "is not needed any more: arguments travel by protocol, or see safe_args=",
-}
-
-
-def read_options(given: Mapping[str, Any]) -> Options:
-    """Make options of keywords; an unknown one is the TypeError of any call.
-
-    A decorator's keywords may say None where they mean the default.
-    """
-    unknown = [key for key in given if key not in Options._fields]
-    if unknown:
-        near = nearest(unknown[0], Options._fields, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        if unknown[0] in GONE:
-            hint = f", which {GONE[unknown[0]]}"
-        raise TypeError(f"publish() got an unexpected keyword argument '{unknown[0]}'{hint}")
-    stated = {key: value for key, value in given.items() if value is not None}
-    for key in TEXTS:
-        if key in stated and not isinstance(stated[key], Mapping):
-            stated[key] = texts(key, stated[key])
-    if "registry_auth" in stated:
-        stated["registry_auth"] = login(stated["registry_auth"])
-    return Options(**stated)
-
-
-# Options that are one text or several.
-TEXTS = ("requirements", "module_imports", "include", "system_packages", "secrets", "constraints")
-
-
-def login(given: object) -> tuple[str, Secret]:
-    """Take a user and password apart and hide the password.
-
-    Raises:
-        ConfigError: It is neither a pair of texts nor ``USER:PASSWORD``.
-    """
-    from away.config.secret import Secret
-
-    user, password = "", ""
-    if isinstance(given, str):
-        user, _, password = given.partition(":")
-    elif isinstance(given, tuple | list) and len(given) == 2:
-        user, password = given
-    if not (isinstance(user, str) and isinstance(password, str | Secret) and user and password):
-        raise ConfigError("registry_auth is a pair of user and password, or 'USER:PASSWORD'")
-    return user, password if isinstance(password, Secret) else Secret(password)
-
-
-def texts(what: str, value: Iterable[Any] | str | PathLike[str]) -> tuple[Any, ...]:
-    """Take one text or several; a text is an iterable too, and never meant as one here."""
-    found = (value,) if isinstance(value, str | PathLike) else tuple(value)
-    for each in found:
-        if not isinstance(each, str) and not (what == "include" and isinstance(each, PathLike)):
-            raise TypeError(f"{what} takes texts, not {type(each).__name__}")
-    return found
 
 
 def captured_of(
@@ -250,6 +268,8 @@ def captured_of(
         safe_args=options.safe_args,
         name=options.name,
         requirements=options.requirements,
+        module_imports=options.module_imports,
+        include=options.include,
         as_imported=as_imported,
     )
 

@@ -15,7 +15,10 @@ from urllib.parse import urlsplit
 from away.capture.leaks import holds_secret, redacted
 from away.exceptions import NameRefused, PublishFailed
 from away.names import function_name, printable
+from away.publish.name_rules import check_scaling
+from away.publish.quantities import check_resources
 from away.publish.references import is_repository
+from away.publish.timeouts import check_timeout, timeout_environment
 from away.secret_texts import known
 from away.signatures import (
     from_annotations,
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from away.capture import Captured
     from away.connection import FunctionInfo
     from away.publish.options import Options
+    from away.publish.target import Target
 
 __all__ = [
     "Plan",
@@ -48,6 +52,7 @@ __all__ = [
 ]
 
 REQUEST_KEY = "away.request"
+DEPLOYMENT_KEY = "AWAY_DEPLOYMENT"
 DEFAULT_PREFIX = "away"
 # faasd's limits, measured; one piece more and the deployment is refused or, for the environment,
 # accepted with a 200 and never able to start (the kernel's limits for a process).
@@ -83,7 +88,8 @@ class Plan(NamedTuple):
     def deploy_request(self, digest: str) -> dict[str, Any]:
         """Return what is sent to the gateway, for the image of that digest.
 
-        The request itself goes along in an annotation, from which it can be sent again.
+        The request itself goes along in an annotation, from which it can be sent again, and its
+        digest in a variable, which the function answers with.
         """
         request = {**self.request, "image": f"{self.request['image']}@{digest}"}
         return with_own_annotations(request, self.annotations)
@@ -93,7 +99,11 @@ def with_own_annotations(request: dict[str, Any], written: Mapping[str, str]) ->
     """Return a kept request as it is sent: with Away's annotations, itself among them."""
     kept = split_annotation(REQUEST_KEY, canonical_text(request))
     theirs = request.get("annotations", {})
-    return {**request, "annotations": {**theirs, **written, **kept}}
+    whole = {**request, "annotations": {**theirs, **written, **kept}}
+    identity = hashlib.sha256(canonical_text(whole).encode()).hexdigest()[:32]
+    # Beside what is kept and compared, which would otherwise hold its own digest.
+    variables = {**request.get("envVars", {}), DEPLOYMENT_KEY: identity}
+    return {**whole, "envVars": dict(sorted(variables.items()))}
 
 
 class Standing(enum.Enum):
@@ -140,6 +150,7 @@ def make_plan(
     *,
     host: str,
     recipe: str,
+    target: Target,
     environment: Mapping[str, str] | None = None,
 ) -> Plan:
     """Decide on a deployment.
@@ -149,6 +160,7 @@ def make_plan(
         options: What the user asks for.
         host: The registry's host, as the gateway will pull from it.
         recipe: From :func:`recipe_of`.
+        target: What the gateway is, as far as is known.
         environment: Variables that the function's references need.
 
     Raises:
@@ -166,6 +178,7 @@ def make_plan(
     variables = dict(environment or {})
     if options.max_inflight is not None:
         variables["AWAY_MAX_INFLIGHT"] = str(options.max_inflight)
+    variables |= timeout_environment(options.timeout, target)
     variables |= options.env
     request: dict[str, Any] = {
         "service": name,
@@ -182,7 +195,9 @@ def make_plan(
     }
     # As faas-cli writes it: what is empty is left out, labels never.
     kept = {key: value for key, value in request.items() if value or key == "labels"}
-    described = to_annotations(captured.description._replace(digest=captured.identity))
+    described = to_annotations(
+        captured.description._replace(digest=captured.identity, timeout=options.timeout)
+    )
     python = json.dumps(captured_python(captured))
     annotations = {**described, "away.python": python}
     return Plan(
@@ -296,6 +311,12 @@ def check_options(options: Options) -> None:
             if not isinstance(key, str) or not isinstance(value, str):
                 raise refused(f"{what}[{key!r}] is not a text; OpenFaaS takes texts alone: str(…)")
     refuse_secrets(options)
+    check_scaling(options.labels)
+    check_resources(options.limits, options.requests)
+    if options.timeout is not None:
+        check_timeout(options.timeout)
+    if DEPLOYMENT_KEY in options.env:
+        raise refused(f"env has {DEPLOYMENT_KEY}, which Away itself sets; leave it out")
     for key in options.env:
         if not key or "=" in key or "\0" in key or "\0" in options.env[key]:
             raise refused(f"env has {key!r}, which cannot be the name of a variable, or its value")

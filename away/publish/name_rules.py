@@ -51,7 +51,9 @@ def check_scaling(labels: Mapping[str, str]) -> None:
         if name in ("min", "max", "factor", "target") and not _is_number(value):
             raise _refused(f"labels[{key!r}] is {_shown(value)} and has to be a whole number")
         if name == "target-proportion" and not re.fullmatch(r"[0-9]*\.?[0-9]+", value):
-            raise _refused(f"labels[{key!r}] is {_shown(value)} and has to be a number such as '0.9'")
+            raise _refused(
+                f"labels[{key!r}] is {_shown(value)} and has to be a number such as '0.9'"
+            )
         if name == "zero" and value not in ("true", "false"):
             raise _refused(f"labels[{key!r}] is {_shown(value)} and can be 'true' or 'false'")
         if name == "zero-duration" and not _DURATION.match(value):

@@ -9,9 +9,10 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from away.config.secret import Secret
+    from away.publish.secret_values import SecretValue
 
     # What a secret that is missing at the gateway is created from.
-    SecretSource = str | bytes | PathLike[str]
+    SecretSource = str | bytes | PathLike[str] | None
 
 __all__ = ["Keywords", "Options"]
 
@@ -46,9 +47,11 @@ class Options(NamedTuple):
         enable_dev_building: True to have compilers where requirements are installed, so that those
             without a wheel are built, for the ``docker`` builder.
         secrets: Names of secrets that the function may read with ``away.secret``. With a mapping,
-            those that the gateway lacks are created, from a text, bytes, or the file at a path.
+            those that the gateway lacks are created, from a text, bytes, or the file at a
+            :class:`~pathlib.Path`; what the gateway has is left as it is.
         env: Environment variables, text to text.
-        labels: Labels of the deployment; those that an autoscaler reads among them.
+        labels: Labels of the deployment; those that an autoscaler reads among them:
+            ``{"com.openfaas.scale.min": "1", "com.openfaas.scale.max": "5"}``.
         annotations: Annotations beside those that Away writes.
         limits: ``{"memory": "128Mi", "cpu": "500m"}``, as far as the provider honours them.
         requests: The same, of what is reserved.
@@ -79,7 +82,7 @@ class Options(NamedTuple):
     dockerfile: str | PathLike[str] | None = None
     system_packages: tuple[str, ...] = ()
     enable_dev_building: bool = False
-    secrets: tuple[str, ...] | Mapping[str, SecretSource] = ()
+    secrets: tuple[str, ...] | Mapping[str, SecretSource | SecretValue] = ()
     env: Mapping[str, str] = {}
     labels: Mapping[str, str] = {}
     annotations: Mapping[str, str] = {}

@@ -7,20 +7,17 @@ an image that is ready to be deployed.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
 
-from away.connection.conversations import Request
 from away.exceptions import PublishFailed
-from away.names import nearest, printable
 from away.publish.beside import Beside
 from away.publish.builders import Order, Settings, choose
 from away.publish.cache import unpacked
 from away.publish.compiled import MINOR
 from away.publish.deployment import check_sizes, is_loopback
+from away.publish.edition import check_architecture
 from away.publish.gates import GATES
 from away.publish.layers import LIBRARY_FOLDER, MODULES_FOLDER, function_layer, shared_layer
 from away.publish.pins import lacking, normal_name
-from away.publish.rollout import listed
 from away.publish.verification import check_python, installed_here
 from away.publish.wheels import Target, requirements_layer
 
@@ -75,6 +72,7 @@ class Preparation:
             publisher.registry_url,
             self.progress,
             self.cache,
+            publisher.deadline,
         )
         self.builder = choose(order)
 
@@ -138,6 +136,7 @@ class Preparation:
 
     def check_base(self, base: Base) -> None:
         """Check that what was captured runs on the Python of the base image."""
+        check_architecture(base, self.options, self.target)
         self.python = self.options.python or base.python or MINOR
         check_python(self.captured, base.name, self.python)
 
@@ -165,7 +164,7 @@ class Preparation:
     def requirements(self, base: Base) -> Conversation[list[Layer]]:
         """Return the layer of what the base image lacks, if it lacks anything."""
         missing = lacking(self.pins, base.environment or {})
-        if not missing:
+        if not missing or self.builder.installs(missing):
             return []
         if self.cache is None:
             raise PublishFailed(
@@ -197,31 +196,9 @@ class Preparation:
     def check_before(self, digest: str) -> Conversation[None]:
         """Check what a failing deployment would stumble over."""
         check_sizes(self.plan.deploy_request(digest))
-        if self.options.secrets:
-            yield from self.check_secrets()
         if not (yield from self.builder.has(self.plan.repository, digest)):
             raise PublishFailed(
                 f"the registry took the image {self.plan.repository} and does not have it under"
                 f" {digest}",
-                step="checks",
-            )
-
-    def check_secrets(self) -> Conversation[None]:
-        """Check that the gateway has the secrets: one that is missing destroys what runs."""
-        query = f"?{urlencode({'namespace': self.plan.namespace})}" if self.plan.namespace else ""
-        reply = yield from self.ask(Request("GET", f"/system/secrets{query}", {}, None, True))
-        if reply.status != 200:
-            raise PublishFailed(
-                f"the gateway answered {reply.status} when asked for its secrets",
-                step="checks",
-                status=reply.status,
-            )
-        known = [str(each.get("name")) for each in listed(reply.text)]
-        for name in sorted(set(self.options.secrets) - set(known)):
-            near = nearest(name, known, 1)
-            hint = f"did you mean {near[0]!r}, or " if near else ""
-            raise PublishFailed(
-                f"the gateway has no secret {printable(name)!r}; {hint}create it with"
-                f" connection.create_secret({name!r}, …)",
                 step="checks",
             )

@@ -32,20 +32,24 @@ from away.publish.deployment import (
     standing_of,
     taken,
 )
+from away.publish.edition import check_namespace, check_target
 from away.publish.lock import PublishLock
+from away.publish.name_rules import check_names
 from away.publish.parts import parts_for
 from away.publish.pins import Pin
 from away.publish.references import ImageName, parse_image, registry_url
+from away.publish.secret_values import create, lacking_values, sealed
 from away.publish.target import Target, ask_target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from away.capture import Captured
     from away.connection import FaasConnection, FunctionInfo
     from away.connection.conversations import Conversation, Reply, Request
     from away.publish.options import Options
     from away.publish.progress import Progress, Step
+    from away.publish.secret_values import SecretValue
     from away.signatures import Description
 
 __all__ = ["Published", "Publisher"]
@@ -110,18 +114,28 @@ class Publisher:
         self.captured = captured
         self.imported = imported
         self.connection = connection
-        self.options = options._replace(namespace=options.namespace or connection.namespace)
+        self.options = options._replace(
+            namespace=options.namespace or connection.namespace, secrets=sealed(options.secrets)
+        )
         self.progress = progress
         seconds = options.publish_timeout
         self.deadline = Deadline(connection.timeout if seconds is None else seconds)
-        self.registry_host = options.registry or connection.registry
+        # A registry may be named with what images' names begin with there: ghcr.io/me.
+        host, _, prefix = (options.registry or connection.registry or "").partition("/")
+        if prefix and not host.endswith(":"):
+            mine = self.options.registry_prefix
+            prefix = f"{prefix}/{mine}" if mine else prefix
+            self.options = self.options._replace(registry_prefix=prefix)
+        self.registry_host = host or None
         self.registry_url = (
-            registry_url(self.registry_host) if self.registry_host else connection.url
+            registry_url(host, connection.insecure_registries) if host else connection.url
         )
         self.parts = parts_for(captured)
         self.pins = self.wanted_pins()
         self.cache = cache_folder()
         self.target = _targets.get(connection.url, EMBEDDED)
+        self.notes: tuple[str, ...] = ()
+        self.created_secrets: list[str] = []
         self.settle()
 
     # ------------------------------------------------------------ what is decided beforehand
@@ -152,6 +166,15 @@ class Publisher:
         name = parse_image(given or fits.format(minor))
         return name._replace(host="") if name.host == urlsplit(self.registry_url).netloc else name
 
+    @property
+    def inside_host(self) -> str:
+        """The registry's host as the gateway pulls from it."""
+        given = self.options.inside_registry or self.connection.inside_registry
+        if given:
+            registry_url(given)  # its grammar
+            return given
+        return self.registry_host or urlsplit(self.registry_url).netloc
+
     def make_plan(self) -> Plan:
         """Decide on the deployment; pure once the configuration was read."""
         identities = [part.identity for part in self.parts]
@@ -165,8 +188,9 @@ class Publisher:
         return make_plan(
             self.captured,
             self.options,
-            host=urlsplit(self.registry_url).netloc,
+            host=self.inside_host,
             recipe=recipe,
+            target=self.target,
             environment=environment,
         )
 
@@ -217,8 +241,12 @@ class Publisher:
         """
         if self.connection.url not in _targets:
             yield from self.learn_target()
+        check_names(self.plan.name, self.options.secrets, self.options, self.target)
+        yield from check_namespace(self)
         before = yield from self.deployed()
         standing = standing_of(self.plan, before)
+        if standing is Standing.UNCHANGED and before is not None and before.available_replicas == 0:
+            standing = yield from self.standing_of_sleeper()
         other = self.imported() if self.imported and standing is Standing.CHANGED else None
         if other is not None:
             publisher = Publisher(other, self.connection, self.options, self.progress)
@@ -249,6 +277,7 @@ class Publisher:
                     call_id=error.call_id,
                     hint=error.hint,
                 )
+            now += self.kept_secrets()
             raise explained(self.plan, self.connection.url, failed, now) from cause
 
     def change(self, before: FunctionInfo | None) -> Conversation[Published]:
@@ -261,9 +290,20 @@ class Publisher:
         with self.untouched(now):
             # Another gateway may listen where the remembered one did.
             yield from self.learn_target()
+            yield from check_target(self, before)
+            lacking = yield from self.lacking_secrets()
             digest = yield from Preparation(self).conversation()
+            yield from self.create_secrets(lacking)
         request = self.plan.deploy_request(digest)
-        rollout = Rollout(self.plan, self.connection, before, self.deadline, self.progress)
+        rollout = Rollout(
+            self.plan,
+            self.connection,
+            before,
+            self.deadline,
+            self.progress,
+            target=self.target,
+            kept=self.kept_secrets(),
+        )
         yield from rollout.conversation(request)
         action: Literal["created", "updated"] = "updated" if before else "created"
         return self.published(action, request["image"])
@@ -272,7 +312,9 @@ class Publisher:
         self, action: Literal["created", "updated", "unchanged"], image: str
     ) -> Published:
         """Put together what is returned."""
-        description = self.captured.description._replace(digest=self.captured.identity)
+        description = self.captured.description._replace(
+            digest=self.captured.identity, timeout=self.options.timeout
+        )
         steps = tuple(self.progress.steps)
         return Published(
             self.plan.name,
@@ -282,10 +324,50 @@ class Publisher:
             description,
             image,
             steps,
-            self.captured.warnings,
+            (*self.captured.warnings, *self.notes),
         )
 
+    # ------------------------------------------------------------ secrets
+
+    def lacking_secrets(self) -> Conversation[dict[str, SecretValue]]:
+        """Return the secrets to be created; one that is missing without a value is an error.
+
+        faasd would destroy what runs where a secret is missing.
+        """
+        if not self.options.secrets:
+            return {}
+        with self.progress.step("checks"):
+            known = yield from self.connection.api.secrets(self.plan.namespace, self.deadline)
+        return lacking_values(self.options.secrets, known)
+
+    def create_secrets(self, values: Mapping[str, SecretValue]) -> Conversation[None]:
+        """Create secrets, as late as can be: they stay, whatever comes after."""
+        for name, value in values.items():
+            with self.progress.step("secrets"):
+                created = yield from create(self.connection, self.plan.namespace, name, value)
+            if created:
+                self.created_secrets.append(name)
+
+    def kept_secrets(self) -> str:
+        """Say which secrets were created and stay, as the end of a sentence."""
+        if not self.created_secrets:
+            return ""
+        names = ", ".join(map(repr, self.created_secrets))
+        return f"; what was created and stays: secret {names}"
+
     # ------------------------------------------------------------ requests
+
+    def standing_of_sleeper(self) -> Conversation[Standing]:
+        """Ask a function that has no replica whether it is asleep or dead.
+
+        A deployment that failed, or whose publisher was killed, leaves the new record with nothing
+        behind it, and the same publish again has to go on from there.
+        """
+        from away.publish.rollout import Rollout
+
+        rollout = Rollout(self.plan, self.connection, None, self.deadline, self.progress)
+        alive = yield from rollout.awakes()
+        return Standing.UNCHANGED if alive else Standing.CHANGED
 
     def learn_target(self) -> Conversation[None]:
         """Ask what the gateway is, and decide anew where that is something else than thought."""

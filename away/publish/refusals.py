@@ -1,0 +1,149 @@
+"""What a gateway answers to a deployment that it refuses, in words that say what to do.
+
+The patterns are texts of faasd (measured with 0.19.0; the same in the source of 0.19.7), of containerd
+as faasd passes it on, and of faas-netes. What is not known stays as the gateway said it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from away.names import printable
+from away.secret_texts import hidden
+
+if TYPE_CHECKING:
+    from away.connection.conversations import Reply
+    from away.publish.deployment import Plan
+    from away.publish.target import Target
+
+__all__ = ["in_words", "where_logs_are"]
+
+_SHOWN = 300
+
+
+class _Refusal(NamedTuple):
+    """A pattern in what a gateway answers, what it means, and what to do."""
+
+    pattern: re.Pattern[str]
+    meaning: str
+    hint: str
+
+
+def _refusal(pattern: str, meaning: str, hint: str) -> _Refusal:
+    return _Refusal(re.compile(pattern, re.IGNORECASE), meaning, hint)
+
+
+# {host} is the registry's as the provider asks for it, {image} the image's name.
+# The first that fits counts: what says why a pull failed stands before "not found".
+PULL = (
+    _refusal(
+        r"server gave HTTP response to HTTPS client",
+        "the provider asks the registry {host} by https, and it speaks http",
+        "let the registry speak https; faasd asks every registry by https, this machine's own too, once"
+        " it has a docker config.json of its own (/var/lib/faasd/.docker/config.json)",
+    ),
+    _refusal(
+        r"x509|certificate|tls: ",
+        "the provider does not trust the certificate of the registry {host}",
+        "give the registry a certificate that the provider's machine trusts",
+    ),
+    _refusal(
+        r"no such host|connection refused|i/o timeout|network is unreachable|no route to host|dial tcp"
+        r"|deadline exceeded",
+        "the provider cannot reach the registry {host} from where it runs",
+        "pass inside_registry= the name by which it does, or registry= one that it reaches",
+    ),
+    _refusal(
+        r"unauthorized|authentication required|authorization failed|denied|forbidden|40[13]\b"
+        r"|insufficient_scope|no basic auth|anonymous token",
+        "the provider may not pull {image}: its registry wants a login that the provider does not have",
+        "give it one (faas-cli registry-login for faasd, imagePullSecrets for Kubernetes), or make the"
+        " image public",
+    ),
+    _refusal(
+        r"no match for platform|exec format error",
+        "the image {image} is for another processor than the provider's",
+        "pass platform='linux/amd64' or the like",
+    ),
+    _refusal(
+        r"not found|manifest unknown|name unknown|does not exist|404",
+        "the provider finds no image {image}",
+        "pass inside_registry= if it knows the registry by another name",
+    ),
+)
+_PULLING = re.compile(r"unable to pull image|cannot pull|failed to resolve|failed to pull|pulling")
+OTHERS = (
+    _refusal(
+        r"EULA allows \d+/\d+ function|unable to create function, maximum: \d+|only permits: \d+",
+        "the Community Edition runs no further function",
+        "remove one with away remove NAME",
+    ),
+    _refusal(
+        r"EULA allows \d+/\d+ namespace|namespace must be|namespace not valid|not allowed",
+        "the gateway takes no function in that namespace",
+        "leave namespace= out, or create it first",
+    ),
+    _refusal(
+        r"only allows public images",
+        "the Community Edition runs public images alone, and asked for {image} without a login",
+        "make it public, or push to a registry that everybody can pull from",
+    ),
+    _refusal(
+        r"unable to find secret|unable to fetch secrets|secrets? .* not found",
+        "the gateway has no such secret any more",
+        "create it with connection.create_secret(…)",
+    ),
+    _refusal(
+        r"unable to start task|failed to create shim|OCI runtime",
+        "the provider could not start the container",
+        "raise limits['memory'], or correct env=",
+    ),
+    _refusal(
+        r"already exists",
+        "a dead record of the function is in the way, which the gateway does not let go of",
+        "remove it with away remove NAME",
+    ),
+    _refusal(
+        r"cannot delete running task|error killing task",
+        "the function that ran did not end in time",
+        "let it end when it is sent SIGTERM",
+    ),
+)
+
+
+def in_words(reply: Reply, plan: Plan, target: Target | None) -> tuple[str, str | None]:
+    """Say what a refusal means and what to do.
+
+    Args:
+        reply: The gateway's answer to a deployment.
+        plan: What was to be deployed.
+        target: What the gateway is.
+
+    Returns:
+        The sentence, with the gateway's own words at its end, and the hint that is in it.
+    """
+    said = printable(hidden(reply.text)[:_SHOWN].strip())
+    own = f"the gateway answered {reply.status}" + (f" {said}" if said else "")
+    image = str(plan.request.get("image", "")).partition("@")[0]
+    table = PULL if _PULLING.search(reply.text) else OTHERS
+    for each in table:
+        if each.pattern.search(reply.text):
+            meaning = each.meaning.format(host=image.partition("/")[0], image=image)
+            hint = each.hint.replace("NAME", plan.name)
+            return f"{meaning}; {hint}; {own}", hint
+    if reply.status == 502 and not said:
+        hint = "see that its provider runs"
+        who = target.label if target is not None else "the gateway"
+        return f"{own}, as {who} does while its provider is down; {hint}", hint
+    return own, None
+
+
+def where_logs_are(plan: Plan, target: Target | None) -> str:
+    """Say where a log may be found that the gateway does not show."""
+    space = plan.namespace or "openfaas-fn"
+    if target is not None and target.family == "kubernetes":
+        return f"kubectl logs -n {space} deploy/{plan.name} --previous"
+    if target is not None and target.family == "faasd":
+        return f"journalctl -t {space}:{plan.name} on the gateway's machine"
+    return f"away logs {plan.name}, and the provider's own log"

@@ -73,7 +73,7 @@ def container_gateway(registry) -> Iterator[FaasConnection]:
         yield faas
 
 
-@pytest.fixture(params=["registry"])
+@pytest.fixture(params=["registry", "docker"])
 def place(request, container_gateway, registry, own_environment, tmp_path_factory, monkeypatch):
     """That gateway and the open registry, once for each image builder."""
     # Layers of requirements are made once for all tests, as on a machine of a user's.

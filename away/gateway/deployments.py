@@ -191,6 +191,11 @@ class Function:
             self._reviving.cancel()
         return before
 
+    async def settled(self) -> None:
+        """Wait until what was on its way up when it was taken out is gone."""
+        if self._reviving is not None:
+            await asyncio.wait({self._reviving})
+
     async def retire(self, running: Running | None) -> None:
         """Let an instance finish its calls, then stop it."""
         if running is None:
@@ -344,6 +349,7 @@ class Deployments:
             self._store.delete(function.deployment.namespace, name)
             function.log.close()
             await function.retire(function.taken_out())
+            await function.settled()
             await self._provider.forget(name)
 
     async def wake(self, name: str) -> None:

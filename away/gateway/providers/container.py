@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from away.gateway.logs import Feed, Log
 
-__all__ = ["FAILURES", "Container"]
+__all__ = ["AGAIN_SECONDS", "FAILURES", "Container"]
 
 # What a request to the engine can end with.
 FAILURES = (DockerError, aiohttp.ClientError, OSError, TimeoutError)
 # The engine passes the last lines on before it says that the container ended, or just after.
 LAST_LINES_SECONDS = 1.0
-# How long to wait before the engine is asked again that broke off a wait.
+# How long to wait before what broke off is tried again.
 AGAIN_SECONDS = 0.5
 
 

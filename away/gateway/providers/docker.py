@@ -11,9 +11,7 @@ import asyncio
 import hashlib
 import json
 import math
-import os
 import secrets
-import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from aiodocker.exceptions import DockerError
 
+from away.gateway.access import host_name, is_loopback
 from away.gateway.addresses import inside
 from away.gateway.base_image import MARKERS
 from away.gateway.deploy_request import Refused
 from away.gateway.providers import PROCESS_IMAGES, Prepared, StartRefused
-from away.gateway.providers.container import FAILURES, Container
+from away.gateway.providers.container import AGAIN_SECONDS, FAILURES, Container
 from away.gateway.providers.containers import configuration, read_limits
 from away.gateway.providers.engine import BRIDGE, reason
 from away.gateway.references import parse, with_host
@@ -102,16 +101,16 @@ class DockerProvider:
         self._run = secrets.token_hex(8)
         self._running: dict[str, Container] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        # Of the gateway's own registry: what the engine has each image by, and by what name it came.
-        self._pulled: dict[str, set[str]] = {}
+        # Of the gateway's own registry: repository and digest, by what the engine has the image by.
+        self._pulled: dict[str, set[tuple[str, str]]] = {}
         self._latest: dict[str, str] = {}
-        self._warden: subprocess.Popen[bytes] | None = None
+        self._warden: asyncio.subprocess.Process | None = None
 
     async def open(self) -> None:
         """Remove what a gateway with the same state left behind, and start the warden."""
         await self._remove_all(STATE_LABEL, self._state)
         await asyncio.to_thread(self._store.secrets.drop_containers)
-        self._guard()
+        self._task(self._guarding(await self._new_warden()))
 
     async def prepare(self, deployment: Deployment) -> Prepared:
         """Have the engine pull the image and see that it can run.
@@ -128,7 +127,11 @@ class DockerProvider:
             )
         read_limits(deployment, self._engine.processors)
         found = await self._image(deployment)
-        _check_image(found)
+        try:
+            _check_image(found)
+        except StartRefused:
+            await self._drop_images()
+            raise
         self._latest[deployment.name] = found["Id"]
         pairs = (each.partition("=") for each in found["Config"].get("Env") or ())
         return Prepared({name: value for name, _, value in pairs}, found["Id"])
@@ -139,7 +142,6 @@ class DockerProvider:
         Raises:
             StartRefused: The engine did not start it.
         """
-        self._guard()
         starting = self._task(self._start(deployment, log))
         try:
             return await asyncio.shield(starting)
@@ -183,12 +185,13 @@ class DockerProvider:
             await self._drop_images()
         done = await self._remove_all(RUN_LABEL, self._run)
         await self._engine.close()
-        if self._warden is not None:
-            assert self._warden.stdin is not None
-            if done and self._warden.poll() is None:
-                os.write(self._warden.stdin.fileno(), b".")
-            self._warden.stdin.close()
-            await asyncio.to_thread(self._warden.wait)
+        warden = self._warden
+        if warden is not None:
+            assert warden.stdin is not None
+            if done:
+                warden.stdin.write(b".")
+            warden.stdin.close()
+            await warden.wait()
 
     # Images
 
@@ -201,8 +204,7 @@ class DockerProvider:
             here = await self._pull(deployment, reference, here)
         if here is None:
             raise StartRefused(f"the engine pulled {deployment.image} and does not have it")
-        if deployment.digest:
-            self._pulled.setdefault(here["Id"], set()).add(reference)
+        self._note(deployment, here["Id"])
         return here
 
     async def _pull(
@@ -241,15 +243,26 @@ class DockerProvider:
     def _no_engine(self, error: BaseException) -> str:
         return f"the container engine at {self._engine.where} failed: {reason(error)}"
 
+    def _note(self, deployment: Deployment, image_id: str) -> None:
+        """Remember an image of the gateway's own registry, which the engine is not to keep for ever."""
+        own = parse(deployment.image)
+        if deployment.digest and own is not None:
+            found = self._pulled.setdefault(image_id, set())
+            found.add((own.repository, deployment.digest))
+
     async def _drop_images(self) -> None:
         """Remove images of the gateway's registry from the engine that no function has."""
         used = {*self._latest.values(), *(each.image_id for each in self._running.values())}
         for image_id in [each for each in self._pulled if each not in used]:
-            for reference in self._pulled.pop(image_id):
-                try:
-                    await self._docker.images.delete(reference)
-                except FAILURES:
-                    pass  # someone else uses it too
+            own = self._pulled.pop(image_id)
+            try:
+                found = await self._docker.images.inspect(image_id)
+                for name in found.get("RepoDigests") or ():
+                    # Also under the port that the gateway had before.
+                    if _is_own(name, own):
+                        await self._docker.images.delete(name)
+            except FAILURES:
+                pass  # someone else uses it too, or has removed it
 
     # Containers
 
@@ -275,6 +288,8 @@ class DockerProvider:
         """Create a container; its image is fetched again where the engine has lost it."""
         # Without one it was deployed on another provider, with which the state was used before.
         image = deployment.image_id or (await self.prepare(deployment)).image_id
+        self._latest[deployment.name] = image
+        self._note(deployment, image)
         limits = read_limits(deployment, self._engine.processors)
         folder = self._store.secrets.folder_for_container(
             deployment.name, identity, deployment.secrets
@@ -320,28 +335,25 @@ class DockerProvider:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def _guard(self) -> None:
-        """See that the warden runs, which waits for the end of a pipe that only we hold."""
-        if self._warden is not None:
-            if self._warden.poll() is None:
-                return
-            assert self._warden.stdin is not None
-            self._warden.stdin.close()
-        self._warden = subprocess.Popen(
-            [
-                sys.executable,
-                "-I",
-                "-S",
-                str(WARDEN),
-                self._engine.where,
-                f"{RUN_LABEL}={self._run}",
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
+    async def _guarding(self, warden: asyncio.subprocess.Process) -> None:
+        """Replace a warden that ended, which nobody but its killer wanted."""
+        while True:
+            await warden.wait()
+            await asyncio.sleep(AGAIN_SECONDS)
+            warden = await self._new_warden()
+
+    async def _new_warden(self) -> asyncio.subprocess.Process:
+        """Start a warden, which waits for the end of a pipe that only we hold."""
+        self._warden = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-I", "-S", str(WARDEN), self._engine.where, f"{RUN_LABEL}={self._run}"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
             env={},
             # Ctrl-C at the terminal is the gateway's to handle.
             start_new_session=True,
         )
+        return self._warden
 
 
 async def _begin(container: Container) -> Stream:
@@ -397,6 +409,15 @@ def _built_here(found: dict[str, Any], reference: str) -> bool:
     names = [parse(each) for each in found.get("RepoDigests") or ()]
     same = [_repository(each) for each in names if each is not None]
     return wanted is not None and not wanted.digest and _repository(wanted) not in same
+
+
+def _is_own(name: str, own: set[tuple[str, str]]) -> bool:
+    found = parse(name)
+    return (
+        found is not None
+        and is_loopback(host_name(found.host))
+        and (found.repository, found.digest) in own
+    )
 
 
 def _repository(reference: Reference) -> str:

@@ -67,8 +67,10 @@ def parse_challenges(field: str) -> list[Challenge]:
             token = _TOKEN68.match(text, at)
             if token is not None:
                 at = token.end()
-        elif (parameter := _PARAMETER.match(text, at)) and found:
+        elif parameter := _PARAMETER.match(text, at):
             at = parameter.end()
+            if not found:
+                continue
             quoted, bare = parameter[2], parameter[3]
             value = bare if quoted is None else _ESCAPED.sub(r"\1", quoted)
             dict_of(found[-1]).setdefault(parameter[1].lower(), value)

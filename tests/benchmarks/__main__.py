@@ -1,7 +1,8 @@
 """Print one table: what Away costs beside its peers, all measured in this one run.
 
 ``python -m tests.benchmarks`` measures everything; names of groups measure these alone. A row that
-misses its target ends with ``MISSED``, and the exit status is then 1.
+misses its target ends with ``MISSED``, and the exit status is then 1. The group ``containers`` is left
+out, with a line that says so, where there is no Docker.
 """
 
 from __future__ import annotations
@@ -20,24 +21,9 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.benchmarks.containers import containers
 from tests.benchmarks.peers import peer
-
-ROUNDS = 9
-rows: list[tuple[str, str, str, bool]] = []
-
-
-def row(what: str, value: float, unit: str, target: float, *, least: bool = False) -> None:
-    met = value >= target if least else value <= target
-    sign = "≥" if least else "≤"
-    rows.append((what, f"{value:.3g}{unit}", f"{sign} {target:g}{unit}", met))
-    print(
-        f"  {what:<76} {value:>8.3g}{unit}  {sign} {target:g}{unit}{'' if met else '  MISSED'}",
-        flush=True,
-    )
-
-
-def note(what: str, value: float, unit: str) -> None:
-    print(f"  {what:<76} {value:>8.3g}{unit}", flush=True)
+from tests.benchmarks.table import ROUNDS, note, row, rows
 
 
 def interleaved(calls: dict[str, Callable[[], object]], count: int) -> dict[str, float]:
@@ -329,6 +315,7 @@ GROUPS = {
     "async": async_calls,
     "gateway": through_gateway,
     "publish": publishing,
+    "containers": containers,
 }
 
 

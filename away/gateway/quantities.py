@@ -68,6 +68,6 @@ def _scaled(text: str, unit: Decimal, example: str) -> int:
 def _scale(suffix: str) -> Decimal | None:
     if suffix in _SUFFIXES:
         return _SUFFIXES[suffix]
-    if suffix[:1] in ("e", "E") and suffix[1:]:
+    if suffix[:1] in ("e", "E") and suffix[1:].lstrip("+-").isdecimal():
         return Decimal(10) ** int(suffix[1:])
     return None

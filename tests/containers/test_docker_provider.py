@@ -551,11 +551,13 @@ def run_label(container: str) -> str:
     return inspected(container)["Config"]["Labels"]["away.gateway.run"]
 
 
-def test_a_gateway_that_is_killed_leaves_no_container_and_all_come_back(up, echo_image, tmp_path):
+def test_a_gateway_that_is_killed_leaves_no_container_and_all_come_back(
+    up, images, echo_image, tmp_path
+):
     first = up()
     names = [f"k-{uuid.uuid4().hex[:8]}" for _ in range(3)]
     with first.gateway() as gateway:
-        own = gateway.push(echo_image, f"kept/{names[0]}:1", tmp_path / "docker")
+        own = gateway.push(images.echo("ENV KEPT=1"), f"kept/{names[0]}:1", tmp_path / "docker")
         variables = {"AWAY_INSIDE_URL": first.url}
         for name, image in zip(names, (own, echo_image, echo_image), strict=True):
             assert gateway.put(name, image, envVars=variables)[0] == 200

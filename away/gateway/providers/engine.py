@@ -61,14 +61,18 @@ async def open_engine() -> Engine:
     docker, where = await _client()
     try:
         info = await docker.system.info()
-        bridge = await _bridge(docker, where)
+        return Engine(docker, where, int(info.get("NCPU") or 1), await _bridge(docker, where))
     except (DockerError, aiohttp.ClientError, TimeoutError, OSError) as error:
         await _close(docker)
         raise EngineUnusable(_no_answer(where, reason(error))) from error
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        # The client takes answers for what the engine's are.
+        await _close(docker)
+        why = "what answers there does not speak its language"
+        raise EngineUnusable(_no_answer(where, why)) from error
     except BaseException:
         await _close(docker)
         raise
-    return Engine(docker, where, int(info.get("NCPU") or 1), bridge)
 
 
 def reason(error: BaseException) -> str:

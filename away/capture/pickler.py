@@ -29,6 +29,7 @@ from away.capture.callables import MAIN_NAMES, globals_name, inner_function, sho
 from away.capture.leaks import holds_secret, redacted
 from away.capture.refusals import Step, hint_for, missing_names, shown_path, shown_type, unable
 from away.capture.sources import source_lines
+from away.capture.suspects import suspicion
 from away.capture.trail import Frame, Globals, Trail
 from away.capture.values import CapturedValue, Pickled, Reference
 from away.exceptions import AwayError, CaptureRefused
@@ -310,7 +311,9 @@ class _Pickler(dill.Pickler):  # type: ignore[misc]  # dill has no types
         if steps[-1].kind != "global" and len(holders) > 1:
             name = f"{holders[-1]}.{name}"
         kind = "class" if isinstance(obj, type) else type(obj).__name__
-        self.values.setdefault(name, CapturedValue(name, kind, self._position() - start))
+        if name not in self.values:
+            size, looks = self._position() - start, suspicion(steps[-1].name, obj)
+            self.values[name] = CapturedValue(name, kind, size, looks)
 
     def _check_size(self) -> None:
         if not self._begun:

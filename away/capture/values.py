@@ -12,11 +12,19 @@ __all__ = ["CapturedValue", "Pickled", "Reference", "Settings"]
 
 
 class CapturedValue(NamedTuple):
-    """A value that goes along with a function: its variable, its type, its size in bytes."""
+    """A value that goes along with a function.
+
+    Attributes:
+        name: Its variable.
+        type_name: Its type.
+        size: Its size in bytes, pickled.
+        suspicion: What makes it look like a secret, as a clause; an empty text where nothing does.
+    """
 
     name: str
     type_name: str
     size: int
+    suspicion: str = ""
 
 
 class Reference(NamedTuple):

@@ -21,6 +21,7 @@ from away.exceptions import (
     NameRefused,
     PublishFailed,
 )
+from away.publish.builders import own_steps
 from away.publish.cache import cache_folder
 from away.publish.deployment import (
     Plan,
@@ -178,7 +179,9 @@ class Publisher:
     def make_plan(self) -> Plan:
         """Decide on the deployment; pure once the configuration was read."""
         identities = [part.identity for part in self.parts]
-        recipe = recipe_of(self.captured, identities, map(str, self.pins), str(self.base_name))
+        # The user's own steps are part of what the function stands on.
+        base = " ".join(filter(None, (str(self.base_name), own_steps(self.options))))
+        recipe = recipe_of(self.captured, identities, map(str, self.pins), base)
         environment = inside_environment(
             self.captured,
             self.connection.url,

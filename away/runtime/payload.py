@@ -7,8 +7,8 @@ body is used: bytecode of another Python minor does not fail, it crashes the pro
 from __future__ import annotations
 
 import json
+import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from away.exceptions import AwayError, FunctionNotReady, ProtocolMismatch
@@ -16,6 +16,7 @@ from away.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from os import PathLike
 
 __all__ = ["Header", "Layout", "load", "locate", "prepare_imports", "read"]
 
@@ -23,6 +24,8 @@ FORMAT = 1
 # Text of a header that reaches a message: names are short, and a header is others' data.
 _MAX_SHOWN = 200
 _MOST_LINES = 1_000_000
+# From here on OpenSSL, which is quicker once it is there, is worth loading.
+_LARGE_BYTES = 1_000_000
 
 
 class Header(NamedTuple):
@@ -45,19 +48,24 @@ class Header(NamedTuple):
 class Layout(NamedTuple):
     """Where an image keeps a function: the payload, its packed modules, its requirements."""
 
-    payload: Path
-    modules: Path
-    requirements: Path
+    payload: str | PathLike[str]
+    modules: str | PathLike[str]
+    requirements: str | PathLike[str]
 
 
 def locate(environ: Mapping[str, str]) -> Layout:
     """Find the payload from where this package lies, or where ``AWAY_PAYLOAD`` says it is."""
-    named = environ.get("AWAY_PAYLOAD")
-    # …/lib/away/runtime/payload.py, beside …/function and …/requirements
-    root = Path(__file__).resolve().parents[3]
-    payload = Path(named) if named else root / "function" / "payload.away"
-    folder = payload.parent
-    return Layout(payload, folder / "modules", folder.parent / "requirements")
+    # By os.path throughout: pathlib would take longer to import than the function to load.
+    payload = environ.get("AWAY_PAYLOAD")
+    if not payload:
+        # …/lib/away/runtime/payload.py, beside …/function and …/requirements
+        root = os.path.realpath(__file__)
+        for _ in range(4):
+            root = os.path.dirname(root)  # noqa: PTH120
+        payload = os.path.join(root, "function", "payload.away")  # noqa: PTH118
+    folder = os.path.dirname(payload)  # noqa: PTH120
+    above = os.path.dirname(folder)  # noqa: PTH120
+    return Layout(payload, os.path.join(folder, "modules"), os.path.join(above, "requirements"))  # noqa: PTH118
 
 
 def read(layout: Layout) -> tuple[Header, bytes]:
@@ -68,7 +76,7 @@ def read(layout: Layout) -> tuple[Header, bytes]:
         FunctionNotReady: It is not there.
     """
     try:
-        data = layout.payload.read_bytes()
+        data = _bytes_of(layout.payload)
     except OSError as error:
         raise FunctionNotReady(
             f"the function's payload cannot be read: {error}; publish the function again"
@@ -182,9 +190,23 @@ def _magic() -> str:
 
 
 def _sha256(data: bytes) -> str:
+    digest: str
+    if len(data) < _LARGE_BYTES:
+        # Python's own, as its random does: hashlib loads OpenSSL, a tenth of a cold start.
+        for name in ("_sha2", "_sha256"):  # from 3.12, and before
+            try:
+                digest = __import__(name).sha256(data).hexdigest()
+            except ImportError:
+                continue
+            return digest
     from hashlib import sha256
 
     return sha256(data).hexdigest()
+
+
+def _bytes_of(path: str | PathLike[str]) -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123
+        return file.read()
 
 
 def _damaged(header: Header, why: str) -> ProtocolMismatch:
@@ -194,13 +216,13 @@ def _damaged(header: Header, why: str) -> ProtocolMismatch:
     )
 
 
-def _check_files(header: Header, folder: Path) -> None:
+def _check_files(header: Header, folder: str | PathLike[str]) -> None:
     for path, digest in header.files:
         parts = path.split("/")
         if not path or path.startswith("/") or ".." in parts or "\\" in path or "\0" in path:
             raise _damaged(header, f"{_shown(path)} is no path inside its folder")
         try:
-            data = folder.joinpath(*parts).read_bytes()
+            data = _bytes_of(os.path.join(folder, *parts))  # noqa: PTH118
         except OSError as error:
             raise _damaged(header, f"its file {_shown(path)} cannot be read") from error
         if _sha256(data) != digest:
@@ -217,7 +239,8 @@ def prepare_imports(layout: Layout, header: Header) -> None:
     tops = {path.split("/")[0].removesuffix(".py") for path, _ in header.files}
     if tops & sys.stdlib_module_names:
         _import_early()
-    folders = [str(folder) for folder in (layout.modules, layout.requirements) if folder.is_dir()]
+    folders = [os.fspath(each) for each in (layout.modules, layout.requirements)]
+    folders = [each for each in folders if os.path.isdir(each)]  # noqa: PTH112
     sys.path[:] = [*folders, *(each for each in sys.path if each not in folders)]
 
 

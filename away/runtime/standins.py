@@ -8,8 +8,8 @@ is called, where Away's client was packed; publishing packs it when it finds suc
 
 from __future__ import annotations
 
+import os
 import sys
-from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -199,8 +199,8 @@ def _is_packed(module: str) -> bool:
         return False
     import away
 
-    path = Path(away.__path__[0], *module.split(".")[1:])
-    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+    path = os.path.join(away.__path__[0], *module.split(".")[1:])  # noqa: PTH118 - no pathlib: 4 ms
+    return os.path.isfile(f"{path}.py") or os.path.isfile(f"{path}/__init__.py")  # noqa: PTH113
 
 
 def configure(*_args: Any, **_options: Any) -> None:

@@ -25,6 +25,7 @@ from tests.containers.gateways import (
     Up,
     containers_of,
     inspected,
+    logged_in,
     until,
 )
 
@@ -157,6 +158,58 @@ def test_an_image_of_another_registry_is_pulled_anew_at_each_deployment(
         docker_command("rmi", there)
         assert gateway.put(name, there, "PUT" if colour == "blue" else "POST") == (200, "")
         assert gateway.ask(f"{name}/env")["COLOUR"] == colour
+
+
+@pytest.fixture
+def private(locked_registry, echo_image, name, tmp_path):
+    """An image in a registry with a password."""
+    there = f"{locked_registry.host}/private-{name}:1"
+    docker_command("tag", echo_image, there)
+    login = (locked_registry.host, locked_registry.user, locked_registry.password)
+    with logged_in(tmp_path / "pusher", *login) as options:
+        docker_command(*options, "push", "--quiet", there)
+    docker_command("rmi", there)
+    return there
+
+
+HELPER = """#!{python}
+import sys, json
+assert sys.argv[1:] == ["get"] and sys.stdin.read() == {host!r}
+print(json.dumps({{"Username": {user!r}, "Secret": {password!r}}}))
+"""
+
+
+@pytest.mark.parametrize("kept", ["in the file", "by a helper", "by the store of all"])
+def test_a_private_image_is_pulled_as_docker_is_logged_in(
+    private, locked_registry, name, tmp_path, monkeypatch, kept
+):
+    host, user, password = locked_registry.host, locked_registry.user, locked_registry.password
+    settings = tmp_path / "docker"
+    settings.mkdir()
+    token = base64.b64encode(f"{user}:{password}".encode()).decode()
+    content = {
+        "in the file": {"auths": {host: {"auth": token}}},
+        "by a helper": {"credHelpers": {host: "away-test"}, "credsStore": "nothing-of-the-kind"},
+        "by the store of all": {"credsStore": "away-test", "auths": {host: {}}},
+    }[kept]
+    helper = tmp_path / "docker-credential-away-test"
+    fields = {"python": sys.executable, "host": host, "user": user, "password": password}
+    helper.write_text(HELPER.format(**fields))
+    helper.chmod(0o700)
+    monkeypatch.setenv("DOCKER_CONFIG", str(settings))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with (
+        away.gateway.run(announce=False, provider="docker") as faas,
+        Gateway(faas.url, faas.user, faas.password) as gateway,
+    ):
+        for wrong in ("{", '{"auths": []}', '{"credsStore": "../../bin/true"}', "{}"):
+            (settings / "config.json").write_text(wrong)
+            status, text = gateway.put(name, private)
+            assert status == 400
+            assert "no basic auth credentials" in text
+        (settings / "config.json").write_text(json.dumps(content))
+        assert gateway.put(name, private) == (200, "")
+        assert password not in "".join(gateway.lines(name))
 
 
 # Secrets

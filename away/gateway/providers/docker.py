@@ -27,6 +27,7 @@ from away.gateway.providers import PROCESS_IMAGES, Prepared, StartRefused
 from away.gateway.providers.container import AGAIN_SECONDS, FAILURES, Container
 from away.gateway.providers.containers import configuration, read_limits
 from away.gateway.providers.engine import BRIDGE, reason
+from away.gateway.providers.pull_credentials import credentials_for
 from away.gateway.references import parse, with_host
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ class DockerProvider:
     ) -> dict[str, Any] | None:
         """Pull an image; one that its registry does not know can only be the engine's own."""
         try:
-            credentials = self._own.credentials if deployment.digest else None
+            credentials = await self._credentials(deployment)
             await self._docker.images.pull(reference, auth=credentials)
         except FAILURES as error:
             missing = _is_missing(error)
@@ -222,6 +223,12 @@ class DockerProvider:
             why = f"{deployment.image}: not found" if missing else reason(error)
             raise StartRefused(start + why) from error
         return await self._described(reference)
+
+    async def _credentials(self, deployment: Deployment) -> dict[str, str] | None:
+        if deployment.digest:
+            return self._own.credentials
+        found = parse(deployment.image)
+        return await credentials_for(found.host) if found is not None and found.host else None
 
     def _reference(self, deployment: Deployment) -> str:
         """Return the name by which the engine is to pull an image."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
@@ -482,6 +483,55 @@ def _packed(captured: Captured) -> dict[str, Any]:
         "gateways": list(captured.gateways),
         "notes": list(captured.warnings),
     }
+
+
+@app.command()
+@click.argument("target", metavar="FILE[:FUNCTION]")
+@click.option(
+    "--template",
+    "folder",
+    metavar="DIR",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder to write.",
+)
+@click.option(
+    "--gateway",
+    "-g",
+    metavar="NAME|URL",
+    default=None,
+    help="For a FUNCTION that no decorator publishes: the gateway that it is for.",
+)
+@click.option("--registry", metavar="HOST[:PORT]", help="Where faas-cli is to push the image.")
+@click.option("--force", is_flag=True, help="Replace what an earlier export wrote in DIR.")
+@_json_option
+def export(
+    target: str,
+    folder: Path,
+    gateway: str | None,
+    registry: str | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Write functions as an OpenFaaS template project, for faas-cli up.
+
+    FILE is imported without publishing anything. The folder builds where Away is not installed, and
+    what faas-cli deploys from it can be imported and called as if it had been published.
+    """
+    from away.publish.export import export_together
+
+    path, function = read_target(target)
+    found = publications(path, function, None if gateway is None else _connect(gateway))
+    more = {} if registry is None else {"registry": registry}
+    wanted = [(each.function, each.faas, {**each.options, **more}) for each in found]
+    exported = export_together(wanted, folder, force=force)
+    if as_json:
+        images = dict(zip(exported.functions, exported.images, strict=True))
+        line(json_text({"folder": str(exported.folder), "images": images}))
+        return
+    for name in exported.functions:
+        line(f"exported {name} to {exported.folder}")
+    line(f"next: cd {shlex.quote(str(exported.folder))} && faas-cli up -f stack.yml")
 
 
 # ---------------------------------------------------------------- secrets

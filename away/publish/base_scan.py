@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Contents", "Finder", "Scan", "TarReader", "scan"]
 
 BLOCK = 512
+# How gzip begins (RFC 1952).
+GZIP = b"\x1f\x8b"
 # What a layer may be: far beyond any base image of Python, and little enough to be read through.
 MAX_LAYER_BYTES = 2 << 30
 MAX_UNPACKED_BYTES = 8 << 30
@@ -388,10 +390,10 @@ class Unpacker:
         try:
             if not (self.packed or self.plain):
                 self.begun += piece
-                if len(self.begun) < BLOCK:
+                if len(self.begun) < len(GZIP):
                     return
                 piece, self.begun = self.begun, b""
-                self.packed = piece.startswith(b"\x1f\x8b")
+                self.packed = piece.startswith(GZIP)
                 self.plain = not self.packed
             if self.plain:
                 self.pass_on(piece)
@@ -402,9 +404,10 @@ class Unpacker:
 
     def end(self) -> None:
         """See that all was read that there is."""
-        if self.begun:
-            self.write(b"\0" * BLOCK)
-        if not (self.failed or self.reader.done) and (self.reader.skip or self.reader.buffer):
+        if self.failed or self.reader.done:
+            return
+        half = self.begun or self.reader.skip or self.reader.buffer
+        if half or (self.packed and not self.inflate.eof):
             self.failed = "it ends early"
 
     def unpack(self, piece: bytes) -> None:
@@ -415,7 +418,7 @@ class Unpacker:
             piece = self.inflate.unconsumed_tail
             if self.inflate.eof:
                 piece = self.inflate.unused_data
-                if not piece.startswith(b"\x1f\x8b"):
+                if not piece.startswith(GZIP):
                     return
                 self.inflate = zlib.decompressobj(31)
 

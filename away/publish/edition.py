@@ -56,8 +56,8 @@ def check_namespace(publisher: Publisher) -> Conversation[None]:
             else ""
         )
         raise _refused(
-            f"{target.label} has one namespace, {printable(only)!r}{more}; leave namespace="
-            f" {printable(wanted)!r} out"
+            f"{target.label} has one namespace, {printable(only)!r}{more}; leave"
+            f" namespace={printable(wanted)!r} out"
         )
 
 

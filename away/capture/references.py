@@ -176,7 +176,7 @@ def _note_gateways(function: types.FunctionType, names: set[str], found: Found) 
 def _is_made_later(module: types.ModuleType, name: str) -> bool:
     """Tell whether a module that is still being run will make a remote function of that name."""
     try:
-        body = ast.parse(Path(module.__file__ or "").read_bytes()).body
+        body = ast.parse(Path(getattr(module, "__file__", None) or "").read_bytes()).body
     except (OSError, SyntaxError, ValueError):
         return False
     for statement in body:

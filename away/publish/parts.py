@@ -41,6 +41,7 @@ NOT_CLIENT = (
     "requirements.py",
     "cli.py",
     "declarations.py",
+    "outcomes.py",
     "terminal.py",
     "__main__.py",
 )
@@ -110,8 +111,8 @@ def away_files(patterns: Iterable[str]) -> list[File]:
 
 @functools.cache
 def yaml_part() -> Part:
-    """Read PyYAML's pure files: the compiled ones are for this machine alone, and optional."""
-    return package_part("PyYAML", "yaml", lambda path: path.parent.name == "yaml")
+    """Read PyYAML's pure files: what is compiled, and what wraps that, is for this machine alone."""
+    return package_part("PyYAML", "yaml", lambda path: path.name != "cyaml.py")
 
 
 @functools.cache

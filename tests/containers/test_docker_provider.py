@@ -28,6 +28,7 @@ from tests.containers.gateways import (
     logged_in,
     until,
 )
+from tests.images import push_echo
 
 pytestmark = pytest.mark.slow
 
@@ -522,6 +523,54 @@ def test_a_call_in_flight_is_finished_by_what_an_update_replaces(gateway, echo_i
     assert (status, len(body)) == (200, 6 * 16)
 
 
+@pytest.mark.parametrize("how", ["kill", "rm"])
+def test_a_call_in_flight_ends_with_its_container(gateway, echo, how):
+    found = []
+
+    def call():
+        with Gateway(gateway.url, gateway.user, gateway.password) as own:
+            found.append(
+                (own.call("GET", f"/function/{echo}/stream?n=1&ms=60000"), time.monotonic())
+            )
+
+    threads = [threading.Thread(target=call) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    until(lambda: invocations(gateway, echo) >= 8)
+    time.sleep(0.3)
+    killed = time.monotonic()
+    docker_command(*(("kill",) if how == "kill" else ("rm", "--force")), *containers_of(echo))
+    for thread in threads:
+        thread.join()
+    assert [answer[0] for answer, _ in found] == [500] * 8
+    assert max(moment for _, moment in found) - killed < 5
+    assert gateway.ask(f"{echo}/look")["pid"] == 1
+
+
+def invocations(gateway, name):
+    items = json.loads(gateway.call("GET", "/system/functions")[2])
+    return next(each for each in items if each["name"] == name).get("invocationCount", 0)
+
+
+def test_thirty_two_calls_in_flight_are_served_by_as_many_connections(gateway, echo):
+    statuses = []
+
+    def call():
+        with Gateway(gateway.url, gateway.user, gateway.password) as own:
+            for _ in range(3):
+                statuses.append(own.call("GET", f"/function/{echo}/stream?n=2&ms=250")[0])
+
+    threads = [threading.Thread(target=call) for _ in range(32)]
+    started = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [200] * 96
+    # One after another they would take 48 s.
+    assert time.monotonic() - started < 8
+
+
 # What is refused
 
 
@@ -704,6 +753,37 @@ def test_two_gateways_leave_each_others_containers_alone(up, gateway, echo):
     other.stop()
     assert gateway.ask(f"{echo}/look")["pid"] == 1
     assert len(containers_of(echo)) == 1
+
+
+def test_functions_of_another_provider_stay_and_say_why_they_do_not_run(
+    up, echo_image, tmp_path, registry, images
+):
+    name, other = (f"k-{uuid.uuid4().hex[:8]}" for _ in range(2))
+    state = tmp_path / "state"
+    with (
+        away.gateway.run(state=state, announce=False) as faas,
+        Gateway(faas.url, faas.user, faas.password) as gateway,
+    ):
+        gateway.deploy(name, push_echo(gateway))
+    running = up()
+    with running.gateway() as gateway:
+        assert gateway.call("POST", f"/function/{name}", b"")[0] == 500
+        assert any("stands on away/python:" in line for line in gateway.lines(name))
+        assert gateway.put(name, echo_image, "PUT") == (200, "")
+        assert gateway.ask(f"{name}/look")["pid"] == 1
+        there = f"{registry}/other-{other}:1"
+        docker_command("tag", images.echo(), there)
+        docker_command("push", "--quiet", there)
+        assert gateway.put(other, there) == (200, "")
+    running.stop()
+    with (
+        away.gateway.run(state=state, announce=False) as faas,
+        Gateway(faas.url, faas.user, faas.password) as gateway,
+    ):
+        for each in (name, other):
+            assert gateway.call("POST", f"/function/{each}", b"")[0] == 500
+        gateway.deploy(name, push_echo(gateway), "PUT")
+        assert gateway.call("POST", f"/function/{name}", b"x")[2] == b"x"
 
 
 # The command

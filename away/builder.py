@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from away.capture import Captured
     from away.publish import Keywords, Published
+    from away.publish.report import Report
 
     class PublishOptions(Keywords, total=False):
         """What publishing can be told; :class:`away.publish.Options` says what each means."""
@@ -298,6 +299,12 @@ class Declared:
         return publishing.captured_of(
             self.function, publishing.options_for(self.function, self.faas, options)
         )
+
+    def report(self, **options: Any) -> Report:
+        """Find out what publishing it would do, and change nothing."""
+        import away.publish as publishing
+
+        return publishing.preview(self.function, self.faas, **{**self.options, **options})
 
 
 # What `away publish FILE` publishes, in the order of the file.

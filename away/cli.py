@@ -31,11 +31,13 @@ from away.exceptions import (
     GatewayUnreachable,
     NameRefused,
 )
+from away.outcomes import Stopped, show_reports, tell
 from away.terminal import complain, is_terminal, json_text, line, raw, records, safe, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from away.builder import Declared
     from away.capture import Captured
     from away.connection import FaasConnection
     from away.connection.catalogue import FunctionInfo
@@ -118,6 +120,9 @@ def run(argv: Sequence[str] | None = None) -> int:
         ended: Any = app.main(args=argv, prog_name="away", standalone_mode=False)
         sys.stdout.flush()
         return ended if isinstance(ended, int) else 0
+    except Stopped as error:
+        complain(str(error))
+        return INTERRUPTED
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except (PipeClosed, BrokenPipeError):
@@ -133,12 +138,17 @@ def run(argv: Sequence[str] | None = None) -> int:
         complain(f"{what}; see {where} --help")
         return 2
     except Exception as error:  # whatever a user's file or function raised
-        if os.environ.get("AWAY_DEBUG"):
-            import traceback
-
-            sys.stderr.write(safe("".join(traceback.format_exception(error))))
+        _show_traceback(error)
         complain(_in_words(error))
         return exit_code(error)
+
+
+def _show_traceback(error: BaseException) -> None:
+    """Show where an error comes from, to who asks for it."""
+    if os.environ.get("AWAY_DEBUG"):
+        import traceback
+
+        sys.stderr.write(safe("".join(traceback.format_exception(error))))
 
 
 def exit_code(error: BaseException) -> int:
@@ -423,7 +433,19 @@ def logs(
     help="For a FUNCTION that no decorator publishes: the gateway to publish it on.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a function that something else published.")
-@click.option("--preview", is_flag=True, help="Show what would be packed, and send nothing.")
+@click.option("--preview", is_flag=True, help="Show what would be packed; asks nobody.")
+@click.option(
+    "--dry-run", is_flag=True, help="Show what would be done, image and all; does nothing."
+)
+@click.option(
+    "--jobs",
+    "-j",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    metavar="N",
+    help="How many functions at once.",
+)
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
 @_json_option
 def publish(
@@ -431,30 +453,48 @@ def publish(
     gateway: str | None,
     overwrite: bool,
     preview: bool,
+    dry_run: bool,
+    jobs: int,
     quiet: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Publish the functions of a Python file.
 
     FILE is imported without publishing anything; then every function in it that is decorated with
-    builder.publish is published once. With :FUNCTION only that one is, decorated or not.
+    builder.publish is published once, side by side. With :FUNCTION only that one is, decorated or
+    not. One that fails stops no other.
     """
     path, function = read_target(target)
-    at = None if gateway is None else _connect(gateway)
-    found = publications(path, function, at)
-    if preview:
-        _show_packed([each.captured() for each in found], as_json)
-        return
-    options: dict[str, Any] = {"verbose": not (quiet or as_json)}
-    if overwrite:
-        options["overwrite"] = True
-    published = [each.publish_now(**options) for each in found]
-    rows = [{"name": each.name, "action": each.action, "digest": each.digest} for each in published]
-    if as_json:
-        records(rows)
-    else:
-        for row in rows:
-            line(f"{row['action']} {row['name']}")
+    try:
+        at = None if gateway is None else _connect(gateway)
+        found = publications(path, function, at)
+        if preview:
+            _show_packed([each.captured() for each in found], as_json)
+            return 0
+        if dry_run:
+            more = {"overwrite": True} if overwrite else {}
+            show_reports([each.report(**more) for each in found], as_json=as_json)
+            return 0
+    except KeyboardInterrupt as error:
+        raise Stopped("interrupted; nothing was changed") from error
+    return _publish_all(found, jobs=jobs, overwrite=overwrite, quiet=quiet, as_json=as_json)
+
+
+def _publish_all(
+    found: Sequence[Declared], *, jobs: int, overwrite: bool, quiet: bool, as_json: bool
+) -> int:
+    from away.publish import Publication, publish_all
+
+    verbose = not (quiet or as_json)
+    wanted = [Publication(each.function, each.faas, each.options) for each in found]
+    try:
+        outcomes = publish_all(wanted, jobs=jobs, verbose=verbose, overwrite=overwrite)
+    except KeyboardInterrupt as error:
+        raise Stopped(str(error) or "interrupted") from error
+    for each in outcomes:
+        if each.error is not None and len(outcomes) > 1:
+            _show_traceback(each.error)
+    return tell(outcomes, shown=verbose, as_json=as_json, words=_in_words, code=exit_code)
 
 
 def _show_packed(found: Sequence[Captured], as_json: bool) -> None:

@@ -243,7 +243,7 @@ def test_values_are_listed_with_their_sizes(tmp_path):
         "say(capture(make(12345678)))"
     )
     said = outcome(tmp_path, source)
-    values = {name: (kind, size) for name, kind, size in said["values"]}
+    values = {name: (kind, size) for name, kind, size, _ in said["values"]}
     assert values["WORDS"][0] == "list"
     assert 1_000 < values["WORDS"][1] < 5_000
     assert values["n"] == ("int", 5)

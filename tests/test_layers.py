@@ -32,6 +32,7 @@ LEVELS = {
     "away.terminal": 5,
     "away.arguments": 5,
     "away.declarations": 5,
+    "away.outcomes": 5,
     "away.__main__": 5,
 }
 # Within a level: who may import whom.
@@ -39,8 +40,9 @@ ALSO = {
     "away.names": {"away.exceptions"},
     "away.hidden_modules": {"away.exceptions", "away.names"},
     "away.capture": {"away.requirements"},
-    "away.cli": {"away.arguments", "away.declarations", "away.terminal"},
+    "away.cli": {"away.arguments", "away.declarations", "away.outcomes", "away.terminal"},
     "away.declarations": {"away.arguments"},
+    "away.outcomes": {"away.terminal"},
     "away.__main__": {"away.cli"},
 }
 # Beside the levels: what each may import, late or not. Nothing of the gateway's knows the client,

@@ -67,7 +67,8 @@ def suspicion(name: str, value: object) -> str:
         return ""
     texts = [(key, each) for key, each in pairs if isinstance(each, str | bytes)]
     found = (suspicion(key if isinstance(key, str) else "", each) for key, each in texts)
-    return next(filter(None, found), "")
+    what = next(filter(None, found), "")
+    return f"has an entry that {what}" if what else ""
 
 
 def _of_text(name: str, text: str) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from away.capture import Captured
     from away.connection import FaasConnection
     from away.connection.conversations import Conversation
+    from away.publish.report import Report
     from away.publish.together import Outcome, Task
 
 __all__ = [
@@ -252,6 +253,34 @@ def compare(
         publisher = publisher_of(function, captured, connection, chosen, Progress())
     standing, _ = connection.run(publisher.compare())
     return standing
+
+
+def preview(function: Callable[..., Any], connection: FaasConnection, **options: Any) -> Report:
+    """Find out what publishing a function would do, without changing anything anywhere.
+
+    Args:
+        function: The function.
+        connection: The gateway.
+        **options: Those of :func:`publish`.
+
+    Returns:
+        What would be in the image, layer by layer, and what would become of it; what could not be
+        found out, since the gateway does not answer for one, is among its ``notes``.
+
+    Raises:
+        CaptureRefused, NameRefused, PublishFailed: Publishing could not even begin.
+
+    Example::
+
+        print(preview(sum_two_numbers, FaasConnection.local()).listing())
+    """
+    from away.publish.dry_run import look
+
+    given = {key: value for key, value in options.items() if key != "verbose"}
+    chosen = options_for(function, connection, given)
+    captured = captured_of(function, chosen)
+    publisher = publisher_of(function, captured, connection, chosen, Progress())
+    return connection.run(look(publisher))
 
 
 # ---------------------------------------------------------------- details

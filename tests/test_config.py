@@ -1543,3 +1543,288 @@ def test_all_errors_of_this_room_are_aways_and_value_errors():
     assert issubclass(UnknownGateway, ConfigError)
     assert issubclass(ConfigError, AwayError)
     assert issubclass(ConfigError, ValueError)
+
+
+# ---------------------------------------------------------------- options of publishing
+
+
+def options_of(machine, gateway: str, function: str = "") -> dict:
+    found = config.publish_options(gateway, function, environ=machine.environ, cwd=machine.cwd)
+    return {key: each.value for key, each in found.items()}
+
+
+def test_new_settings_of_a_gateway_come_from_every_source(machine, told):
+    machine.write(
+        {
+            USERS: """\
+            [gateways.dev]
+            url = "https://prod.example"
+            image_builder = "docker"
+            inside_registry = "registry.inside:5000"
+            insecure_registries = ["10.0.0.5:5000", "registry.lan"]
+            """
+        }
+    )
+    found = machine.resolve("dev")
+    assert found.image_builder == "docker"
+    assert found.inside_registry == "registry.inside:5000"
+    assert found.insecure_registries == ("10.0.0.5:5000", "registry.lan")
+    machine.set(AWAY_GATEWAY_DEV_INSECURE_REGISTRIES="a:1, b:2")
+    assert machine.resolve("dev").insecure_registries == ("a:1", "b:2")
+    told("dev", insecure_registries=["c"], inside_registry="d:1", image_builder="registry")
+    found = machine.resolve("dev")
+    assert (found.insecure_registries, found.inside_registry) == (("c",), "d:1")
+    assert found.image_builder == "registry"
+
+
+OPTIONS = {
+    USERS: """\
+    [gateways.prod]
+    url = "https://prod.example"
+
+    [gateways.prod.publish]
+    limits = {memory = "128Mi", cpu = "1"}
+    env = {MODE = "slow", A = "1"}
+    constraints = ["a", "b"]
+    timeout = 30
+    secrets = ["token"]
+
+    [gateways.prod.functions.sum_two_numbers]
+    timeout = 300
+    max_inflight = 4
+    """,
+    AWAY: """\
+    [gateways.prod.publish]
+    env = {MODE = "fast"}
+    constraints = ["c"]
+    read_only_root = true
+
+    [gateways.prod.functions.sum-two-numbers]
+    limits = {memory = "256Mi"}
+    include = ["data", "more.txt"]
+    """,
+}
+
+
+def test_options_of_a_gateway_and_of_a_function_are_laid_over_each_other(machine):
+    machine.write(OPTIONS)
+    assert options_of(machine, "prod") == {
+        "limits": {"memory": "128Mi", "cpu": "1"},
+        "env": {"MODE": "fast", "A": "1"},
+        "constraints": ("c",),
+        "timeout": 30.0,
+        "secrets": ("token",),
+        "read_only_root": True,
+    }
+    found = options_of(machine, "prod", "sum-two-numbers")
+    assert found["limits"] == {"memory": "256Mi", "cpu": "1"}
+    assert (found["timeout"], found["max_inflight"]) == (300.0, 4)
+    assert found["include"] == (machine.project / "data", machine.project / "more.txt")
+    assert options_of(machine, "other") == {}
+    gateway = machine.resolve("prod")
+    assert gateway.functions["sum-two-numbers"]["timeout"] == 300.0
+    assert "config.toml line 5" in gateway.origins["publish"]
+    assert "away.toml line 7" in gateway.origins["functions"]
+
+
+def test_every_option_of_a_file_is_one_of_publish():
+    from away.config.publish_settings import _NOT_IN_FILES, PUBLISH_KEYS
+    from away.publish import Options
+
+    fields = {*Options._fields, "verbose"}
+    assert {*PUBLISH_KEYS, *_NOT_IN_FILES} == fields
+    assert not {*PUBLISH_KEYS} & {*_NOT_IN_FILES}
+
+
+def test_a_secret_is_created_from_the_file_that_stands_beside_the_settings(machine):
+    machine.write(
+        {
+            USERS: """\
+            [gateways.prod]
+            url = "https://prod.example"
+            [gateways.prod.publish.secrets]
+            token = {file = "~/token"}
+            """,
+            "home/token": PASSWORD,
+        }
+    )
+    assert options_of(machine, "prod") == {"secrets": {"token": machine.home / "token"}}
+
+
+BAD_OPTIONS = {
+    "an unknown option": (
+        '[gateways.prod.publish]\nlimit = {memory = "1Gi"}',
+        "unknown option 'limit' of publish of gateway 'prod'; the nearest known is 'limits'",
+        2,
+    ),
+    "an unknown option of a function": (
+        "[gateways.prod.functions.add]\nmax_inflights = 3",
+        "unknown option 'max_inflights' of function 'add' of gateway 'prod'",
+        2,
+    ),
+    "a password": (
+        f'[gateways.prod.publish]\nregistry_auth = "me:{PASSWORD}"',
+        "registry_auth of publish of gateway 'prod' cannot be set in a file: passwords of registries",
+        2,
+    ),
+    "what belongs into the code": (
+        "[gateways.prod.publish]\nsafe_args = false",
+        "cannot be set in a file: it stands in the code that publishes, for everyone to see",
+        2,
+    ),
+    "the value of a secret": (
+        f'[gateways.prod.publish]\nsecrets = {{token = "{PASSWORD}"}}',
+        "the value of a secret does not stand in a file of settings",
+        2,
+    ),
+    "the value of a secret in a table": (
+        f'[gateways.prod.publish.secrets]\ntoken = {{value = "{PASSWORD}"}}',
+        "also for 'token': the value of a secret does not stand",
+        1,
+    ),
+    "no text": ("[gateways.prod.publish]\nenv = {A = 5}", "must be a table of texts, in quotes", 2),
+    "no number": ('[gateways.prod.publish]\ntimeout = "5"', "a positive number of seconds", 2),
+    "no list": ('[gateways.prod.publish]\nrequirements = "numpy"', "must be a list of texts", 2),
+    "no flag": ('[gateways.prod.publish]\nread_only_root = "yes"', "must be true or false", 2),
+    "a function twice": (
+        "[gateways.prod.functions.a_b]\ntimeout = 1\n[gateways.prod.functions.a-b]\ntimeout = 2",
+        "has the function 'a-b' twice, in both spellings; join the two",
+        3,
+    ),
+    "a name that no function has": (
+        '[gateways.prod.functions."a b"]\ntimeout = 1',
+        "cannot be a function's name",
+        1,
+    ),
+    "no table": ('[gateways.prod]\npublish = "x"', "gateways.prod.publish is a table", 2),
+    "no host": (
+        '[gateways.prod]\nurl = "http://a"\ninsecure_registries = ["http://x"]',
+        "must be a list of HOST or HOST:PORT, without a scheme or a path",
+        3,
+    ),
+}
+
+
+def used(machine, gateway: str, function: str) -> None:
+    """Do what publishing a function there does with the configuration."""
+    machine.resolve(gateway)
+    options_of(machine, gateway, function)
+
+
+@pytest.mark.parametrize("case", BAD_OPTIONS)
+def test_a_bad_option_is_told_with_file_and_line(machine, case):
+    text, message, line = BAD_OPTIONS[case]
+    machine.write({USERS: text})
+    machine.set(AWAY_GATEWAY_PROD_URL="http://a.example")
+    with pytest.raises(ConfigError) as error:
+        used(machine, "prod", "add")
+    assert message in str(error.value)
+    assert f"config.toml line {line}" in str(error.value)
+    assert PASSWORD not in str(error.value)
+
+
+OPTION_THEFTS = {
+    "the user's secret for a server of the project's": (
+        {
+            USERS: '[gateways.prod.publish.secrets]\ntoken = {file = "~/pw"}',
+            AWAY: '[gateways.prod]\nurl = "http://evil.example"',
+        },
+        "secrets of gateway 'prod'",
+        "would be created at the server that the project chose",
+    ),
+    "a file outside as a secret": (
+        {AWAY: '[gateways.prod.publish.secrets]\ntoken = {file = "~/pw"}'},
+        "secrets.token of gateway 'prod' names a file outside",
+        "away.toml line 1",
+    ),
+    "a file outside by a link": (
+        {AWAY: '[gateways.prod.functions.f]\nsecrets = {token = {file = "link/pw"}}'},
+        "secrets.token of gateway 'prod' names a file outside",
+        "away.toml line 2",
+    ),
+    "a folder outside for the image": (
+        {AWAY: '[gateways.prod.publish]\ninclude = ["../home"]'},
+        "include of gateway 'prod' names a file outside",
+        "away.toml line 2",
+    ),
+    "a Dockerfile outside": (
+        {AWAY: '[gateways.prod.publish]\ndockerfile = "/etc/passwd"'},
+        "dockerfile of gateway 'prod' names a file outside",
+        "away.toml line 2",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OPTION_THEFTS)
+def test_a_cloned_repository_can_publish_nothing_of_the_users_elsewhere(machine, case):
+    files, *messages = OPTION_THEFTS[case]
+    machine.write({**files, "home/pw": PASSWORD})
+    (machine.project / "link").symlink_to(machine.home)
+    with pytest.raises(ConfigError) as error:
+        options_of(machine, "prod", "f")
+    assert all(message in str(error.value) for message in messages), str(error.value)
+    assert PASSWORD not in str(error.value)
+
+
+def test_the_users_secret_goes_to_the_server_that_the_user_names(machine):
+    machine.write(
+        {
+            USERS: '[gateways.prod]\nurl = "http://mine.example"\n'
+            '[gateways.prod.publish.secrets]\ntoken = {file = "~/pw"}',
+            AWAY: "[gateways.prod.publish]\ntimeout = 3",
+        }
+    )
+    assert options_of(machine, "prod")["secrets"] == {"token": machine.home / "pw"}
+
+
+def test_a_project_cannot_have_passwords_sent_in_clear(machine):
+    machine.write(
+        {AWAY: '[gateways.prod]\nurl = "http://a.example"\ninsecure_registries = ["ghcr.io"]'}
+    )
+    with pytest.raises(ConfigError, match=r"comes from the project and would let passwords travel"):
+        machine.resolve("prod")
+
+
+def test_a_gateway_with_options_alone_is_told_to_lack_a_url(machine):
+    machine.write({AWAY: "[gateways.prod.publish]\ntimeout = 3"})
+    with pytest.raises(ConfigError, match=r"gateway 'prod' has no url"):
+        machine.resolve("prod")
+
+
+def test_configured_options_are_those_of_a_publish_and_keywords_win(machine, monkeypatch):
+    from away import FaasConnection
+    from away.publish import options_for
+
+    machine.write(OPTIONS)
+    for key, value in machine.environ.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.chdir(machine.cwd)
+
+    def sum_two_numbers(a, b):
+        return a + b
+
+    connection = FaasConnection.named("prod")
+    options = options_for(sum_two_numbers, connection, {"timeout": 7, "env": {"MODE": "mine"}})
+    assert options.timeout == 7
+    assert options.env == {"MODE": "mine", "A": "1"}
+    assert options.limits == {"memory": "256Mi", "cpu": "1"}
+    assert options.max_inflight == 4
+    other = options_for(sum_two_numbers, connection, {"name": "other"})
+    assert (other.timeout, other.max_inflight) == (30.0, None)
+
+
+def test_a_configured_limit_that_is_no_amount_names_file_and_line(machine, monkeypatch):
+    from away import FaasConnection
+    from away.publish import options_for
+
+    machine.write(
+        {
+            USERS: '[gateways.prod]\nurl = "http://a.example"\n'
+            '[gateways.prod.publish]\nlimits = {memory = "1 GB"}'
+        }
+    )
+    for key, value in machine.environ.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.chdir(machine.cwd)
+    with pytest.raises(ConfigError, match=r"is '1 GB', which is no amount.*config\.toml line 4"):
+        options_for(len, FaasConnection.named("prod"), {})

@@ -158,15 +158,16 @@ class Reading:
             ConfigError: A value cannot be used, or a project's file would send a secret elsewhere.
         """
         # What is said of one function is stronger than what is said of all, whoever says it.
-        places = [""] if not function else ["", function]
+        tables = [self._own_options(name, place) for place in dict.fromkeys(("", function))]
+        return laid_over(tables)
+
+    def _own_options(self, name: str, place: str) -> dict[str, Setting]:
+        """Return what is said of one function itself, or with an empty name of all of them."""
+        of = f"function {place!r} of gateway {name!r}" if place else f"gateway {name!r}"
         tables = []
-        for place in places:
-            for source in self._sources:
-                given = source.publish.get(name, {}).get(place, {})
-                of = f"function {place!r} of gateway {name!r}" if place else f"gateway {name!r}"
-                tables.append(
-                    {key: self._option(key, each, name, of) for key, each in given.items()}
-                )
+        for source in self._sources:
+            given = source.publish.get(name, {}).get(place, {})
+            tables.append({key: self._option(key, each, name, of) for key, each in given.items()})
         options = laid_over(tables)
         if "secrets" in options:
             refuse_secrets_for_a_project(name, options["secrets"], self._gather(name))
@@ -180,29 +181,29 @@ class Reading:
 
     def _with_options(self, gateway: GatewayConfig, *, strict: bool) -> GatewayConfig:
         """Add what is configured for publishing there, for people to see."""
-        functions = {
+        named = {
             function
             for source in self._sources
             for function in source.publish.get(gateway.name, {})
-            if function
         }
         found: dict[str, dict[str, object]] = {}
-        origins = dict(gateway.origins)
-        for function in ("", *sorted(functions)):
-            what = f"functions.{function}" if function else "publish"
+        where: dict[str, set[str]] = {}
+        for function in sorted(named):
+            what = "functions" if function else "publish"
             try:
-                options = self.publish_options(gateway.name, function)
+                options = self._own_options(gateway.name, function)
             except ConfigError as error:
-                if strict:
-                    # It is said when something is published there, which calls do not wait for.
-                    continue
-                origins[what] = str(error)
+                # It is said when something is published there, which calls do not wait for.
+                if not strict:
+                    where.setdefault(what, set()).add(str(error))
                 continue
-            if options:
-                found[function] = {key: each.value for key, each in options.items()}
-                origins[what] = ", ".join(sorted({each.where for each in options.values()}))
-        publish = found.pop("", {})
-        return gateway._replace(publish=publish, functions=found, origins=origins)
+            found[function] = {key: each.value for key, each in options.items()}
+            where.setdefault(what, set()).update(each.where for each in options.values())
+        origins = {
+            **gateway.origins,
+            **{key: ", ".join(sorted(each)) for key, each in where.items()},
+        }
+        return gateway._replace(publish=found.pop("", {}), functions=found, origins=origins)
 
     def look_up(self, url: GatewayURL, user: str | None) -> Login | None:
         """Return what opens exactly a URL, for a user if one is given; ``user`` of it is set.

@@ -91,6 +91,15 @@ def image_on(bottom, layers=()):
     )
 
 
+def test_an_image_says_where_programs_are_also_where_its_base_does_not():
+    # What `docker import` makes of a file system has no PATH, and containerd supplies none.
+    run = json.loads(image_on(base(Env=None)).config)["config"]
+    paths = [each for each in run["Env"] if each.startswith("PATH=")]
+    assert paths == ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
+    run = json.loads(image_on(base()).config)["config"]
+    assert [each for each in run["Env"] if each.startswith("PATH=")] == ["PATH=/bin"]
+
+
 def test_an_archive_depends_on_names_and_contents_alone():
     assert tar(FILES) == tar(reversed(FILES))
     with tarfile.open(fileobj=io.BytesIO(tar(FILES))) as archive:

@@ -59,6 +59,8 @@ FILE_TIME = 315532800
 # with, and the network does not notice the difference.
 PLAIN_LIMIT_BYTES = 1_000_000
 FOLDER_MODE, FILE_MODE = 0o755, 0o644
+# What Docker gives a container whose image does not say where programs are.
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CHUNK_BYTES = 1 << 20
 
 
@@ -331,6 +333,9 @@ def stacked_config(
     """Return the base's configuration with the layers and the command of the new image."""
     run = dict(base.get("config") or {})
     kept = [each for each in run.get("Env") or [] if each.split("=")[0] not in environment]
+    if not any(each.startswith("PATH=") for each in kept):
+        # Imported file systems say none. Docker then takes its own; containerd finds no program.
+        kept.insert(0, f"PATH={DEFAULT_PATH}")
     run["Env"] = [*kept, *(f"{name}={value}" for name, value in sorted(environment.items()))]
     run["Labels"] = {**(run.get("Labels") or {}), **labels}
     run["ExposedPorts"] = {**(run.get("ExposedPorts") or {}), "8080/tcp": {}}

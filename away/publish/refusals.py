@@ -95,6 +95,12 @@ OTHERS = (
         "create it with connection.create_secret(…)",
     ),
     _refusal(
+        r"executable file not found|exec format error|exec: .*no such file or directory",
+        "the image has no program that the provider could start: no python3, or one for another"
+        " processor",
+        "pass a base_image= with Python for the gateway's processor",
+    ),
+    _refusal(
         r"unable to start task|failed to create shim|OCI runtime",
         "the provider could not start the container",
         "raise limits['memory'], or correct env=",
@@ -123,7 +129,7 @@ def in_words(reply: Reply, plan: Plan, target: Target | None) -> tuple[str, str 
     Returns:
         The sentence, with the gateway's own words at its end, and the hint that is in it.
     """
-    said = printable(hidden(reply.text)[:_SHOWN].strip())
+    said = printable(" ".join(hidden(reply.text).split())[:_SHOWN])
     own = f"the gateway answered {reply.status}" + (f" {said}" if said else "")
     image = str(plan.request.get("image", "")).partition("@")[0]
     table = PULL if _PULLING.search(reply.text) else OTHERS

@@ -14,11 +14,12 @@ import shutil
 import tarfile
 import tempfile
 import zlib
+from importlib.util import cache_from_source
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 __all__ = ["LayerRefused", "check_links", "own_filter", "unpack"]
 
@@ -312,7 +313,9 @@ def _compile(tree: Path) -> None:
     sources = list(tree.rglob("*.py"))
     if not sources or sum(each.lstat().st_size for each in sources) > MAX_COMPILED_BYTES:
         return
-    for folder in {each.parent for each in sources}:
-        # What is compiled goes into a folder beside its source, and not where a link leads.
-        if not (folder / "__pycache__").is_symlink():
-            compileall.compile_dir(str(folder), quiet=2, maxlevels=0)
+    for each in sources:
+        made = Path(cache_from_source(str(each)))
+        # What is compiled goes into a folder beside its source, and not where a link leads; what
+        # the image brings compiled is run as it is, as in a container.
+        if not made.parent.is_symlink() and not os.path.lexists(made):
+            compileall.compile_file(str(each), quiet=2)

@@ -154,7 +154,8 @@ async def _provider(
 ) -> Provider:
     if engine is None:
         return ProcessProvider(store, sys.executable, options.extra_path)
-    from away.gateway.providers.docker import DockerProvider, Own
+    from away.gateway.providers.docker import DockerProvider
+    from away.gateway.providers.engine_images import Own
 
     url, user, password = announced.url, announced.user, announced.password
     inside_url = f"http://{engine.bridge}:{_port_of(url)}"

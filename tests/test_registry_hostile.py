@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from away import FaasConnection
 from away.connection.conversations import Deadline
 from away.exceptions import AwayError, PublishFailed
+from away.publish.base_scan import scan
 from away.publish.credentials import Credentials
 from away.publish.image import assemble, make_layer
 from away.publish.platforms import Platform, choose_manifest, parse_platform
@@ -637,6 +638,33 @@ def test_only_what_the_target_lacks_is_carried_over(faas, registry, second):
     done = [faas.run(target.carry(each, source, "t/base", "t/other")) for each in base.layers]
     assert done == ["mounted", "mounted"]
     assert len(registry.requests) == before
+
+
+def test_a_layer_that_was_read_is_not_fetched_again(faas, registry, second, tmp_path):
+    layers = [layer().data, layer().data]
+    registry.store.add_image("t/base", "1", layers)
+    source, target = client_of(faas, registry.url), client_of(faas, second.url, folder=tmp_path)
+    base = base_of(faas, source)
+    faas.run(scan(source, base, tmp_path, keeping=True))
+    # One that was damaged meanwhile is.
+    (tmp_path / "bases" / f"{digest_of(layers[1])[7:]}.layer").write_bytes(b"x" * len(layers[1]))
+    before = len(registry.requests)
+    for each in base.layers:
+        assert faas.run(target.carry(each, source, "t/base", "t/fn")) == "pushed"
+    assert [seen.path for seen in registry.requests[before:]] == [
+        f"/v2/t/base/blobs/{digest_of(layers[1])}"
+    ]
+    assert set(layers) <= set(second.store.blobs["t/fn"].values())
+    assert list(tmp_path.glob("**/*.layer")) == []
+
+
+def test_a_layer_that_never_came_whole_is_not_kept(faas, registry, tmp_path):
+    registry.store.add_image("t/base", "1", LAYERS)
+    source = client_of(faas, registry.url)
+    base = base_of(faas, source)
+    registry.hook = lambda seen: endless if "/blobs/" in seen.path else None
+    told(faas, scan(source, base, tmp_path, keeping=True))
+    assert list((tmp_path / "bases").iterdir()) == []
 
 
 def test_a_layer_of_the_same_registry_is_mounted(faas, registry):

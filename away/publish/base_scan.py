@@ -16,6 +16,7 @@ import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from away.names import printable
+from away.publish.transfer import keeper
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from away.connection.conversations import Conversation
     from away.publish.image import BaseImage
     from away.publish.registry import Registry
+    from away.publish.transfer import Taker
 
 __all__ = ["Contents", "Finder", "Scan", "TarReader", "scan"]
 
@@ -430,8 +432,30 @@ class Unpacker:
         self.reader.feed(data)
 
 
+class Takers:
+    """Gives the bytes of a blob to several at once."""
+
+    def __init__(self, *takers: Taker) -> None:
+        self.takers = takers
+
+    def restart(self) -> None:
+        """Have all of them start anew."""
+        for each in self.takers:
+            each.restart()
+
+    def write(self, piece: bytes) -> None:
+        """Give all of them the next bytes."""
+        for each in self.takers:
+            each.write(piece)
+
+
 def scan(
-    registry: Registry, base: BaseImage, cache: Path | None, *, search: str = ""
+    registry: Registry,
+    base: BaseImage,
+    cache: Path | None,
+    *,
+    search: str = "",
+    keeping: bool = False,
 ) -> Conversation[Scan]:
     """Find out which Python and which C library a base image has.
 
@@ -440,6 +464,7 @@ def scan(
         base: The image.
         cache: The folder for what can be made again; None to keep nothing.
         search: The PATH by which ``python3`` is found; the image's own if left out.
+        keeping: Whether the layers are kept there, on their way to another registry.
 
     Returns:
         What was found; nothing of an image whose layers cannot be read here.
@@ -457,7 +482,10 @@ def scan(
         return Scan()
     for layer, size in zip(reversed(base.layers), reversed(sizes), strict=True):
         unpacker = Unpacker(finder.reader)
-        yield from registry.stream(base.repository, str(layer["digest"]), size, unpacker)
+        digest = str(layer["digest"])
+        with keeper(cache if keeping else None, digest) as kept_too:
+            takers = Takers(unpacker, *kept_too)
+            yield from registry.stream(base.repository, digest, size, takers)
         unpacker.end()
         if unpacker.failed:
             return Scan()

@@ -29,7 +29,7 @@ from away.publish.references import HUB, HUB_HOSTS, is_digest, is_repository, is
 from away.publish.registry_errors import Broken, codes_of, failed, said
 from away.publish.registry_memory import MEMORY, Memory
 from away.publish.registry_session import PAUSES, Session, is_passing
-from away.publish.transfer import CheckedBlob, FileTaker, Small, Upload
+from away.publish.transfer import CheckedBlob, FileTaker, Small, Upload, drop, kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +66,8 @@ class Registry:
         credentials: Where our login at another registry comes from; Docker's if left out.
         deadline: Until when a registry that is asked too often may have us wait.
         sent: Is told how many bytes of layers more have gone out.
-        folder: Where a layer is kept on its way from one registry to another.
+        folder: Where layers are kept on their way from one registry to another; a temporary one
+            if left out.
     """
 
     def __init__(
@@ -353,15 +354,20 @@ class Registry:
         """
         check_layer(layer, origin)
         digest, size = str(layer["digest"]), int(layer["size"])
-        if (yield from self.has_blob(repository, digest)):
-            return "there"
         here = origin if source.url == self.url else self.memory.elsewhere(self.url, digest)
-        if here and (yield from self.mount(digest, here, repository)):
-            return "mounted"
-        with tempfile.TemporaryFile(dir=self.folder) as file:
-            yield from source.stream(origin, digest, size, FileTaker(file))
-            file.flush()
-            return (yield from self.send_up(digest, file, repository))
+        if (yield from self.has_blob(repository, digest)):
+            done = "there"
+        elif here and (yield from self.mount(digest, here, repository)):
+            done = "mounted"
+        elif (place := kept(self.folder, digest)) is not None:
+            done = yield from self.send_up(digest, place, repository)
+        else:
+            with tempfile.TemporaryFile(dir=self.folder) as file:
+                yield from source.stream(origin, digest, size, FileTaker(file))
+                file.flush()
+                done = yield from self.send_up(digest, file, repository)
+        drop(self.folder, digest)
+        return done
 
     def upload(self, digest: str, data: bytes | Path, repository: str) -> Conversation[str]:
         """Upload a blob in one piece unless the repository has it.

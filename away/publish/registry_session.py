@@ -286,6 +286,7 @@ class Session:
                 f"the connection to the registry {server} ended in the middle of {doing}; run the"
                 " same command again, which goes on from there",
                 step="push",
+                call_id=error.call_id,
             ) from error
         except CallTimedOut as error:
             raise PublishFailed(
@@ -293,6 +294,7 @@ class Session:
                 f" for {doing}; give more time, and run the same command again, which goes on from"
                 " there",
                 step="push",
+                call_id=error.call_id,
             ) from error
         except GatewayError as error:
             why = str(error.__cause__ or error)
@@ -300,6 +302,7 @@ class Session:
                 f"what answers as the registry {server} is none: asked for {doing}, it gave what"
                 f" cannot be read ({printable(why)[:200]}); correct registry= or base_image=",
                 step="registry",
+                call_id=error.call_id,
             ) from error
 
 
@@ -332,5 +335,6 @@ def unreachable(server: str, error: GatewayUnreachable) -> PublishFailed:
     return PublishFailed(
         f"the registry {server} cannot be reached ({printable(why)}); {way}",
         step="registry",
+        call_id=error.call_id,
         hint=way,
     )

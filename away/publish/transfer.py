@@ -5,8 +5,10 @@ What comes is counted and hashed while it comes, so that an endless or a wrong b
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from away.connection.conversations import Reply
 
-__all__ = ["CheckedBlob", "Small", "Taker", "Upload"]
+__all__ = ["CheckedBlob", "FileTaker", "Small", "Taker", "Upload", "drop", "keeper", "kept"]
 
 CHUNK_BYTES = 1 << 20
 
@@ -58,6 +60,49 @@ class FileTaker:
                 " or set TMPDIR to a folder that has some",
                 step="push",
             ) from error
+
+
+def place_of(folder: Path, digest: str) -> Path:
+    """Return where a layer is kept on its way from one registry to another."""
+    return folder / "bases" / f"{digest.partition(':')[2]}.layer"
+
+
+@contextlib.contextmanager
+def keeper(folder: Path | None, digest: str) -> Iterator[list[FileTaker]]:
+    """Give what keeps a layer for :func:`kept`, once it came whole; nothing without a folder."""
+    if folder is None:
+        yield []
+        return
+    place = place_of(folder, digest)
+    place.parent.mkdir(mode=0o700, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=place.parent, delete=False) as file:
+        try:
+            yield [FileTaker(file)]
+            file.flush()
+            Path(file.name).replace(place)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def kept(folder: Path | None, digest: str) -> Path | None:
+    """Return the file in which a layer was kept, if its bytes are still the right ones."""
+    if folder is None:
+        return None
+    place = place_of(folder, digest)
+    try:
+        with place.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+    return place if f"sha256:{found}" == digest else None
+
+
+def drop(folder: Path | None, digest: str) -> None:
+    """Remove a layer that was kept, now that it is where it was to go."""
+    if folder is not None:
+        with contextlib.suppress(OSError):
+            place_of(folder, digest).unlink(missing_ok=True)
 
 
 def announced(reply: Reply) -> int | None:

@@ -52,6 +52,7 @@ class RegistryBuilder:
                 pushed=True,
             ),
             sent=order.progress.sent,
+            folder=order.cache,
         )
         self.image_below: BaseImage | None = None
         self.source = self.registry
@@ -68,14 +69,21 @@ class RegistryBuilder:
     def base(self) -> Conversation[Base]:
         """Get the base image's manifest and configuration, and what it holds."""
         name = self.order.base_name
-        platform = self.order.options.platform or self.order.target.architecture
-        self.source, found = yield from find_base(name, platform, self.registry, self.other)
+        target = self.order.target
+        platform = self.order.options.platform or target.architecture
+        if target.runs_processes and not name.host:
+            # Nothing on Docker Hub would run as a process of this machine.
+            found = yield from self.registry.base(name, platform)
+        else:
+            self.source, found = yield from find_base(name, platform, self.registry, self.other)
         self.image_below = found
         python = found.labels.get("away.python") or found.variable("PYTHON_VERSION")
         environment = label_environment(found)
         scanned = Scan()
-        if environment is None or not python:
-            scanned = yield from scan(self.source, found, self.order.cache)
+        if environment is None and not target.runs_processes:
+            elsewhere = self.source is not self.registry
+            cache = self.order.cache
+            scanned = yield from scan(self.source, found, cache, keeping=elsewhere)
         return Base(
             str(name),
             python=".".join(python.split(".")[:2]) or scanned.python,

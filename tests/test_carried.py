@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from away import FaasConnection, gateway
 from away.capture import capture
 from away.exceptions import PublishFailed
 from away.publish import layers, parts, publish
+from away.publish.cache import remove_unused
 from away.publish.compiled import MINOR
 from away.publish.image import compressed
 from away.publish.verification import check_python
@@ -222,3 +224,54 @@ def assert_compiled(faas: FaasConnection, module, tmp_path: Path) -> None:
     os.utime(helper, ns=(times.st_atime_ns, times.st_mtime_ns))
     publish(module.plus, faas, verbose=False)
     assert json.loads(faas.invoke("plus", b"[1]").text) == 202
+
+
+# ---------------------------------------------------------------- kept for other processes
+
+# Makes the shared layers in a process that may compile nothing of them; argv: cache, "quiet" or "loud".
+SHARED = """
+import json, sys
+from pathlib import Path
+from away.publish import layers, parts
+def audit(event, arguments):
+    if event == "compile" and str(arguments[1]).startswith("/opt/away") and sys.argv[2] == "quiet":
+        raise RuntimeError(f"compiles {arguments[1]}")
+sys.addaudithook(audit)
+made = [layers.shared_layer(part, docker=False, compiled=True, cache=Path(sys.argv[1]))
+        for part in (parts.runtime_part(), parts.yaml_part())]
+print(json.dumps([each.digest for each in made]))
+"""
+
+
+def shared_in_another_process(cache: Path, how: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", SHARED, str(cache), how],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_shared_layers_are_kept_for_other_processes_and_damage_is_noticed(tmp_path):
+    first = shared_in_another_process(tmp_path, "loud")
+    assert shared_in_another_process(tmp_path, "quiet") == first
+    for file in tmp_path.glob("shared-*.layer"):
+        data = bytearray(file.read_bytes())
+        data[len(data) // 2] ^= 1
+        file.write_bytes(data)
+    assert shared_in_another_process(tmp_path, "loud") == first
+    assert shared_in_another_process(tmp_path, "quiet") == first
+
+
+def test_layers_that_nobody_asked_for_in_two_months_are_removed(tmp_path):
+    old = time.time() - 61 * 24 * 3600
+    for name in ("a.layer", "requirements-a.json", "shared-b.layer", "shared-b.json"):
+        (tmp_path / name).write_text("old")
+        os.utime(tmp_path / name, (old, old))
+    (tmp_path / "new.layer").write_text("new")
+    (tmp_path / "other.json").write_text("none of ours")
+    os.utime(tmp_path / "other.json", (old, old))
+    remove_unused(tmp_path)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["new.layer", "other.json"]

@@ -191,6 +191,17 @@ def test_each_end_of_a_connection_is_one_sentence(error, part):
     assert str(pickle.loads(pickle.dumps(result))) == str(result)
 
 
+def test_a_call_that_is_cut_after_a_long_wait_says_where_the_limit_is_raised():
+    clock = Clock()
+    deadline = Deadline(120.0, clock=clock)
+    clock.now += 60
+    conversation = exchange(Where(URL, "fib"), Request("POST", "/function/fib"), deadline, 5.0)
+    result, _, _ = pump(conversation, [NoAnswer()], clock)
+    assert "was lost after 60 s; where calls take longer, raise the gateway's write_timeout" in str(
+        result
+    )
+
+
 def test_a_deadline_is_passed_on_as_what_is_left():
     clock = Clock()
     deadline = Deadline(10.0, clock=clock)

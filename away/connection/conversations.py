@@ -85,6 +85,10 @@ MAX_GROWN_BYTES = 64 << 20
 MAX_GROWTH = 50
 
 
+# A call that is cut sooner was not cut by a gateway's usual limits, of which the shortest is 10 s.
+_LONG_WAIT_SECONDS = 9.0
+
+
 class Deadline:
     """The moment until which a whole call may take, with its retries.
 
@@ -639,6 +643,13 @@ def sentence(error: TransportError, where: Where, send: Send, call_id: str) -> A
     else:
         what = f"{gateway} closed the connection without an answer to {what}"
     why = "it timed out at the gateway or was lost"
+    waited = send.deadline.elapsed()
+    if send.request.path.startswith("/function/") and waited >= _LONG_WAIT_SECONDS:
+        # faasd's gateway hangs up so once its write_timeout of 60 s has passed.
+        why += (
+            f" after {waited:.0f} s; where calls take longer, raise the gateway's write_timeout and"
+            " upstream_timeout and publish with timeout="
+        )
     may = ", and it may have run: look before repeating it" if _acts(send.request) else ""
     return AnswerLost(f"{what}: {why}{may}{suffix}", **known)
 

@@ -283,6 +283,17 @@ def test_a_function_that_takes_too_much_memory_is_ended_and_comes_back(gateway, 
     assert "the container was ended: it took more memory than its limit" in gateway.lines(name)
 
 
+def test_a_child_that_takes_too_much_memory_ends_alone(gateway, echo_image, name):
+    assert gateway.put(name, echo_image, limits={"memory": "64Mi"})[0] == 200
+    script = "#!/bin/sh\npython3 -c 'print(len(b\"x\" * (200 << 20)))'\necho ended $?\n"
+    assert gateway.ask(f"{name}/write?path=/tmp/eat", script) == "written"
+    assert gateway.ask(f"{name}/run?path=/tmp/eat") == "ended 137\n"
+    [before] = containers_of(name)
+    assert gateway.put(name, echo_image, "PUT") == (200, "")
+    until(lambda: before not in containers_of(name))
+    assert not [line for line in gateway.lines(name) if "memory" in line]
+
+
 @pytest.mark.parametrize(
     ("group", "quantity", "said"),
     [
@@ -442,7 +453,7 @@ def test_a_flood_of_output_leaves_the_others_answering(gateway, echo, echo_image
             assert gateway.ask(f"{other}/look")["pid"] == 1
             slowest = max(slowest, time.monotonic() - started)
         flood.join()
-        assert slowest < 2.0
+        assert slowest < 5.0
         assert len(gateway.lines(echo)) <= 10_000
     finally:
         gateway.remove(other)

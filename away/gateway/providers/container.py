@@ -50,6 +50,8 @@ class Container:
         # As ``docker ps`` shows it.
         self.name = self.identity[:12]
         self.host = ""
+        # From when on its end is what was asked for.
+        self.stopping = False
         self._log = log
         self._ended = asyncio.Event()
         self._told = asyncio.Event()
@@ -93,7 +95,8 @@ class Container:
             state, _ = await asyncio.gather(
                 self._state(), asyncio.wait({copying}, timeout=LAST_LINES_SECONDS)
             )
-            if state.get("OOMKilled"):
+            # The engine says so as well where only a child of the program was ended.
+            if state.get("OOMKilled") and not self.stopping:
                 self.say("the container was ended: it took more memory than its limit")
             self._told.set()
             await self.remove()

@@ -117,6 +117,7 @@ class DockerProvider:
     async def stop(self, instance: Instance, grace: float) -> None:
         """Stop a container by SIGTERM, after its grace by SIGKILL, and remove it."""
         assert isinstance(instance, Container)
+        instance.stopping = True
         if instance.alive:
             try:
                 await instance.container.stop(t=math.ceil(grace))

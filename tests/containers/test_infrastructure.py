@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import requests
@@ -62,3 +64,23 @@ def test_what_a_session_starts_is_gone_after_it(docker, base_image):
     other.clear()
     with pytest.raises(subprocess.CalledProcessError):
         engine.docker("inspect", container.id)
+
+
+@pytest.mark.parametrize(
+    ("required", "status", "said"),
+    [("", 0, "skipped, no Docker: "), ("required", 1, "no Docker: ")],
+    ids=["a laptop", "CI"],
+)
+def test_without_an_engine_tests_are_skipped_by_name_and_in_ci_fail(required, status, said):
+    environment = {**os.environ, "DOCKER_HOST": "tcp://127.0.0.1:1", "AWAY_TEST_DOCKER": required}
+    one = f"{__file__}::{test_the_base_image_has_this_pythons_minor_version.__name__}"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-rs", "-p", "no:cacheprovider", "-p", "no:xdist", one],
+        env=environment,
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == status, done.stdout
+    assert said in done.stdout
+    assert ".ci/containers" in done.stdout

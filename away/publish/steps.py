@@ -179,8 +179,10 @@ class Publisher:
     def make_plan(self) -> Plan:
         """Decide on the deployment; pure once the configuration was read."""
         identities = [part.identity for part in self.parts]
-        # The user's own steps are part of what the function stands on.
-        base = " ".join(filter(None, (str(self.base_name), own_steps(self.options))))
+        # The user's own steps are part of what the function stands on, as is what it is packed for.
+        chosen = self.options
+        words = [str(self.base_name), own_steps(chosen), chosen.platform, chosen.python]
+        base = " ".join(filter(None, [*words, "compiled" if chosen.compile else ""]))
         recipe = recipe_of(self.captured, identities, map(str, self.pins), base)
         environment = inside_environment(
             self.captured,

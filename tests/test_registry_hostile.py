@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import io
@@ -529,6 +530,57 @@ def test_a_registry_that_fails_twice_is_asked_a_third_time(faas, registry):
     registry.hook = lambda seen: turns.pop() if turns else None
     faas.run(client_of(faas, registry.url).check())
     assert len(registry.requests) == 3
+
+
+def test_a_manifest_is_pushed_again_where_the_connection_broke(faas, registry):
+    registry.store.add_image("t/base", "1", LAYERS)
+    client = client_of(faas, registry.url)
+    base = base_of(faas, client)
+    image = assemble(base, [], command=["x"], environment={}, working_folder="/", labels={})
+    for each in base.layers:
+        faas.run(client.carry(each, client, "t/base", "t/one"))
+    faas.run(client.upload(image.config_digest, image.config, "t/one"))
+    turns = [servers.reset()]
+    registry.hook = lambda seen: turns.pop() if turns and "/manifests/" in seen.path else None
+    faas.run(client.put_manifest(image, "t/one", "1"))
+    assert registry.store.manifests["t/one"]["1"][1] == image.manifest
+
+
+def test_a_token_server_that_is_asked_too_often_is_waited_for(faas):
+    with token_registry() as registry:
+        registry.tokens.may_push["ada"] = {"t/one"}
+        turns = [error(429, "TOOMANYREQUESTS", "slowly", {"Retry-After": "0"}), error(502, "X")]
+        usual = registry.tokens.script
+        registry.tokens.server.script = lambda seen: turns.pop() if turns else usual(seen)
+        client = client_of(faas, registry.url, given=("ada", PASSWORD))
+        assert faas.run(client.push(layer(), "t/one")) == "pushed"
+        assert len(registry.tokens.server.requests) == 3
+
+
+def test_the_asynchronous_driver_does_the_same(faas, tmp_path):
+    async def everything() -> None:
+        run = faas.aio_driver.run
+        with token_registry() as registry, open_registry() as target:
+            registry.tokens.may_push["ada"] = {"t/base"}
+            data = os.urandom(3_000_000)
+            registry.store.add_image("t/base", "1", [data])
+            source = client_of(faas, registry.url, given=("ada", PASSWORD))
+            sent: list[int] = []
+            client = client_of(faas, target.url, sent=sent.append)
+            base = await run(source.base(parse_image("t/base:1"), ""))
+            turns = [servers.reset()]
+            target.hook = lambda seen: turns.pop() if turns and seen.method == "PUT" else None
+            assert await run(client.carry(base.layers[0], source, "t/base", "t/fn")) == "pushed"
+            assert target.store.blobs["t/fn"][digest_of(data)] == data
+            assert target.asked("PUT")[-1].headers["content-length"] == "3000000"
+            assert sum(sent) == 3_000_000
+            target.hook = lambda seen: endless
+            with pytest.raises(PublishFailed, match="gives more than the 9 bytes"):
+                await run(client.stream("t/fn", DIGEST, 9, Kept()))
+            target.hook = lambda seen: None
+            assert await run(client.push(layer(), "t/fn")) == "pushed"
+
+    asyncio.run(everything())
 
 
 def test_a_registry_that_fails_always_is_one_sentence(faas, registry):

@@ -89,7 +89,7 @@ class Session:
         self.own = own
         self.user = user
         self.deadline = deadline
-        self.authenticator = Authenticator(self.ask_small, url, credentials, memory)
+        self.authenticator = Authenticator(self.ask_for_token, url, credentials, memory)
 
     def send(
         self,
@@ -125,18 +125,34 @@ class Session:
             PublishFailed: There is no answer, or it leads where nothing may be sent.
         """
         asked = Asked(method, path, headers or {}, body, into, doing)
-        pauses = iter(PAUSES if again else ())
+        return (
+            yield from self.patiently(
+                lambda: self.authorized(asked, scopes, denied=denied), PAUSES if again else ()
+            )
+        )
+
+    def patiently(
+        self, ask: Callable[[], Conversation[Reply]], pauses: tuple[float, ...] = PAUSES
+    ) -> Conversation[Reply]:
+        """Ask again where a server cannot answer just now, or is asked too often."""
+        left = iter(pauses)
         began, waits = time.monotonic(), 0
         while True:
-            reply = yield from self.authorized(asked, scopes, denied=denied)
             pause: float | None = None
-            if reply.status == 429 and waits < MOST_WAITS:
-                waits += 1
-                pause = self.patience(reply, time.monotonic() - began)
-            elif reply.status in PASSING:
-                pause = next(pauses, None)
-            if pause is None:
-                return reply
+            try:
+                reply = yield from ask()
+            except Broken:
+                pause = next(left, None)
+                if pause is None:
+                    raise
+            else:
+                if reply.status == 429 and waits < MOST_WAITS:
+                    waits += 1
+                    pause = self.patience(reply, time.monotonic() - began)
+                elif reply.status in PASSING:
+                    pause = next(left, None)
+                if pause is None:
+                    return reply
             yield Wait(pause)
 
     def patience(self, reply: Reply, waited: float) -> float | None:
@@ -257,7 +273,11 @@ class Session:
 
     # ------------------------------------------------------------ what may break
 
-    def ask_small(self, request: Request, doing: str = "a token") -> Conversation[Reply]:
+    def ask_for_token(self, request: Request) -> Conversation[Reply]:
+        """Ask a token server."""
+        return self.patiently(lambda: self.ask_small(request, "a token"))
+
+    def ask_small(self, request: Request, doing: str) -> Conversation[Reply]:
         """Send a request, and put an answer that has to be small into the reply."""
         reply = yield from self.ask_once(request, doing)
         if isinstance(request.into, Small) and request.into.size:

@@ -8,6 +8,7 @@ the longest beginning of the path; a function from :class:`Seen` to a behaviour 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json as _json
 import select
 import socket
@@ -214,6 +215,24 @@ def late(seconds: float, then: Behaviour) -> Behaviour:
         return then(talk)
 
     return _named(behave)
+
+
+def passed_on(url: str, seen: Seen) -> Behaviour:
+    """Ask the real server at a URL of a host and a port, and answer as it did."""
+    dropped = ("host", "content-length", "transfer-encoding", "connection")
+    headers = {key: text for key, text in seen.headers.items() if key not in dropped}
+    there = url.removeprefix("http://")
+    host, port = there.split(":")
+    # What names the server by this address is about the real one: a gateway's own registry.
+    body = seen.body.replace(seen.headers["host"].encode(), there.encode())
+    asked = http.client.HTTPConnection(host, int(port), timeout=PATIENCE_SECONDS)
+    try:
+        asked.request(seen.method, seen.path, body or None, headers)
+        reply = asked.getresponse()
+        kept = {key: text for key, text in reply.getheaders() if key.lower() not in dropped}
+        return answer(reply.status, reply.read(), kept)
+    finally:
+        asked.close()
 
 
 def _until_closed(talk: Talk) -> None:

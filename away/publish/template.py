@@ -73,7 +73,7 @@ headers=$(python3 -c 'import os, sysconfig
 path = os.path.join(sysconfig.get_path("include"), "Python.h")
 print("" if os.path.exists(path) else "needed")' 2>/dev/null || true)
 if command -v apt-get >/dev/null; then
-  [ "$1" != --compilers ] || set -- build-essential ${headers:+python3-dev}
+  [ "$1" != --compilers ] || set -- gcc g++ make ${headers:+python3-dev}
   apt-get update
   DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@"
   rm -rf /var/lib/apt/lists/*

@@ -82,8 +82,9 @@ class BaseFinder:
         if self.options.dockerfile is not None:
             described, image = await self.built(engine)
         else:
-            described = str(self.order.base_name)
-            image = await self.fetched(engine, self.names(), described)
+            names = self.names()
+            described = names[0]
+            image = await self.fetched(engine, names, described)
         manager = ""
         if self.options.system_packages or self.options.enable_dev_building:
             manager = await manager_of(engine, image)
@@ -100,8 +101,11 @@ class BaseFinder:
         pushed to, then on Docker Hub.
         """
         name = self.order.base_name
-        if name.host:
-            return [str(name)]
+        given = self.options.base_image or self.order.connection.base_image
+        # A host that the user wrote is meant, be it that of the registry that is pushed to.
+        stated = parse_image(given) if given else name
+        if stated.host:
+            return [str(stated)]
         hub = name.repository if "/" in name.repository else f"library/{name.repository}"
         places = [(self.logins.push_host, name.repository), (HUB, hub)]
         return [

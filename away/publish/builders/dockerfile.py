@@ -46,7 +46,8 @@ _INSTALL = {
 }
 MANAGERS = tuple(_INSTALL)
 _COMPILERS = {
-    "apt-get": ("build-essential",),
+    # Not build-essential, half of which is for making Debian's own packages.
+    "apt-get": ("gcc", "g++", "make"),
     "apk": ("build-base",),
     "dnf": ("gcc", "gcc-c++", "make"),
     "microdnf": ("gcc", "gcc-c++", "make"),

@@ -24,7 +24,6 @@ from away.publish.image import (
     OCI_LAYER,
     OCI_MANIFEST,
     assemble,
-    choose_platform,
     digest_of,
     make_layer,
     make_layer_file,
@@ -234,10 +233,3 @@ def test_a_base_that_is_none_is_refused_in_words(manifest, config):
     with pytest.raises(PublishFailed, match=r"base image away/python .*base_image=") as caught:
         read_base("away/python", "sha256:0", OCI_MANIFEST, manifest, config)
     assert caught.value.step == "base image"
-
-
-def test_an_index_gives_the_manifest_for_the_gateways_processor():
-    entry = {"digest": "sha256:1", "platform": {"os": "linux", "architecture": "arm64"}}
-    assert choose_platform({"manifests": [entry]}, "arm64", "python") == "sha256:1"
-    with pytest.raises(PublishFailed, match=r"no linux/amd64.* it has linux/arm64"):
-        choose_platform({"manifests": [entry]}, "amd64", "python")

@@ -101,7 +101,7 @@ class TokenServer:
         self.identities: dict[str, str] = {}
         self.public: set[str] = set()
         self.may_push: dict[str, set[str]] = {"ada": set()}
-        self.seconds = 300.0
+        self.seconds: float = 300
         self.held: dict[str, tuple[set[tuple[str, str]], float]] = {}
         self.server = Server(script or self.script)
 

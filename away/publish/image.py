@@ -33,7 +33,6 @@ __all__ = [
     "Image",
     "Layer",
     "assemble",
-    "choose_platform",
     "digest_of",
     "make_layer",
     "make_layer_file",
@@ -238,25 +237,6 @@ def make_layer_file(
             plain = HashingWriter(zipped)
             write_tar(plain, files)
     return Layer(packed.digest, packed.size, plain.digest, gzip_type(docker), target, comment)
-
-
-def choose_platform(index: Mapping[str, Any], architecture: str, where: str) -> str:
-    """Return the digest of the manifest for a processor from an index of several.
-
-    Raises:
-        PublishFailed: The index has none for it.
-    """
-    offered = []
-    for entry in index.get("manifests") or []:
-        platform = entry.get("platform") or {}
-        if (platform.get("os"), platform.get("architecture")) == ("linux", architecture):
-            return str(entry["digest"])
-        offered.append(f"{platform.get('os')}/{platform.get('architecture')}")
-    raise PublishFailed(
-        f"the base image {where} has no linux/{architecture}, which the gateway runs on: it has"
-        f" {printable(', '.join(offered)) or 'nothing'}; pass another base_image=",
-        step="base image",
-    )
 
 
 def read_base(

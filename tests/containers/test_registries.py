@@ -23,6 +23,7 @@ from away.publish.image import assemble, digest_of, make_layer, make_layer_file
 from away.publish.references import parse_image
 from away.publish.registry import Memory, Registry, find_base
 from tests.containers import engine, registries
+from tests.token_registry import token_registry
 
 BASE = f"{registries.REPOSITORY}:{registries.TAG}"
 SETTINGS = {
@@ -229,3 +230,32 @@ def test_a_push_is_over_in_no_time_when_nothing_changed(faas, registry):
     began = time.perf_counter()
     published(faas, client_of(faas, registry, memory=memory), client, "t/again")
     assert time.perf_counter() - began < 1
+
+
+def test_what_docker_login_leaves_is_a_login(faas, registry, locked_registry, docker, tmp_path):
+    subprocess.run(
+        ["docker", "--config", str(tmp_path), "login", "--username", locked_registry.user,
+         "--password-stdin", locked_registry.host],
+        input=locked_registry.password, text=True, check=True, capture_output=True,
+    )  # fmt: skip
+    environ = {"DOCKER_CONFIG": str(tmp_path)}
+    client = client_of(faas, locked_registry.host, environ=environ)
+    faas.run(client.check("t/docker"))
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(AuthenticationRefused, match="to no credentials"):
+        faas.run(client_of(faas, locked_registry.host, environ=environ).check("t/docker"))
+
+
+def test_an_image_that_went_to_a_registry_with_tokens_is_pulled_by_the_engine(
+    faas, registry, docker
+):
+    with token_registry() as tokens:
+        tokens.tokens.may_push["ada"] = {"t/fn"}
+        tokens.tokens.public.add("t/fn")
+        client = client_of(faas, tokens.host, given=("ada", tokens.tokens.users["ada"]))
+        _, image = published(faas, client, client_of(faas, registry), "t/fn")
+        name = f"{tokens.host}/t/fn@{image.digest}"
+        try:
+            assert engine.docker("run", "--rm", name).strip() == "hello from a layer"
+        finally:
+            engine.docker("rmi", name)

@@ -657,7 +657,11 @@ def _(place):
     "a gateway without a registry", PublishFailed, "no registry of its own", "registry='HOST:PORT'"
 )
 def _(place):
-    script = {"/system/function/": answer(404), "/v2/": answer(404, b"404 page not found\n")}
+    script = {
+        "/system/function/": answer(404),
+        "/system/info": answer(200, b"{}"),
+        "/v2/": answer(404, b"404 page not found\n"),
+    }
     builder.mirror_in_faas(place.function(), place.against(script), name="homeless")
 
 
@@ -677,7 +681,7 @@ def _(place):
 def _(place):
     port = place.closing.enter_context(servers.refusing())
     faas = place.faas(registry=f"127.0.0.1:{port}")
-    builder.mirror_in_faas(place.function(), faas, name="homeless", timeout=0.5)
+    builder.mirror_in_faas(place.function(), faas, name="homeless", publish_timeout=0.5)
 
 
 @bad("a base image that is missing", PublishFailed, "no base image away/none:1", "base_image=")
@@ -764,7 +768,7 @@ def _(place):
 @bad(
     "a function that never answers",
     PublishFailed,
-    "within the timeout of 1 s",
+    "within the publish_timeout of 1 s",
     "nothing runs under",
     slow=True,
 )
@@ -777,7 +781,7 @@ def _(place):
     def sleeps(): return 1
     """
     module = place.module("sleeping", source)
-    builder.mirror_in_faas(module.sleeps, place.faas(), check=False, timeout=1)
+    builder.mirror_in_faas(module.sleeps, place.faas(), check=False, publish_timeout=1)
 
 
 @bad("an environment that is too large", PublishFailed, "env['BIG']", "131071", "as a secret")

@@ -208,7 +208,9 @@ class Rollout:
         if reply.status:
             who = "function" if reply.headers.get(PROTOCOL_HEADER) else "gateway"
             return f"the {who} says {said(reply)}"
-        seconds = f" within the timeout of {self.deadline.seconds:g} s" if self.is_late() else ""
+        seconds = (
+            f" within the publish_timeout of {self.deadline.seconds:g} s" if self.is_late() else ""
+        )
         return f"the function did not answer{seconds}"
 
     def is_late(self) -> bool:

@@ -122,8 +122,10 @@ class Publisher:
         seconds = options.publish_timeout
         self.deadline = Deadline(connection.timeout if seconds is None else seconds)
         # A registry may be named with what images' names begin with there: ghcr.io/me.
-        host, _, prefix = (options.registry or connection.registry or "").partition("/")
-        if prefix and not host.endswith(":"):
+        host, _, prefix = named = (options.registry or connection.registry or "").partition("/")
+        if "://" in "".join(named):
+            host, prefix = "".join(named), ""
+        if prefix:
             mine = self.options.registry_prefix
             prefix = f"{prefix}/{mine}" if mine else prefix
             self.options = self.options._replace(registry_prefix=prefix)

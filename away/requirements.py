@@ -199,7 +199,8 @@ def requirement(
     if "+" in distribution.version:
         raise CaptureRefused(
             f"{why}, and {distribution.name} {distribution.version} is a local build that no"
-            f" package index has; list '{distribution.name}==VERSION' in requirements=",
+            f" package index has; list a version that one has, '{distribution.name}==VERSION', in"
+            " requirements=, or that very version with a base_image= that has it",
             path=name,
         )
     return Requirement(

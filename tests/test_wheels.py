@@ -205,6 +205,20 @@ def test_requirements_that_exclude_each_other_are_told_in_one_sentence(index, ca
     assert "\n" not in str(caught.value)
 
 
+def test_an_index_that_cannot_be_reached_is_told_as_such(cache, monkeypatch):
+    for name, value in {
+        "PIP_CONFIG_FILE": "/dev/null",
+        "PIP_INDEX_URL": "http://127.0.0.1:1/simple",
+        "PIP_RETRIES": "1",
+        "PIP_TIMEOUT": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    with pytest.raises(PublishFailed, match="index that pip asks cannot be reached") as caught:
+        made(cache, pin("away-top"))
+    assert "no wheel" not in str(caught.value)
+
+
 # ---------------------------------------------------------------- the second time
 
 # Makes the layer of one pin in a process that may start no other; argv: cache, name, version.
@@ -263,6 +277,14 @@ def test_the_same_set_starts_no_process_the_next_time_whatever_else_is_installed
     assert other != first.digest
     assert in_another_process(cache, index, related) == other
     assert in_another_process(cache, index) == first.digest
+
+
+def test_a_version_here_that_the_target_cannot_have_is_let_go(index, cache, tmp_path):
+    wheel(index, "away_top", "1.0", "py3-none-any", "away_need")
+    wheel(index, "away_need", "2.0")
+    here = install(tmp_path / "here", "away_need", "1.0")
+    digest = in_another_process(cache, index, here, quiet=False)
+    assert digest == made(cache, pin("away-top")).digest
 
 
 @pytest.mark.parametrize("how", ["cut", "changed", "gone", "record cut", "record of lists"])

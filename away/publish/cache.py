@@ -134,6 +134,8 @@ def keep_layer_file(folder: Path, layer: Layer) -> Layer:
     assert isinstance(layer.data, Path), "a layer in a file"
     place = folder / f"{layer.digest.partition(':')[2]}.layer"
     layer.data.replace(place)
+    # Its digest was taken as it was written.
+    _seen[place] = (layer.digest, state_of(place))
     return layer._replace(data=place)
 
 
@@ -163,8 +165,7 @@ def described(layer: Layer) -> dict[str, Any]:
 
 def file_digest(path: Path) -> str:
     """Return a file's digest, read anew only where the file is another than it was."""
-    found = path.stat()
-    state = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+    state = state_of(path)
     known = _seen.get(path)
     if known is None or known[1] != state:
         total = hashlib.sha256()
@@ -173,6 +174,12 @@ def file_digest(path: Path) -> str:
                 total.update(piece)
         known = _seen[path] = (f"sha256:{total.hexdigest()}", state)
     return known[0]
+
+
+def state_of(path: Path) -> tuple[int, ...]:
+    """Return what of a file changes whenever it is written to."""
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
 def read_record(folder: Path, name: str) -> dict[str, Any]:

@@ -270,6 +270,11 @@ _NOT_FOUND = re.compile(
     r"satisfies the requirement (?P<spec>.+?)(?: \(from (?!versions:)(?P<by>[^)]*)\))?"
     r" \(from versions: (?P<versions>[^)]*)\)"
 )
+# Why an index was not reached, in the words of pip's HTTP library.
+_UNREACHED = re.compile(
+    r"NewConnectionError|ConnectTimeoutError|ReadTimeoutError|NameResolutionError|ProxyError|SSLError"
+    r"|Connection refused|Connection reset|Temporary failure in name resolution"
+)
 # How many versions that there are wheels of a message names.
 _SHOWN = 3
 
@@ -292,6 +297,15 @@ def explained(
         return PublishFailed(
             f"the requirement {pins[0]} cannot be fetched: {sys.executable} has no pip; install it"
             " with `python -m ensurepip`, or take a base_image= that has the requirement",
+            step="requirements",
+        )
+    if (lost := _UNREACHED.search(said)) is not None:
+        # pip then says that nothing was found, which is true and no help.
+        names = ", ".join(map(str, pins))
+        return PublishFailed(
+            f"the requirement {printable(names)} cannot be fetched: the package index that pip asks"
+            f" cannot be reached ({lost[0]}); try again with a network, or correct pip's"
+            " configuration (pip config list)",
             step="requirements",
         )
     found = _NOT_FOUND.search(said)

@@ -19,6 +19,7 @@ from away.publish.pins import Pin, normal_name
 from away.publish.preparation import SETTINGS
 from away.publish.progress import Progress
 from away.publish.project_folder import ProjectFolder
+from away.publish.references import parse_image
 from away.publish.stack_file import functions_in, stack_entry, stack_text
 from away.publish.steps import Publisher
 from away.publish.target import Target
@@ -189,18 +190,20 @@ def with_registry(options: Options, connection: FaasConnection) -> Options:
 
 
 def base_of(publisher: Publisher) -> str:
-    """Return the image to build on.
+    """Return the image to build on, as ``docker build`` is to understand it.
 
     Raises:
         PublishFailed: It is the one of the embedded gateway, which is no image.
     """
-    name = publisher.base_name
-    if name.repository.startswith("away/"):
+    given = publisher.options.base_image or publisher.connection.base_image
+    # A name without a host stays one: an image of the engine that builds, or of Docker Hub.
+    name = parse_image(given) if given else publisher.base_name
+    if not name.host and name.repository.startswith("away/"):
         raise refused(
             f"the base image {name} is only known to an embedded gateway; name a real one by"
             " base_image="
         )
-    return str(name if name.host else name._replace(host=publisher.inside_host))
+    return str(name)
 
 
 def build_arguments(base: str, options: Options) -> dict[str, str]:

@@ -145,8 +145,10 @@ class Progress:
 
     def now(self) -> str:
         """Say in words what is under way."""
+        if not self.open and self.current in ("", "capture"):
+            return "waiting for its turn"
         words = WORDS.get(self.current)
-        said = words.under_way if words else self.current or "waiting"
+        said = words.under_way if words else self.current
         if self.current != "push" or not self.bytes_total:
             return said
         # A total is known piece by piece, and never less than what went out already.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from away.gateway.addresses import moved
 from away.gateway.collection import collect
 from away.gateway.deploy_request import Deployment, Refused
+from away.gateway.durations import call_seconds
 from away.gateway.logs import Log
 from away.gateway.providers import StartRefused
 from away.gateway.references import parse, with_host, with_tag
@@ -54,10 +55,16 @@ class CannotStart(Exception):
 
 
 class Running:
-    """One instance, the connections to it, and how many calls it has."""
+    """One instance, the connections to it, and how many calls it has.
 
-    def __init__(self, instance: Instance) -> None:
+    Args:
+        instance: The instance.
+        call_seconds: How long one call may take by its deployment; 0.0 where that does not say.
+    """
+
+    def __init__(self, instance: Instance, call_seconds: float = 0.0) -> None:
         self.instance = instance
+        self.call_seconds = call_seconds
         self.pool = Pool(instance.host, instance.port)
         self._calls = 0
         self._idle = asyncio.Event()
@@ -196,11 +203,12 @@ class Function:
         if self._reviving is not None:
             await asyncio.wait({self._reviving})
 
-    async def retire(self, running: Running | None) -> None:
+    async def retire(self, running: Running | None, *, at_most: float | None = None) -> None:
         """Let an instance finish its calls, then stop it."""
         if running is None:
             return
-        await running.drained(DRAIN_SECONDS)
+        seconds = max(DRAIN_SECONDS, running.call_seconds)
+        await running.drained(seconds if at_most is None else at_most)
         running.pool.close()
         await self._provider.stop(running.instance, STOP_GRACE_SECONDS)
 
@@ -233,7 +241,7 @@ class Function:
             raise CannotStart(str(error)) from error
         try:
             if await instance.listening(seconds):
-                return Running(instance)
+                return Running(instance, call_seconds(deployment.env_vars))
         except BaseException:
             # Cancelled while it came up: it must not stay behind.
             await asyncio.shield(self._provider.stop(instance, 0.0))
@@ -348,7 +356,8 @@ class Deployments:
                 raise Refused(404, f"service {name} not found")
             self._store.delete(function.deployment.namespace, name)
             function.log.close()
-            await function.retire(function.taken_out())
+            # Whoever removes it waits for this.
+            await function.retire(function.taken_out(), at_most=DRAIN_SECONDS)
             await function.settled()
             await self._provider.forget(name)
 

@@ -263,7 +263,8 @@ class Call:
             wire.send(line.encode("utf-8", "surrogateescape") + head + (body or b""))
             upload = self._uploading(wire) if body is None else None
             try:
-                answer = await self._answer(wire, upload)
+                seconds = max(ANSWER_SECONDS, running.call_seconds)
+                answer = await self._answer(wire, upload, seconds)
                 response = await self._pass_back(answer)
                 if not (answer.keeps and answer.whole and (upload is None or upload.done())):
                     wire.close()
@@ -306,9 +307,11 @@ class Call:
                 raise
             raise Broken("the function does not listen") from error
 
-    async def _answer(self, wire: Wire, upload: asyncio.Task[None] | None) -> Answer:
+    async def _answer(
+        self, wire: Wire, upload: asyncio.Task[None] | None, seconds: float
+    ) -> Answer:
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(seconds):
                 return await read_answer(wire, self._request.method)
         except Broken as error:
             if upload is not None and upload.done() and upload.exception() is not None:

@@ -23,8 +23,10 @@ from hypothesis import strategies as st
 import away.gateway
 from away import builder
 from away.exceptions import ConfigError
+from away.gateway import deployments
 from away.gateway.deploy_request import Deployment, Refused, read_deployment
 from away.gateway.deployments import CannotStart, Function
+from away.gateway.durations import read_duration
 from away.gateway.logs import Log
 from away.gateway.paths import Malformed, Moved, Target, read_target
 from tests.images import ECHO, Registry, push_echo
@@ -452,6 +454,43 @@ def test_a_function_that_does_not_listen_in_time_is_stopped_and_its_last_lines_t
     with pytest.raises(CannotStart, match=r"does not listen .* after 1 s: still importing"):
         asyncio.run(function.revive(1.0))
     assert provider.stopped
+
+
+class Listens(NeverListens):
+    """A provider whose functions come up at once."""
+
+    async def listening(self, timeout):
+        return True
+
+
+def test_an_instance_that_is_replaced_is_drained_for_as_long_as_a_call_may_take(monkeypatch):
+    monkeypatch.setattr(deployments, "DRAIN_SECONDS", 0.05)
+    provider = Listens()
+
+    async def retire(at_most):
+        env_vars = {"write_timeout": "300ms"}
+        function = Function(Deployment("f", "x", env_vars=env_vars), provider, Log())
+        running = await function.revive(1.0)
+        with running:
+            begun = time.monotonic()
+            await function.retire(running, at_most=at_most)
+            return time.monotonic() - begun
+
+    assert asyncio.run(retire(None)) >= 0.29
+    assert asyncio.run(retire(0.05)) < 0.29
+
+
+@given(st.integers(0, 99), st.integers(0, 59), st.integers(0, 59), st.integers(0, 999))
+def test_a_duration_is_read_as_go_writes_it(hours, minutes, seconds, thousandths):
+    text = f"{hours}h{minutes}m{seconds}s{thousandths}ms"
+    whole = hours * 3600 + minutes * 60 + seconds + thousandths / 1000
+    assert read_duration(text) == pytest.approx(whole)
+
+
+@given(st.text(alphabet="0123456789.hms -", max_size=12) | st.text(max_size=12))
+def test_any_other_text_is_no_duration_or_a_finite_one(text):
+    found = read_duration(text)
+    assert found is None or 0 <= found <= 7 * 86_400
 
 
 # What functions get

@@ -656,7 +656,7 @@ def test_a_process_that_ends_as_it_starts_is_not_waited_for_to_the_end(faas, wri
     module = written("pub_ends", ENDS_THERE.format(name="ends"))
     begun = time.monotonic()
     with pytest.raises(PublishFailed, match="nothing runs under that name") as caught:
-        publish(module.ends, faas, timeout=60)
+        publish(module.ends, faas, publish_timeout=60)
     assert 10 <= time.monotonic() - begun < 30
     assert caught.value.step == "ready"
     assert "it ends as it starts" in str(caught.value)

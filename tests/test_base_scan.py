@@ -193,6 +193,33 @@ def test_the_path_decides_which_python_is_meant(faas):
     assert scanned(faas, layers, search="bin:/nowhere:")[0].python == ""
 
 
+def test_the_distributions_of_that_python_are_found_and_no_others(faas, tmp_path):
+    def installed(site: str, *names: str):
+        return [(f"{site}/{name}.dist-info/METADATA", b"x") for name in names]
+
+    lower = tar(
+        *DEBIAN,
+        *installed("./usr/lib/python3/dist-packages", "six-1.16.0"),
+        *installed(
+            "./usr/local/lib/python3.11/dist-packages", "numpy-2.1.0", "old-1.0", "torch-2.5+cu1"
+        ),
+        *installed("./usr/local/lib/python3.9/site-packages", "other-1.0"),
+        *installed("./opt/venv/lib/python3.11/site-packages", "numpy-1.0", "inside_venv-3.0"),
+        ("./opt/venv/bin/python3", "/usr/bin/python3.11"),
+        ("./usr/lib/python3/dist-packages/strange.dist-info/METADATA", b"x"),
+    )
+    upper = tar(
+        ("usr/local/lib/python3.11/dist-packages/.wh.old-1.0.dist-info", b""),
+        *installed("usr/local/lib/python3.11/dist-packages", "old-2.0"),
+    )
+    expected = {"six": "1.16.0", "numpy": "2.1.0", "old": "2.0", "torch": "2.5+cu1"}
+    found, again = scanned(faas, [lower, upper], tmp_path)
+    assert (found.environment, again) == (expected, 0)
+    venv = scanned(faas, [lower], search="/opt/venv/bin:/usr/bin")[0]
+    assert venv.python == "3.11"
+    assert venv.environment == {"numpy": "1.0", "inside_venv": "3.0"}
+
+
 def test_a_cache_that_was_damaged_is_made_anew(faas, tmp_path):
     assert scanned(faas, CASES["debian"][0], tmp_path)[1] == 0
     (kept,) = (tmp_path / "bases").iterdir()

@@ -1,4 +1,4 @@
-"""What a base image holds, for one that does not say it: its Python and its C library.
+"""What a base image holds, for one that does not say it: its Python, C library and distributions.
 
 The layers are read as they stream by, without being kept: names of files, links, and the one file that
 says which glibc it is. What was found is kept by the manifest's digest, so that an image is read once.
@@ -19,7 +19,7 @@ from away.names import printable
 from away.publish.transfer import keeper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from away.connection.conversations import Conversation
@@ -51,6 +51,11 @@ _SYMBOL = re.compile(rb"GLIBC_2\.(\d{1,3})\x00")
 _NAMED = re.compile(r"(?:libc|ld)-(\d{1,3})\.(\d{1,3})\.so\Z")
 _LIBRARIES = re.compile(r"(?:usr/)?lib(?:32|64|x32)?(?:/[A-Za-z0-9_-]+-linux-gnu[A-Za-z0-9]*)?\Z")
 _MAX_LINKS = 16
+# What an installer writes for each distribution (the database of installed distributions, PEP 376).
+_INSTALLED = re.compile(
+    r"(?P<site>.+/(?:site|dist)-packages)/(?P<name>[A-Za-z0-9._-]+)-(?P<version>[A-Za-z0-9._+!]+)"
+    r"\.dist-info\Z"
+)
 
 
 class Scan(NamedTuple):
@@ -60,10 +65,12 @@ class Scan(NamedTuple):
         python: The minor version that ``python3`` means there, ``3.11``; an empty text where there is
             none, or it was not found out.
         glibc: The version of its C library; (0, 0) for musl, None where it was not found out.
+        environment: The distributions that this Python imports, versions by names.
     """
 
     python: str = ""
     glibc: tuple[int, int] | None = None
+    environment: Mapping[str, str] = {}
 
 
 class NotRead(Exception):
@@ -141,16 +148,39 @@ class Contents:
 
     def python(self, search: str) -> str:
         """Return the minor version of the ``python3`` that a PATH finds first."""
-        for folder in search.split(":"):
-            wanted = posixpath.normpath(posixpath.join("/", folder, "python3")).lstrip("/")
-            path = self.resolve(wanted)
-            if path not in self.entries:
-                continue
+        for _, path in self.pythons(search):
             match = _PYTHON.match(path.rpartition("/")[2])
             if match and match[1]:
                 return f"3.{match[1]}"
             return self.beside(path)
         return ""
+
+    def pythons(self, search: str) -> Iterator[tuple[str, str]]:
+        """Give the folders of a PATH that have a ``python3``, each with the file that it means."""
+        for folder in search.split(":"):
+            wanted = posixpath.normpath(posixpath.join("/", folder, "python3")).lstrip("/")
+            path = self.resolve(wanted)
+            if path in self.entries:
+                yield self.resolve(wanted.rpartition("/")[0]), path
+
+    def environment(self, search: str) -> dict[str, str]:
+        """Return the distributions that the ``python3`` of a PATH imports, versions by names."""
+        folder = next((folder for folder, _ in self.pythons(search)), None)
+        version = self.python(search)
+        if folder is None or not version:
+            return {}
+        prefix = posixpath.dirname(folder)
+        kinds = (f"python{version}/site", f"python{version}/dist", "python3/dist")
+        sites = {f"{prefix}/lib/{kind}-packages".lstrip("/") for kind in kinds}
+        if prefix == "usr":
+            # Debian's own, which its python3 imports beside those of its packages.
+            sites.add(f"usr/local/lib/python{version}/dist-packages")
+        found = {}
+        for path in self.entries:
+            match = _INSTALLED.match(path.rpartition("/")[0])
+            if match and match["site"] in sites:
+                found[match["name"]] = match["version"]
+        return dict(sorted(found.items()))
 
     def beside(self, path: str) -> str:
         """Return the one version whose own name stands beside a ``python3`` that is no link."""
@@ -201,6 +231,8 @@ class Finder:
         # A link's own target may have another name, as Debian's alternatives do.
         if link and not matters:
             matters = "alternatives" in folder and "python" in name
+        if name == "METADATA" and _INSTALLED.match(folder):
+            matters = True
         if not matters:
             return False
         new = self.contents.add(path, link)
@@ -491,7 +523,7 @@ def scan(
             return Scan()
         contents.end_layer()
     paths = search or base.variable("PATH") or USUAL_PATH
-    found = Scan(contents.python(paths), contents.c_library())
+    found = Scan(contents.python(paths), contents.c_library(), contents.environment(paths))
     if kept is not None:
         keep(kept, found)
     return found
@@ -504,14 +536,23 @@ def read_kept(path: Path) -> Scan | None:
         python, glibc = data["python"], data["glibc"]
         if glibc is not None:
             glibc = int(glibc[0]), int(glibc[1])
-        return Scan(printable(str(python)), glibc)
-    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
+        environment = {str(name): str(version) for name, version in data["environment"].items()}
+        return Scan(printable(str(python)), glibc, environment)
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+        AttributeError,
+        RecursionError,
+    ):
         return None
 
 
 def keep(path: Path, found: Scan) -> None:
     """Keep what was found, whole or not at all; that it cannot be kept is no harm."""
-    text = json.dumps({"python": found.python, "glibc": found.glibc})
+    text = json.dumps(found._asdict())
     with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent)

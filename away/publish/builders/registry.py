@@ -84,6 +84,7 @@ class RegistryBuilder:
             elsewhere = self.source is not self.registry
             cache = self.order.cache
             scanned = yield from scan(self.source, found, cache, keeping=elsewhere)
+            environment = dict(scanned.environment) or None
         return Base(
             str(name),
             python=".".join(python.split(".")[:2]) or scanned.python,

@@ -23,6 +23,8 @@ import requests
 
 from tests.benchmarks.forwarder import Forwarder, forwarder
 from tests.benchmarks.table import ROUNDS, note, row
+from tests.containers import engine, registries
+from tests.containers.engine import NoDocker, docker, find_base
 
 DEPLOY = r"(PUT|POST) /system/functions"
 MANIFESTS = (
@@ -136,7 +138,6 @@ def bench() -> Iterator[Bench]:
     """
     import away
     from away import FaasConnection
-    from tests.containers import engine, registries
 
     engine.check_engine()
     registries.check_registry()
@@ -295,8 +296,6 @@ def images_and_cold_starts(at: Bench) -> None:
 
 
 def cold_start(image: str) -> dict[str, float]:
-    from tests.containers.engine import docker
-
     script = Path(__file__).with_name("cold_start.py").read_bytes()
     printed = docker(
         "run", "--rm", "--interactive", "--env", "PORT=8099", image,
@@ -308,8 +307,6 @@ def cold_start(image: str) -> dict[str, float]:
 
 
 def calls_in_flight(at: Bench) -> None:
-    from tests.containers.engine import find_base
-
     print("32 calls in flight through the gateway to one container")
     with module(FIBONACCI) as plain, peer_images(find_base()) as images:
         at.publish(plain.fibonacci, "runtime")
@@ -331,8 +328,6 @@ def calls_in_flight(at: Bench) -> None:
 @contextmanager
 def peer_images(base: str) -> Iterator[dict[str, str]]:
     """Build the peers' images with the engine, for the length of a ``with`` block."""
-    from tests.containers.engine import docker
-
     prefix = f"away-bench-{uuid.uuid4().hex[:6]}"
     made = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -398,8 +393,6 @@ async def measure(url: str, names: dict[str, str]) -> dict[str, list[float]]:
 
 
 def containers() -> None:
-    from tests.containers.engine import NoDocker
-
     try:
         with bench() as at:
             republishing(at)

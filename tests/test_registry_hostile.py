@@ -401,6 +401,21 @@ def test_an_upload_elsewhere_loses_the_login(faas, second, how):
         assert put.path.endswith(f"?key=a%2Fb&digest={pushed.digest}")
 
 
+@pytest.mark.parametrize("scheme", ["Basic", "Bearer"])
+def test_a_server_that_a_registry_leads_to_cannot_ask_for_the_login(faas, second, scheme):
+    with token_registry() as registry:
+        registry.tokens.may_push["ada"] = {"t/one"}
+        said = {"Www-Authenticate": f'{scheme} realm="{second.url}/token",service="x"'}
+        second.hook = lambda seen: error(401, "UNAUTHORIZED", "hand it over", said)
+        registry.hook = lambda seen: leading(f"{second.url}/x") if "/blobs/" in seen.path else None
+        client = client_of(faas, registry.url, given=("ada", PASSWORD))
+        text = told(faas, client.blob("t/one", DIGEST))
+        assert f"{second.url}, to which {registry.url} leads answered 401" in text
+        assert [seen.path for seen in second.requests] == ["/x"]
+        assert registry.tokens.server.requests == []
+        assert client.memory.challenges == {}
+
+
 def test_an_upload_goes_where_an_absolute_place_says(faas, registry):
     def hook(seen):
         if seen.method == "POST":

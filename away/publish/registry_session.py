@@ -23,7 +23,7 @@ from away.exceptions import (
 )
 from away.names import printable
 from away.publish.references import is_loopback_url
-from away.publish.registry_errors import Broken
+from away.publish.registry_errors import Broken, failed
 from away.publish.registry_tokens import Authenticator, Grant
 from away.publish.transfer import Small
 from away.secret_texts import hidden
@@ -170,23 +170,36 @@ class Session:
     ) -> Conversation[Reply]:
         """Send a request with the login that the registry asks for; once more after a 401."""
         if self.own:
-            reply = yield from self.followed(asked, None)
+            reply, _ = yield from self.followed(asked, None)
             if reply.status in (401, 403):
                 raise self.own_refused(reply.status)
             return reply
         grant = yield from self.authenticator.known(scopes)
-        reply = yield from self.followed(asked, grant)
+        reply, place = yield from self.followed(asked, grant)
         if reply.status == 401:
+            self.expect_own_word(reply, place, asked.doing)
             try:
                 grant = yield from self.authenticator.answer(reply, scopes, grant, asked.doing)
             except AuthenticationRefused:
                 if denied:
                     return reply
                 raise
-            reply = yield from self.followed(asked, grant)
+            reply, place = yield from self.followed(asked, grant)
         if reply.status in (401, 403) and not denied:
+            self.expect_own_word(reply, place, asked.doing)
             raise self.authenticator.refused(reply, grant, asked.doing)
         return reply
+
+    def expect_own_word(self, reply: Reply, place: str, doing: str) -> None:
+        """Let nobody ask for our login but the registry itself.
+
+        Raises:
+            PublishFailed: It is another server, to which the registry leads, that refuses.
+        """
+        if "://" in place and not place.startswith(f"{self.url}/"):
+            there = urlsplit(place)
+            server = f"{there.scheme}://{there.netloc}, to which {self.url} leads"
+            raise failed(server, doing, reply, step="registry")
 
     def own_refused(self, status: int) -> AuthenticationRefused:
         """Make the error for a gateway that does not take its own login."""
@@ -200,8 +213,11 @@ class Session:
 
     # ------------------------------------------------------------ where it leads
 
-    def followed(self, asked: Asked, grant: Grant | None) -> Conversation[Reply]:
+    def followed(self, asked: Asked, grant: Grant | None) -> Conversation[tuple[Reply, str]]:
         """Send a request where it leads to.
+
+        Returns:
+            The reply, and where it came from: a path below the registry, or a whole URL.
 
         Raises:
             PublishFailed: It leads in a ring, or where nothing may be sent.
@@ -211,7 +227,7 @@ class Session:
         for _ in range(MAX_REDIRECTS + 1):
             reply = yield from self.ask_at(asked, target, grant)
             if reply.status not in keeps:
-                return reply
+                return reply, target
             target = self.location(target, str(reply.headers.get("Location") or ""), asked.doing)
         raise PublishFailed(
             f"the registry {self.url} redirects more than {MAX_REDIRECTS} times when asked for"

@@ -221,7 +221,7 @@ class Authenticator:
         self, reply: Reply, realm: str, login: RegistryLogin | None
     ) -> tuple[str, float]:
         """Read a token server's answer: the token, and for how many seconds it holds."""
-        server = realm.partition("?")[0]
+        server = realm.partition("?")[0][:200]
         if reply.status in (400, 401, 403):
             who = login.who if login else "no credentials, for there are none for it here"
             if login is None and self.why_none:
@@ -274,7 +274,9 @@ def token_request(
     realm: str, service: str, scopes: tuple[str, ...], login: RegistryLogin | None
 ) -> Request:
     """Make the request for a token: by a password, by an identity token, or by nothing."""
-    small = Small(MAX_ANSWER_BYTES, f"the answer of the token server {realm.partition('?')[0]}")
+    small = Small(
+        MAX_ANSWER_BYTES, f"the answer of the token server {realm.partition('?')[0][:200]}"
+    )
     if login is not None and login.identity is not None:
         form = {
             "grant_type": "refresh_token",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from away.exceptions import PublishFailed
 from away.publish.base_scan import Scan, scan
@@ -41,16 +40,19 @@ class RegistryBuilder:
 
     def __init__(self, order: Order) -> None:
         self.order = order
+        host, given = order.registry_host, order.options.registry_auth
+        if host is None and given is not None:
+            raise PublishFailed(
+                "registry_auth= is for a registry that registry= names: the gateway's own takes the"
+                " gateway's login; leave it out, or name a registry",
+                step="options",
+            )
         self.registry = Registry(
             order.ask,
             order.registry_url,
-            own=order.registry_host is None,
+            own=host is None,
             user=order.connection.user,
-            credentials=Credentials(
-                order.registry_host or urlsplit(order.registry_url).netloc,
-                given=order.options.registry_auth,
-                pushed=True,
-            ),
+            credentials=Credentials(host, given=given, pushed=True) if host else None,
             sent=order.progress.sent,
             folder=order.cache,
         )

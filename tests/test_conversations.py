@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -87,6 +87,25 @@ def pump(
 REFUSED = ConnectFailed("refused", refused=True)
 OK = Reply(200, body=b"55")
 
+
+class Told(NamedTuple):
+    """What a catalogue knows of a function's updates."""
+
+    runs: bool = False
+    ago: float = math.inf
+    held_for: list[bool] = []  # noqa: RUF012  # one answer a question
+
+    def running(self) -> bool:
+        return self.runs
+
+    def holding(self) -> bool:
+        return bool(self.held_for) and self.held_for.pop(0)
+
+    def happened_within(self, seconds: float) -> bool:
+        return self.runs or self.ago <= seconds
+
+
+UPDATING, UPDATED = Told(runs=True, ago=0.0), Told()
 # outcomes, options of exchange(), how many are sent, and what it ends with
 ROWS = [
     ("answered", [OK], {}, 1, OK),
@@ -99,10 +118,10 @@ ROWS = [
     ("cut short, repeatable", [CutShort(), OK], {"repeatable": True}, 2, OK),
     ("timed out", [ReadTimedOut(), OK], {"repeatable": True}, 1, CallTimedOut),
     ("unknown", [UNKNOWN, OK], {"repeatable": True}, 1, 404),
-    ("unknown in an update", [UNKNOWN, UNKNOWN, OK], {"updating": lambda: True}, 3, OK),
-    ("unknown after an update", [UNKNOWN, OK], {"updating": lambda: False}, 1, 404),
+    ("unknown in an update", [UNKNOWN, UNKNOWN, OK], {"updates": UPDATING}, 3, OK),
+    ("unknown after an update", [UNKNOWN, OK], {"updates": UPDATED}, 1, 404),
     ("platform 500", [Reply(500, PROXY), OK], {}, 1, 500),
-    ("platform 500 in an update", [Reply(500, PROXY), OK], {"updating": lambda: True}, 1, 500),
+    ("platform 500 in an update", [Reply(500, PROXY), OK], {"updates": UPDATING}, 1, 500),
     ("platform 500, repeatable", [Reply(500, PROXY), OK], {"repeatable": True}, 2, OK),
     ("runtime full", [Reply(503, {"X-Away-Protocol": "1"}), OK], {}, 2, OK),
     ("another 503", [Reply(503), OK], {"repeatable": True}, 1, 503),
@@ -153,7 +172,7 @@ def test_pauses_grow_and_end_within_their_time(event):
             deadline,
             5.0,
             repeatable=True,
-            updating=lambda: True,
+            updates=UPDATING,
         )
         _, sent, pauses = pump(conversation, [outcome] * 10_000, clock)
         assert pauses == sorted(pauses)

@@ -451,7 +451,9 @@ class FaasConnection:
                     for piece in pieces:
                         yield from follower.take(piece)
             except TransportError as error:
-                raise follower.explain(error) from error
+                failure = follower.failed(error)
+                if failure is not None:
+                    raise failure from error
 
     # ------------------------------------------------------------ secrets, namespaces, the gateway
 
@@ -530,10 +532,19 @@ class FaasConnection:
         return self.api.refusal(reply, function)
 
     @contextlib.contextmanager
-    def expecting_update(self, name: str, namespace: str | None = None) -> Iterator[None]:
-        """Within it, and some seconds after, calls wait out that the gateway misses the function."""
+    def expecting_update(
+        self, name: str, namespace: str | None = None, *, hold: bool = False
+    ) -> Iterator[None]:
+        """Within it, and some seconds after, calls wait out that the gateway misses the function.
+
+        Args:
+            name: The function.
+            namespace: Another namespace than the connection's.
+            hold: Whether calls of this process that begin within it wait for its end, for a gateway
+                that loses what is sent while it updates, as faasd does.
+        """
         space = self.namespace if namespace is None else namespace
-        with self.catalogue.updating(space, name):
+        with self.catalogue.updating(space, name, hold=hold):
             yield
 
     # ------------------------------------------------------------ conversations for other rooms

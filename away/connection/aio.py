@@ -24,6 +24,7 @@ from away.connection.conversations import (
     MAX_REFUSAL_BYTES,
     POURED,
     PROTOCOL_HEADER,
+    QUIET_HEAD_SECONDS,
     ConnectFailed,
     ConnectTimedOut,
     CutShort,
@@ -33,6 +34,7 @@ from away.connection.conversations import (
     ReadTimedOut,
     Reply,
     Send,
+    Silent,
     SinkFailed,
     TlsFailed,
     TooLarge,
@@ -332,6 +334,7 @@ class AioDriver:
             total=left if left < FOREVER_SECONDS else None,
             # A little less than the whole, so that it is seen which of the two was reached.
             sock_connect=min(send.connect_timeout, max(left - 0.01, 0.001)),
+            sock_read=None if send.quiet is None else max(send.quiet, QUIET_HEAD_SECONDS),
             ceil_threshold=FOREVER_SECONDS,
         )
         body: Any = request.body
@@ -355,6 +358,8 @@ class AioDriver:
             )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             failure = _translated(error)
+            if send.quiet is not None and isinstance(failure, ReadTimedOut):
+                raise Silent from error
             # aiohttp's own errors carry the request's headers and the proxy's URL, with the logins
             # in them: only what the operating system said is passed on.
             library = isinstance(error, aiohttp.ClientError)

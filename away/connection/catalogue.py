@@ -10,7 +10,7 @@ import contextlib
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import away.names as names
 from away.connection.conversations import Wait
@@ -177,6 +177,10 @@ class Catalogue:
         self._generation = 0
         # (namespace, name) → how many updates of it run, and until when it counts as updated
         self._updates: dict[tuple[str, str], tuple[int, float]] = {}
+        # (namespace, name) → how many updates run that lose the calls sent meanwhile
+        self._holds: dict[tuple[str, str], int] = {}
+        # (namespace, name) → when its last update ended, or that one runs (infinity)
+        self._updated: dict[tuple[str, str], float] = {}
         # what was removed while an update of it ran: the end of that one brings nothing back
         self._removed: set[tuple[str, str]] = set()
 
@@ -248,18 +252,29 @@ class Catalogue:
         return list(infos)
 
     @contextlib.contextmanager
-    def updating(self, namespace: str, name: str) -> Iterator[None]:
-        """Let calls of a function expect that the gateway does not know it for a while."""
-        self._count(namespace, name, 1)
+    def updating(self, namespace: str, name: str, *, hold: bool = False) -> Iterator[None]:
+        """Let calls of a function expect that the gateway does not know it for a while.
+
+        Args:
+            namespace: Of the function, or an empty text for the gateway's default.
+            name: The function.
+            hold: Whether calls that begin meanwhile wait, since the gateway would lose them.
+        """
+        self._count(namespace, name, 1, hold=hold)
         try:
             yield
         finally:
-            self._count(namespace, name, -1)
+            self._count(namespace, name, -1, hold=hold)
 
-    def _count(self, namespace: str, name: str, by: int) -> None:
+    def _count(self, namespace: str, name: str, by: int, *, hold: bool) -> None:
         with self._held():
             now = self._clock()
+            if hold:
+                holds = self._holds.pop((namespace, name), 0) + by
+                if holds > 0:
+                    self._holds[namespace, name] = holds
             count = self._updates.get((namespace, name), (0, now))[0] + by
+            self._updated[namespace, name] = now if count == 0 else float("inf")
             self._updates = {
                 key: (running, until)
                 for key, (running, until) in self._updates.items()
@@ -282,6 +297,23 @@ class Catalogue:
             else:
                 self._removed.add((namespace, name))
 
+    def updates_of(self, namespace: str, name: str) -> UpdatesOf:
+        """Return what calls of a function ask about its updates."""
+        return UpdatesOf(self, namespace, name)
+
+    def is_holding(self, namespace: str, name: str) -> bool:
+        """Tell whether calls of a function wait for the end of its update."""
+        # Read without the lock, as every call does: one key of a dictionary.
+        return bool(self._holds) and (namespace, name) in self._holds
+
+    def was_updated(self, namespace: str, name: str, seconds: float) -> bool:
+        """Tell whether this process updated a function within the last so many seconds."""
+        if not self._updated:
+            return False
+        with self._held():
+            ended = self._updated.get((namespace, name), float("-inf"))
+            return ended >= self._clock() - seconds
+
     def is_updating(self, namespace: str, name: str) -> bool:
         """Tell whether this process updates a function, or did so a moment ago."""
         if not self._updates:
@@ -289,6 +321,26 @@ class Catalogue:
         with self._held():
             running, until = self._updates.get((namespace, name), (0, float("-inf")))
             return running > 0 or self._clock() < until
+
+
+class UpdatesOf(NamedTuple):
+    """This process's updates of one function (:class:`away.connection.conversations.Updates`)."""
+
+    catalogue: Catalogue
+    namespace: str
+    name: str
+
+    def running(self) -> bool:
+        """Whether one runs, or ended a moment ago."""
+        return self.catalogue.is_updating(self.namespace, self.name)
+
+    def holding(self) -> bool:
+        """Whether one runs at a gateway that loses what is sent meanwhile."""
+        return self.catalogue.is_holding(self.namespace, self.name)
+
+    def happened_within(self, seconds: float) -> bool:
+        """Whether one ran at any moment of the last so many seconds."""
+        return self.catalogue.was_updated(self.namespace, self.name, seconds)
 
 
 _shared: weakref.WeakValueDictionary[object, Catalogue] = weakref.WeakValueDictionary()

@@ -33,6 +33,7 @@ __all__ = [
     "CALL_ID",
     "MAX_ANSWER_BYTES",
     "PROTOCOL_HEADER",
+    "QUIET_HEAD_SECONDS",
     "RETRIES",
     "ConnectFailed",
     "ConnectTimedOut",
@@ -47,11 +48,13 @@ __all__ = [
     "Request",
     "Retry",
     "Send",
+    "Silent",
     "Sink",
     "SinkFailed",
     "TlsFailed",
     "TooLarge",
     "TransportError",
+    "Updates",
     "Wait",
     "WrongAnswer",
     "check_answered",
@@ -85,6 +88,14 @@ MAX_GROWN_BYTES = 64 << 20
 MAX_GROWTH = 50
 
 
+# How long the head of an answer is waited for that may never come: OpenFaaS sends none for a log that is
+# followed before the log's first line. Longer than between two lines, since a busy gateway has to find
+# the function first.
+QUIET_HEAD_SECONDS = 1.5
+# How long a call is held back at most while its function is updated; as long as one is tried again
+# whose function the gateway does not know in an update.
+HELD_SECONDS = 60.0
+_HELD_PAUSES = (0.02, 0.05, 0.1)
 # A call that is cut sooner was not cut by a gateway's usual limits, of which the shortest is 10 s.
 _LONG_WAIT_SECONDS = 9.0
 
@@ -213,7 +224,7 @@ class Request(NamedTuple):
 class Reply:
     """One HTTP answer, whole: status, headers, body, and the id that its request carried."""
 
-    __slots__ = ("body", "call_id", "headers", "status")
+    __slots__ = ("body", "call_id", "headers", "status", "updated")
 
     def __init__(
         self,
@@ -229,6 +240,8 @@ class Reply:
         self.headers = headers
         self.body = body
         self.call_id = call_id
+        # Whether this process updated the function while it was asked, and that may be why.
+        self.updated = False
 
     @property
     def text(self) -> str:
@@ -252,7 +265,8 @@ class Send(NamedTuple):
         deadline: Until when the reply has to be there.
         connect_timeout: Seconds for the connection alone.
         quiet: For answers without an end, such as a log that is followed: when no byte has come for
-            so many seconds, what came until then is the reply's body.
+            so many seconds, what came until then is the reply's body; without a head after
+            :data:`QUIET_HEAD_SECONDS` the driver throws :class:`Silent`.
     """
 
     request: Request
@@ -304,6 +318,10 @@ class CutShort(TransportError):
 
 class ReadTimedOut(TransportError):
     """The deadline passed while sending, waiting or reading."""
+
+
+class Silent(TransportError):
+    """No head came of an answer that may have none; only where the request said so by ``quiet``."""
 
 
 class NotHttp(TransportError):
@@ -399,6 +417,19 @@ def check_answered(sent: str | None, came: str | None) -> None:
         raise WrongAnswer(f"its {CALL_ID} is {printable(came)[:60]!r}")
 
 
+class Updates(Protocol):
+    """What is known of this process's own updates of one function."""
+
+    def running(self) -> bool:
+        """Whether one runs, or ended a moment ago: the gateway may not know the function."""
+
+    def holding(self) -> bool:
+        """Whether one runs at a gateway that loses what is sent meanwhile."""
+
+    def happened_within(self, seconds: float) -> bool:
+        """Whether one ran at any moment of the last so many seconds."""
+
+
 class Retry(NamedTuple):
     """When an outcome is tried again.
 
@@ -453,14 +484,12 @@ def event_of(outcome: Reply | TransportError) -> str | None:
 class Attempts:
     """Decide, outcome by outcome, whether a request is tried again and after which pause."""
 
-    __slots__ = ("_deadline", "_repeatable", "_tried", "_updating")
+    __slots__ = ("_deadline", "_repeatable", "_tried", "_updates")
 
-    def __init__(
-        self, deadline: Deadline, *, repeatable: bool, updating: Callable[[], bool] | None
-    ) -> None:
+    def __init__(self, deadline: Deadline, *, repeatable: bool, updates: Updates | None) -> None:
         self._deadline = deadline
         self._repeatable = repeatable
-        self._updating = updating
+        self._updates = updates
         # event → how often it was tried again already, and when it came first
         self._tried: dict[str, tuple[int, float]] = {}
 
@@ -480,7 +509,7 @@ class Attempts:
 
     def _allows(self, rule: Retry) -> bool:
         if rule.condition == "updating":
-            return self._updating is not None and self._updating()
+            return self._updates is not None and self._updates.running()
         return rule.condition == "always" or self._repeatable
 
 
@@ -528,7 +557,7 @@ def exchange(
     connect_timeout: float,
     *,
     repeatable: bool = False,
-    updating: Callable[[], bool] | None = None,
+    updates: Updates | None = None,
     quiet: float | None = None,
 ) -> Conversation[Reply]:
     """Send a request until it has an answer that stands.
@@ -539,11 +568,11 @@ def exchange(
         deadline: Until when, with all repetitions.
         connect_timeout: Seconds for each connection.
         repeatable: Whether it may be sent again where it may have been acted upon.
-        updating: Tells whether this process is updating the function just now.
+        updates: What is known of this process's own updates of the function.
         quiet: See :class:`Send`.
 
     Returns:
-        The reply, whatever its status.
+        The reply, whatever its status; an empty 204 where ``quiet`` was asked for and no head came.
 
     Raises:
         GatewayUnreachable: There was no connection.
@@ -554,7 +583,11 @@ def exchange(
     request, call_id = prepare(request)
     send = Send(request, deadline, connect_timeout, quiet)
     attempts: Attempts | None = None
+    begun = 0.0
     while True:
+        if updates is not None and updates.holding():
+            yield from held_back(updates, where, deadline, call_id)
+            begun = deadline.elapsed()
         outcome: Reply | TransportError
         try:
             reply = yield send
@@ -563,20 +596,65 @@ def exchange(
             if reply.status < 400:
                 return reply
             outcome = reply
+        except Silent:
+            return Reply(204, call_id=call_id)
         except TransportError as error:
             outcome = error
         if attempts is None:
-            attempts = Attempts(deadline, repeatable=repeatable, updating=updating)
+            attempts = Attempts(deadline, repeatable=repeatable, updates=updates)
         pause = attempts.pause(outcome)
         if pause is None:
+            asked_for = deadline.elapsed() - begun
+            updated = updates is not None and updates.happened_within(asked_for)
             if isinstance(outcome, Reply):
+                outcome.updated = updated
                 return outcome
-            raise sentence(outcome, where, send, call_id) from outcome
+            raise sentence(outcome, where, send, call_id, updated=updated) from outcome
         yield Wait(pause)
 
 
-def sentence(error: TransportError, where: Where, send: Send, call_id: str) -> AwayError:
-    """Translate what happened to a connection into the error that users see."""
+def held_back(
+    updates: Updates, where: Where, deadline: Deadline, call_id: str
+) -> Conversation[None]:
+    """Keep a call from being sent until an update of its function has ended.
+
+    faasd stops the old container before the new one answers, without waiting for its calls. What is
+    sent meanwhile is lost, or refused by a 500 that a function killed in mid-call gives too, so that
+    it could not be sent again; and a call that finds the new container before its program was started
+    starts it, which makes the update itself fail.
+
+    Raises:
+        CallTimedOut: The deadline passed first; nothing was sent.
+    """
+    limit, turn = deadline.within(HELD_SECONDS), 0
+    while updates.holding() and limit.remaining() > 0.0:
+        yield Wait(min(_HELD_PAUSES[min(turn, len(_HELD_PAUSES) - 1)], limit.remaining()))
+        turn += 1
+    if deadline.remaining() <= 0.0:
+        raise CallTimedOut(
+            f"the call of '{where.function}' was not sent within the {deadline.seconds:g} s of timeout,"
+            f" since this process is updating the function on {where.gateway}, which loses calls"
+            f" meanwhile; raise timeout= or call once the update has ended ({CALL_ID} {call_id})",
+            limit="timeout",
+            seconds=deadline.seconds,
+            gateway=where.gateway,
+            function=where.function,
+            call_id=call_id,
+        )
+
+
+def sentence(
+    error: TransportError, where: Where, send: Send, call_id: str, *, updated: bool = False
+) -> AwayError:
+    """Translate what happened to a connection into the error that users see.
+
+    Args:
+        error: What happened.
+        where: Whom the request went to.
+        send: The request with its limits.
+        call_id: Its X-Call-Id.
+        updated: Whether this process updated the function meanwhile.
+    """
     gateway = where.gateway
     method, path = send.request.method, send.request.path.partition("?")[0]
     what = f"the call of '{where.function}'" if where.function else f"{method} {path}"
@@ -615,6 +693,8 @@ def sentence(error: TransportError, where: Where, send: Send, call_id: str) -> A
     if isinstance(error, ReadTimedOut):
         seconds = send.deadline.seconds
         may = "; the function may still be running: raise timeout= or make it faster"
+        if updated:
+            may = f": {_UPDATED}; it may have run: look before repeating it"
         text = (
             f"{what} had no whole answer from {gateway} within the {seconds:g} s of timeout"
             f"{may if where.function else ''}{suffix}"
@@ -644,7 +724,9 @@ def sentence(error: TransportError, where: Where, send: Send, call_id: str) -> A
         what = f"{gateway} closed the connection without an answer to {what}"
     why = "it timed out at the gateway or was lost"
     waited = send.deadline.elapsed()
-    if send.request.path.startswith("/function/") and waited >= _LONG_WAIT_SECONDS:
+    if updated:
+        why = _UPDATED
+    elif send.request.path.startswith("/function/") and waited >= _LONG_WAIT_SECONDS:
         # faasd's gateway hangs up so once its write_timeout of 60 s has passed.
         why += (
             f" after {waited:.0f} s; where calls take longer, raise the gateway's write_timeout and"
@@ -652,6 +734,13 @@ def sentence(error: TransportError, where: Where, send: Send, call_id: str) -> A
         )
     may = ", and it may have run: look before repeating it" if _acts(send.request) else ""
     return AnswerLost(f"{what}: {why}{may}{suffix}", **known)
+
+
+# faasd takes the network of the old container before it stops the program, and hangs up a minute later.
+_UPDATED = (
+    "this process updated the function during the call, and a gateway that replaces a function, as faasd"
+    " does, loses the calls in flight"
+)
 
 
 def _acts(request: Request) -> bool:

@@ -11,7 +11,16 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
-from away.connection.conversations import CALL_ID, Reply, Request, Where, prepare, sentence
+from away.connection.conversations import (
+    CALL_ID,
+    NoAnswer,
+    ReadTimedOut,
+    Reply,
+    Request,
+    Where,
+    prepare,
+    sentence,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,8 +105,19 @@ class LogFollower:
         self._reader = LogReader()
         return self._step._replace(request=request)
 
-    def explain(self, error: TransportError) -> AwayError:
-        """Translate what happened to the connection."""
+    def failed(self, error: TransportError) -> AwayError | None:
+        """Translate what happened to the connection before a head; None where that is no error.
+
+        OpenFaaS sends the head of a log with its first line: one without a line ends without a head,
+        when the time is over or the gateway's limit of time is reached.
+        """
+        assert self._asked_at is not None, "only what was asked can fail"
+        deadline = self._step.deadline
+        if deadline.remaining() <= 0.0 and isinstance(error, ReadTimedOut):
+            return None
+        waited = deadline.elapsed() - self._asked_at
+        if isinstance(error, NoAnswer) and waited >= FOLLOWED_SECONDS:
+            return None
         request = self._step.request
         return sentence(error, Where(self._gateway), self._step, request.headers[CALL_ID])
 

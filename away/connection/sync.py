@@ -31,6 +31,7 @@ from away.connection.conversations import (
     MAX_REFUSAL_BYTES,
     POURED,
     PROTOCOL_HEADER,
+    QUIET_HEAD_SECONDS,
     ConnectFailed,
     ConnectTimedOut,
     CutShort,
@@ -40,6 +41,7 @@ from away.connection.conversations import (
     ReadTimedOut,
     Reply,
     Send,
+    Silent,
     SinkFailed,
     TlsFailed,
     TooLarge,
@@ -363,11 +365,15 @@ class _Pool(HTTPConnectionPool):
             except (BrokenPipeError, ConnectionResetError):
                 # A server may answer and hang up before it has read all.
                 pass
+            if send.quiet is not None:
+                connection.quiet = max(send.quiet, QUIET_HEAD_SECONDS)
             # Past urllib3's own, which wraps the answer in a second one.
             response: Any = http.client.HTTPConnection.getresponse(connection)
             return connection, response
         except BaseException as error:
             self.finish(connection, whole=False)
+            if isinstance(error, TimeoutError) and connection.quiet is not None:
+                raise Silent from error
             if isinstance(error, (OSError, http.client.HTTPException)):
                 raise _broken(error) from error
             raise

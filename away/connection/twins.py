@@ -109,7 +109,9 @@ class AsyncTwins:
                         for line in follower.take(piece):
                             yield line
             except TransportError as error:
-                raise follower.explain(error) from error
+                failure = follower.failed(error)
+                if failure is not None:
+                    raise failure from error
 
     async def secrets(
         self, *, namespace: str | None = None, timeout: float | None = None

@@ -247,6 +247,9 @@ def _not_ready(asked: Asked, function: str, reply: Reply) -> FunctionNotReady:
     else:
         why = "cannot be reached: it does not listen yet, has crashed, or ended during this call"
         hint = f"read its log (away logs … {function}), and wait if it was just deployed"
+    if reply.updated:
+        why += ", and this process was updating it during the call, so that it may have run"
+        hint = "look before repeating it; a call that is idempotent=True is tried again by itself"
     text = f"{function!r} on {asked.gateway} {why} ({reply.status}: {head_of(reply)}); {hint}"
     return FunctionNotReady(_with_id(text, reply), hint=hint, **_known(asked, reply, function))
 

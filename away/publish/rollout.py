@@ -86,7 +86,9 @@ class Rollout:
     def conversation(self, request: dict[str, Any]) -> Conversation[None]:
         """Deploy, and wait until the function itself answers."""
         self.deployment = str(request.get("envVars", {}).get(DEPLOYMENT_KEY, ""))
-        with self.connection.expecting_update(self.plan.name, self.plan.namespace):
+        # faasd loses what is sent while it replaces a container; no other gateway does.
+        hold = self.target is not None and self.target.family == "faasd"
+        with self.connection.expecting_update(self.plan.name, self.plan.namespace, hold=hold):
             with self.progress.step("deploy"):
                 yield from self.deploy(request)
             self.connection.catalogue.drop()

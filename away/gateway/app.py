@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from away.gateway.access import Access
     from away.gateway.deployments import Deployments, Function
+    from away.gateway.providers.networks import Networks
     from away.gateway.store import Store
 
     Handler = Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse]]
@@ -50,9 +51,15 @@ class App:
     """Answers every request to the gateway."""
 
     def __init__(
-        self, access: Access, deployments: Deployments, store: Store, version: str
+        self,
+        access: Access,
+        deployments: Deployments,
+        store: Store,
+        version: str,
+        networks: Networks | None = None,
     ) -> None:
         self._access = access
+        self._networks = networks
         self._deployments = deployments
         self._store = store
         self._version = version
@@ -92,6 +99,8 @@ class App:
         refusal = self._access.refusal(request.headers.getall("Host", []), request.headers)
         if refusal is not None:
             return _closing(request, _error(403, refusal))
+        if self._networks is not None and not await self._networks.admits(request):
+            return _closing(request, _error(403, "this address is for containers of this machine"))
         path = request.raw_path
         if path.startswith("/function/"):
             return await self._invocation.handle(request)

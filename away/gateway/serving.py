@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from away.gateway.providers import Provider
     from away.gateway.providers.engine import Engine
+    from away.gateway.providers.networks import Networks
     from away.gateway.references import Reference
 
 __all__ = ["Options", "StartFailed", "Started", "serve"]
@@ -113,7 +114,7 @@ async def serve(options: Options, stop: asyncio.Event, ready: Callable[[Started]
         port = listeners[0].getsockname()[1]
         store, announced = _take_state(options, port, stack)
         provider = await _provider(options, store, announced, engine)
-        deployments, runner = await _build(options, store, announced, provider, bridge, stack)
+        deployments, runner = await _build(options, store, announced, provider, engine, stack)
         deployments.restore()
         for each in listeners:
             await web.SockSite(runner, each, backlog=BACKLOG).start()
@@ -170,11 +171,12 @@ async def _build(
     store: Store,
     announced: announcement.Announcement,
     provider: Provider,
-    bridge: str,
+    engine: Engine | None,
     stack: AsyncExitStack,
 ) -> tuple[Deployments, web.ServerRunner]:
     """Put the parts together; they are closed in the opposite order."""
     await asyncio.to_thread(_seed, store)
+    bridge = engine.bridge if engine is not None else ""
     allowed = (*options.allowed_hosts, bridge) if bridge else options.allowed_hosts
     access = Access(announced.user, announced.password, allowed)
     own = tuple(options.allowed_hosts)
@@ -183,7 +185,7 @@ async def _build(
         store, provider, lambda image: _is_ours(image, port, own, bridge), announced.url, bridge
     )
     stack.push_async_callback(deployments.close)
-    app = App(access, deployments, store, options.version)
+    app = App(access, deployments, store, options.version, _networks(engine))
     server = web.Server(
         app.handle,
         # A client that goes away takes its call along, as in OpenFaaS.
@@ -200,6 +202,14 @@ async def _build(
     stack.callback(app.close)
     await runner.setup()
     return deployments, runner
+
+
+def _networks(engine: Engine | None) -> Networks | None:
+    if engine is None:
+        return None
+    from away.gateway.providers.networks import Networks
+
+    return Networks(engine)
 
 
 def _port_of(url: str) -> int:

@@ -6,7 +6,9 @@ import base64
 import http.client
 import json
 import os
+import shutil
 import stat
+import subprocess
 import sys
 import threading
 import time
@@ -356,6 +358,65 @@ def test_a_function_calls_another_through_the_inside_url(gateway, echo_image, ec
         assert listed["envVars"]["AWAY_INSIDE_URL"] == gateway.url
     finally:
         gateway.remove(caller)
+
+
+@pytest.fixture
+def inside(gateway, echo_image, name):
+    """HOST:PORT of the gateway as containers see it."""
+    assert gateway.put(name, echo_image, envVars={"AWAY_INSIDE_URL": gateway.url})[0] == 200
+    return gateway.ask(f"{name}/env")["AWAY_INSIDE_URL"].removeprefix("http://")
+
+
+def test_this_machine_and_containers_of_any_network_use_the_bridges_address(
+    echo_image, inside, name
+):
+    connection = http.client.HTTPConnection(inside, timeout=10)
+    connection.request("GET", f"/function/{name}/look")
+    assert connection.getresponse().status == 200
+    connection.close()
+    network = f"away-test-{uuid.uuid4().hex[:8]}"
+    docker_command("network", "create", network)
+    try:
+        url = f"http://{inside}/function/{name}/look"
+        program = f"import urllib.request; print(urllib.request.urlopen({url!r}).status)"
+        run = ("run", "--rm", "--network", network, echo_image, "python3", "-c", program)
+        assert docker_command(*run) == "200"
+    finally:
+        docker_command("network", "rm", network)
+
+
+@pytest.fixture
+def wire():
+    """A network namespace that stands for a machine on the same wire; how to run a command there."""
+    if os.geteuid() or not shutil.which("ip"):
+        pytest.skip("a machine on the same wire needs root and iproute2")
+    tag = uuid.uuid4().hex[:6]
+    here, there, other = f"aw{tag}0", f"aw{tag}1", f"away-{tag}"
+
+    def ip(*words: str) -> None:
+        subprocess.run(["ip", *words], check=True, capture_output=True)
+
+    ip("netns", "add", other)
+    try:
+        ip("link", "add", here, "type", "veth", "peer", "name", there, "netns", other)
+        ip("addr", "add", "198.51.100.1/30", "dev", here)
+        ip("link", "set", here, "up")
+        ip("-n", other, "addr", "add", "198.51.100.2/30", "dev", there)
+        ip("-n", other, "link", "set", there, "up")
+        ip("-n", other, "route", "add", "default", "via", "198.51.100.1")
+        yield ["ip", "netns", "exec", other]
+    finally:
+        ip("netns", "delete", other)
+
+
+def test_another_machine_on_the_wire_does_not_use_the_bridges_address(inside, name, wire):
+    program = (
+        "import http.client; c = http.client.HTTPConnection({!r}, timeout=10);"
+        "c.request('GET', {!r}); r = c.getresponse(); print(r.status, r.read().decode())"
+    ).format(inside, f"/function/{name}/look")
+    command = [*wire, sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert done.stdout.strip() == "403 this address is for containers of this machine", done.stderr
 
 
 # Its life

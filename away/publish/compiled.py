@@ -18,6 +18,7 @@ import marshal
 import sys
 import threading
 import warnings
+from functools import lru_cache
 from itertools import pairwise
 from types import CodeType
 from typing import TYPE_CHECKING, Any
@@ -49,13 +50,17 @@ _PARTS = (
 )  # fmt: skip
 
 
-def with_compiled(files: Iterable[File], *, columns: bool = True) -> Iterator[File]:
+def with_compiled(
+    files: Iterable[File], *, columns: bool = True, keep: bool = False
+) -> Iterator[File]:
     """Give files, and after each Python source its compiled form.
 
     Args:
         files: Paths in the image, without the leading slash, and contents.
         columns: False to leave out at which columns of a line an instruction stands, a third of
             such a file: tracebacks then show the line and no marks below it.
+        keep: True to keep what was compiled for the next time in this process: of a function that
+            is published again, most modules are as they were.
 
     Returns:
         The files and the compiled ones, each right behind its source: the texts that both hold are
@@ -63,7 +68,7 @@ def with_compiled(files: Iterable[File], *, columns: bool = True) -> Iterator[Fi
     """
     for path, data in files:
         yield path, data
-        made = compiled_file(path, data, columns=columns)
+        made = (_compiled_once if keep else compiled_file)(path, data, columns=columns)
         if made is not None:
             yield made
 
@@ -108,6 +113,9 @@ def compiled_file(path: str, source: bytes, *, columns: bool = True) -> File | N
     head = importlib.util.MAGIC_NUMBER + _UNCHECKED_HASH + importlib.util.source_hash(source)
     place = f"{folder}/__pycache__" if folder else "__pycache__"
     return f"{place}/{name.removesuffix('.py')}.{CACHE_TAG}.pyc", head + body
+
+
+_compiled_once = lru_cache(maxsize=1024)(compiled_file)
 
 
 class _Canonical:

@@ -81,7 +81,7 @@ def function_layer(captured: Captured, *, docker: bool, compiled: bool = False) 
         (f"{MODULES_FOLDER}/{each.path}", each.data) for each in captured.files
     )
     if compiled:
-        modules = with_compiled(modules)
+        modules = with_compiled(modules, keep=True)
     files = [(f"{FUNCTION_FOLDER}/payload.away", captured.payload), *modules]
     # The folder is the working folder of the process, so it has to be there even when empty.
     return make_layer(files, docker=docker, comment="function", folders=(MODULES_FOLDER,))

@@ -472,12 +472,25 @@ def publish(
             _show_packed([each.captured() for each in found], as_json)
             return 0
         if dry_run:
-            more = {"overwrite": True} if overwrite else {}
-            show_reports([each.report(**more) for each in found], as_json=as_json)
-            return 0
+            return _dry_run(found, overwrite=overwrite, as_json=as_json)
     except KeyboardInterrupt as error:
         raise Stopped("interrupted; nothing was changed") from error
     return _publish_all(found, jobs=jobs, overwrite=overwrite, quiet=quiet, as_json=as_json)
+
+
+def _dry_run(found: Sequence[Declared], *, overwrite: bool, as_json: bool) -> int:
+    reports, code = [], 0
+    for each in found:
+        try:
+            reports.append(each.report(**({"overwrite": True} if overwrite else {})))
+        except AwayError as error:  # of this one alone
+            if len(found) == 1:
+                raise
+            _show_traceback(error)
+            complain(_in_words(error))
+            code = exit_code(error)
+    show_reports(reports, as_json=as_json)
+    return code
 
 
 def _publish_all(

@@ -485,6 +485,12 @@ def test_the_command_shows_a_dry_run_of_all_functions(gateway, shop, tmp_path):
     ran = run("publish", "dry.py", "--dry-run", "--json", cwd=tmp_path)
     assert [each["standing"] for each in json.loads(ran.stdout)] == ["absent"] * 3
     assert not [each for each in gateway.functions() if each.name.startswith("dry-")]
+    source = source.replace('secrets=["tog-absent"]', 'labels={"key": 5}')
+    (tmp_path / "dry.py").write_text(textwrap.dedent(source))
+    ran = run("publish", "dry.py", "--dry-run", cwd=tmp_path)
+    assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
+    assert "labels" in ran.stderr
+    assert "dry-whole-one: dry:dry_whole_one" in ran.stdout
 
 
 def test_a_registry_that_refuses_leaves_the_others_of_a_dry_run(gateway, faas, written):

@@ -471,6 +471,7 @@ def test_a_function_without_a_name_of_its_own_needs_one(faas, written):
         ({"base_image": "nobody/has:1"}, r"base image nobody/has:1.*; pass base_image="),
         ({"base_image": "Not A Name"}, "is no image name"),
         ({"registry": "http://x"}, "is no registry"),
+        ({"registry_auth": "ada:of-no-use"}, "the gateway.s own takes the gateway.s login"),
         ({"registry_prefix": "localhost:5000"}, "names a registry; pass registry='localhost:5000'"),
         ({"registry_prefix": "host:5000/mine"}, r"='host:5000' and registry_prefix='mine'"),
         ({"registry_prefix": "Mine"}, "begin with registry_prefix='Mine'; write lower-case"),

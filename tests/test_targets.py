@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 import sys
@@ -427,6 +428,51 @@ def test_a_registry_that_wants_a_password_is_refused_by_kubernetes_community_edi
         assert registry_host
 
 
+@pytest.mark.parametrize(
+    ("url", "target", "is_refused"),
+    [
+        ("http://gw.example:8080", FAASD, True),
+        ("http://gw.example:8080", Target("", "", "", ""), True),
+        ("http://127.0.0.1:8080", FAASD, False),
+        ("http://127.0.0.1:8080", NETES, True),
+        ("http://127.0.0.1:8080", DOCKER, False),
+    ],
+    ids=[
+        "faasd elsewhere",
+        "anything elsewhere",
+        "faasd here",
+        "a cluster here",
+        "containers here",
+    ],
+)
+def test_a_loopback_registry_is_refused_where_it_is_another_machines(
+    function, url, target, is_refused
+):
+    connection = FaasConnection(url, registry="localhost:5000", base_image="python:3")
+    check = checked(function, connection, target)
+    if is_refused:
+        with pytest.raises(
+            PublishFailed, match=r"localhost:5000 is this machine's own.*cannot pull"
+        ):
+            next(check, None)
+    else:
+        assert next(check, None) is None
+    connection.inside_registry = "localhost:5000"  # who says so knows, as with kind
+    assert next(checked(function, connection, target), None) is None
+
+
+def checked(function, connection, target):
+    """Return the check of a publish on a gateway that is known to be such; it asks nobody."""
+    from away.capture import capture
+    from away.publish.edition import check_target
+    from away.publish.progress import Progress
+    from away.publish.steps import Publisher
+
+    publisher = Publisher(capture(function), connection, Options(), Progress())
+    publisher.target = target
+    return check_target(publisher, None)
+
+
 def publisher_with(function, connection, url):
     """Return the check of a publish whose registry has that URL, by whatever name."""
     from away.capture import capture
@@ -490,6 +536,30 @@ def test_what_is_not_honoured_warns_at_the_users_line_and_is_noted(tmp_path, reg
             warnings.simplefilter("error")
             again = publish(function, connection, limits={"cpu": "1", "memory": "64Mi"})
         assert again.action == "unchanged"
+
+
+async def in_a_loop(function, connection, options):
+    async with connection:
+        await builder.publish_async(function, connection, **options)
+
+
+WAYS = {
+    "decorator": lambda function, faas, options: builder.publish(faas, **options)(function),
+    "mirror": lambda function, faas, options: builder.mirror_in_faas(function, faas, **options),
+    "event loop": lambda *given: asyncio.run(in_a_loop(*given)),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_warning_points_at_the_users_line_whichever_way_it_is_published(
+    tmp_path, registry, function, way
+):
+    options = {"check": False, "constraints": ["a=b"], "name": "warned"}
+    with faasd(tmp_path / "double") as double:
+        connection = connected(double, registry)
+        with pytest.warns(IgnoredOptionWarning, match="constraints=") as caught:
+            WAYS[way](function, connection, options)
+        assert [Path(each.filename).name for each in caught] == ["test_targets.py"]
 
 
 def test_a_variable_that_contradicts_the_timeout_wins_and_is_told(tmp_path, registry, function):

@@ -350,7 +350,7 @@ def _gateway(
         inside_url=cast("str | None", value("inside_url")),
         image_builder=cast("str | None", value("image_builder")),
         inside_registry=cast("str | None", value("inside_registry")),
-        insecure_registries=cast("tuple[str, ...]", value("insecure_registries")),
+        insecure_registries=cast("tuple[str, ...]", value("insecure_registries") or ()),
         origins=origins,
     )
 

@@ -55,7 +55,6 @@ DEFAULTS: Mapping[str, object] = {
     "connect_timeout": 5.0,
     "user": "admin",
     "namespace": "",
-    "insecure_registries": (),
 }
 
 # A DNS label (RFC 1123), as namespaces are.

@@ -149,7 +149,10 @@ def where_logs_are(plan: Plan, target: Target | None) -> str:
     """Say where a log may be found that the gateway does not show."""
     space = plan.namespace or "openfaas-fn"
     if target is not None and target.family == "kubernetes":
-        return f"kubectl logs -n {space} deploy/{plan.name} --previous"
+        return (
+            f"kubectl describe pod -n {space} -l faas_function={plan.name}, which tells of images that"
+            f" cannot be pulled, and kubectl logs -n {space} deploy/{plan.name}"
+        )
     if target is not None and target.family == "faasd":
         return f"journalctl -t {space}:{plan.name} on the gateway's machine"
     return f"away logs {plan.name}, and the provider's own log"

@@ -24,6 +24,7 @@ import away.gateway
 from away import builder
 from away.exceptions import ConfigError
 from away.gateway import deployments
+from away.gateway.addresses import inside, moved
 from away.gateway.deploy_request import Deployment, Refused, read_deployment
 from away.gateway.deployments import CannotStart, Function
 from away.gateway.durations import read_duration
@@ -491,6 +492,38 @@ def test_a_duration_is_read_as_go_writes_it(hours, minutes, seconds, thousandths
 def test_any_other_text_is_no_duration_or_a_finite_one(text):
     found = read_duration(text)
     assert found is None or 0 <= found <= 7 * 86_400
+
+
+# Where functions find the gateway
+
+URL, OLD, INSIDE = "http://127.0.0.1:81", "http://127.0.0.1:80", "http://172.17.0.1:81"
+
+
+@pytest.mark.parametrize(
+    ("value", "after_a_move", "in_a_container"),
+    [
+        (OLD, URL, OLD),
+        ("http://localhost:80/", URL, "http://localhost:80/"),
+        ("http://172.17.0.1:80", URL, "http://172.17.0.1:80"),
+        (URL, URL, INSIDE),
+        ("http://[::1]:81", "http://[::1]:81", INSIDE),
+        ("https://127.0.0.1:80", "https://127.0.0.1:80", "https://127.0.0.1:80"),
+        ("http://127.0.0.1:80/path", "http://127.0.0.1:80/path", "http://127.0.0.1:80/path"),
+        ("http://gw.example:80", "http://gw.example:80", "http://gw.example:80"),
+        ("http://127.0.0.1:x", "http://127.0.0.1:x", "http://127.0.0.1:x"),
+        ("", "", ""),
+    ],
+)
+def test_what_names_the_gateway_follows_it(value, after_a_move, in_a_container):
+    followers = dict.fromkeys(("AWAY_INSIDE_URL", "AWAY_GATEWAY_SHOP_URL"), value)
+    others = dict.fromkeys(("AWAY_OUTSIDE_URL", "AWAY_GATEWAY_SHOP_USER", "OTHER"), value)
+    kept = Deployment("f", "x", env_vars={**followers, **others}, gateway_url=OLD)
+    after = moved(kept, URL, "172.17.0.1")
+    assert after.env_vars == {**dict.fromkeys(followers, after_a_move), **others}
+    assert after.gateway_url == URL
+    assert moved(after, URL) is after
+    contained = inside({**followers, **others}, URL, INSIDE)
+    assert contained == {**dict.fromkeys(followers, in_a_container), **others}
 
 
 # What functions get

@@ -102,6 +102,8 @@ def test_arguments_are_bound_and_errors_raised_as_they_are_here(place: Place):
 def test_a_coroutine_function_stays_one(place: Place):
     @place.publish("sum-all-numbers")
     async def sum_all_numbers(numbers):
+        import asyncio
+
         await asyncio.sleep(0)
         return sum(numbers)
 

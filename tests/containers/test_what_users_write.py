@@ -5,12 +5,15 @@ from __future__ import annotations
 import gzip
 import json
 
+import pytest
 import requests
 
 from tests.containers import engine
 from tests.places import Place
 from tests.scenarios import *  # noqa: F403
 from tests.scenarios import SECRET, spellings
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_secret_is_in_no_part_of_the_image_and_of_the_container(place: Place, registry):

@@ -7,9 +7,8 @@ of the process, so that the layers that all functions share are asked for once.
 
 from __future__ import annotations
 
-import json
 import tempfile
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from away.connection.conversations import Wait
@@ -24,6 +23,7 @@ from away.publish.image import (
     digest_of,
     read_base,
 )
+from away.publish.manifests import check_layer, config_of, media_type_of, parsed
 from away.publish.platforms import choose_manifest, parse_platform
 from away.publish.references import HUB, HUB_HOSTS, is_digest, is_repository, is_tag, registry_url
 from away.publish.registry_errors import Broken, codes_of, failed, said
@@ -558,56 +558,3 @@ def check_name(repository: str) -> None:
             " registry_prefix= or the function's name",
             step="names",
         )
-
-
-def check_layer(layer: object, repository: str) -> None:
-    """Check what a manifest says of a layer.
-
-    Raises:
-        PublishFailed: Its bytes are in no registry, or it is no layer.
-    """
-    why = ""
-    if not isinstance(layer, dict):
-        why = "has a layer that is none"
-    elif layer.get("urls") or "foreign" in str(layer.get("mediaType")):
-        why = "has a layer that lies outside of registries, which may not be carried over"
-    elif not (isinstance(layer.get("digest"), str) and is_digest(layer["digest"])):
-        why = "names a layer otherwise than by sha256"
-    elif isinstance(layer.get("size"), bool) or not isinstance(layer.get("size"), int):
-        why = "does not say how large its layers are"
-    if why:
-        raise PublishFailed(
-            f"the base image {printable(repository)} {why}; pass another base_image=",
-            step="base image",
-        )
-
-
-def media_type_of(reply: Reply) -> str:
-    """Return the type that an answer says it has, without parameters."""
-    return str(reply.headers.get("Content-Type") or "").partition(";")[0].strip()
-
-
-def parsed(body: bytes) -> dict[str, Any]:
-    """Read a manifest, or an empty one from what is none."""
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return cast("dict[str, Any]", document) if isinstance(document, dict) else {}
-
-
-def config_of(manifest: dict[str, Any]) -> tuple[str, int | None]:
-    """Return the digest and the size of an image's configuration.
-
-    Raises:
-        PublishFailed: The manifest has none.
-    """
-    config = manifest.get("config")
-    digest = config.get("digest") if isinstance(config, dict) else None
-    if not (isinstance(digest, str) and is_digest(digest)):
-        raise PublishFailed(
-            "the base image's manifest names no configuration; pass another base_image=",
-            step="base image",
-        )
-    size = cast("dict[str, Any]", config).get("size")
-    return digest, size if isinstance(size, int) and not isinstance(size, bool) else None

@@ -7,10 +7,9 @@ names, and there only where nobody can listen.
 
 from __future__ import annotations
 
-import json
 import re
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from away.config.secret import Secret
@@ -20,6 +19,7 @@ from away.connection.route import host_of
 from away.exceptions import AuthenticationRefused, PublishFailed
 from away.names import printable
 from away.publish.challenges import Challenge, parse_challenges
+from away.publish.manifests import parsed
 from away.publish.references import is_loopback_url
 from away.publish.registry_errors import failed, said
 from away.publish.transfer import Small
@@ -298,12 +298,3 @@ def token_request(
         query += [("account", login.user), ("client_id", CLIENT)]
     target = f"{realm}{'&' if '?' in realm else '?'}{urlencode(query)}" if query else realm
     return Request("GET", target, {}, None, Credential(realm, header) if header else False, small)
-
-
-def parsed(body: bytes) -> dict[str, Any]:
-    """Read a JSON object, or an empty one from what is none."""
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -512,6 +512,21 @@ def test_the_image_that_stands_for_this_machines_python_is_refused_by_containers
     )
 
 
+def test_an_image_of_containers_in_another_registry_is_refused_where_processes_run(
+    tmp_path, registry, function
+):
+    with open_registry() as other:
+        other.store.add_image("python", "3", [base_layer()])
+        refused(
+            tmp_path,
+            registry,
+            function,
+            "is one of containers, and the embedded gateway runs processes",
+            info={"provider": "away", "orchestration": "process"},
+            settings={"base_image": f"{other.host}/python:3"},
+        )
+
+
 def test_an_image_of_containers_is_refused_where_processes_run(tmp_path, registry, function):
     refused(
         tmp_path,

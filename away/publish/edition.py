@@ -13,6 +13,7 @@ from away.connection.conversations import Request
 from away.exceptions import AwayError, IgnoredOptionWarning, NameRefused, PublishFailed
 from away.names import printable
 from away.publish.deployment import is_loopback
+from away.publish.references import HUB_HOSTS
 from away.publish.target import dropped
 from away.publish.timeouts import contradiction
 from away.publish.user_line import warn_user
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
     from away.connection.conversations import Conversation
     from away.publish.builders import Base
     from away.publish.options import Options
+    from away.publish.references import ImageName
     from away.publish.steps import Publisher
     from away.publish.target import Target
 
-__all__ = ["check_architecture", "check_namespace", "check_target"]
+__all__ = ["check_architecture", "check_kind", "check_namespace", "check_target"]
 
 # Functions that the Community Editions of faasd and faas-netes run.
 MOST_FUNCTIONS = 15
@@ -86,6 +88,19 @@ def check_target(publisher: Publisher, before: FunctionInfo | None) -> Conversat
         warn_user(note, IgnoredOptionWarning)
 
 
+def check_kind(base: Base, name: ImageName, target: Target) -> None:
+    """Refuse a base image of containers where functions run as processes.
+
+    One that stands on ``away/python`` says by a label what distributions this machine has. What lies in
+    the gateway's own registry is left to the gateway to judge.
+
+    Raises:
+        PublishFailed: It is one.
+    """
+    if target.runs_processes and name.host and base.environment is None:
+        raise _needs_containers(base.name)
+
+
 def check_architecture(base: Base, options: Options, target: Target) -> None:
     """Refuse a base image for another processor than the gateway says it runs on.
 
@@ -120,11 +135,15 @@ def _check_base_name(publisher: Publisher) -> None:
             f" and {target.label} runs containers; pass base_image= a real image, such as"
             " 'docker.io/library/python:3.11-slim', or leave it out"
         )
-    if target.runs_processes and name.host:
-        raise _refused(
-            f"the base image {name} is one of containers, and the embedded gateway runs processes of"
-            " this machine; leave base_image= out, or start it with away up --provider docker"
-        )
+    if target.runs_processes and name.host in HUB_HOSTS:
+        raise _needs_containers(str(name))
+
+
+def _needs_containers(name: str) -> PublishFailed:
+    return _refused(
+        f"the base image {printable(name)} is one of containers, and the embedded gateway runs processes"
+        " of this machine; leave base_image= out, or start it with away up --provider docker"
+    )
 
 
 def _check_registry(publisher: Publisher) -> None:

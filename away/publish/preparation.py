@@ -14,7 +14,7 @@ from away.publish.builders import Order, Settings, choose
 from away.publish.cache import unpacked
 from away.publish.compiled import MINOR
 from away.publish.deployment import check_sizes, is_loopback
-from away.publish.edition import check_architecture
+from away.publish.edition import check_architecture, check_kind
 from away.publish.gates import GATES
 from away.publish.layers import LIBRARY_FOLDER, MODULES_FOLDER, function_layer, shared_layer
 from away.publish.pins import lacking, normal_name
@@ -61,6 +61,7 @@ class Preparation:
         self.cache = publisher.cache
         self.ask = publisher.ask
         self.target = publisher.target
+        self.base_name = publisher.base_name
         self.python = MINOR
         order = Order(
             self.ask,
@@ -136,6 +137,7 @@ class Preparation:
 
     def check_base(self, base: Base) -> None:
         """Check that what was captured runs on the Python of the base image."""
+        check_kind(base, self.base_name, self.target)
         check_architecture(base, self.options, self.target)
         self.python = self.options.python or base.python or MINOR
         check_python(self.captured, base.name, self.python)

@@ -101,27 +101,29 @@ class Rollout:
         """Deploy as faas-cli does: PUT, and POST where there is nothing to replace."""
         try:
             reply = yield from self.put_or_post(request)
-            if reply.status in ACCEPTED and not self.is_swallowed(reply):
+            accepted = reply.status in ACCEPTED
+            if accepted and not self.may_be_swallowed(reply):
                 return
             now = yield from self.deployed()
         except AwayError as error:
             raise (yield from self.undone("deploy", str(error), error.hint)) from error
-        if now is not None and standing_of(self.plan, now) is Standing.UNCHANGED:
-            awake = yield from self.awakes()
-            if awake:
-                return  # another machine was faster with the very same
-        if reply.status in ACCEPTED:
+        same = standing_of(self.plan, now) is Standing.UNCHANGED
+        # Another machine may have been faster with the very same.
+        if same and (accepted or (yield from self.awakes())):
+            return
+        if accepted:
             raise (yield from self.undone("deploy", SWALLOWED))
         raise (yield from self.undone("deploy", *in_words(reply, self.plan, self.target)))
 
-    def is_swallowed(self, reply: Reply) -> bool:
-        """Tell an update that faas-netes refused without a word.
+    def may_be_swallowed(self, reply: Reply) -> bool:
+        """Tell an update that faas-netes may have refused without a word.
 
         Its Community Edition answers 202 to an update that it makes, and an empty 200 to one that it
         logs as an error and forgets, such as one with an image that is not public (handlers/update.go).
         """
-        kubernetes = self.target is not None and self.target.family == "kubernetes"
-        return kubernetes and self.before is not None and reply.status == 200
+        target = self.target
+        netes = target is not None and target.family == "kubernetes" and target.is_community
+        return netes and self.before is not None and reply.status == 200
 
     def put_or_post(self, request: dict[str, Any]) -> Conversation[Reply]:
         """Replace what is there, or create what is not; clear away a dead record."""

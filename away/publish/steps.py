@@ -232,6 +232,8 @@ class Publisher:
                 yield Wait(LOCK_PAUSE)
             with self.untouched("nothing was changed"), self.progress.step("compare"):
                 standing, before = yield from self.compare()
+                if standing is Standing.UNCHANGED and before and before.available_replicas == 0:
+                    standing = yield from self.standing_of_sleeper()
             if standing is Standing.UNCHANGED and before is not None:
                 return self.published("unchanged", before.image)
             theirs = standing in (Standing.OTHER, Standing.FOREIGN)
@@ -252,8 +254,6 @@ class Publisher:
         yield from check_namespace(self)
         before = yield from self.deployed()
         standing = standing_of(self.plan, before)
-        if standing is Standing.UNCHANGED and before is not None and before.available_replicas == 0:
-            standing = yield from self.standing_of_sleeper()
         other = self.imported() if self.imported and standing is Standing.CHANGED else None
         if other is not None:
             publisher = Publisher(other, self.connection, self.options, self.progress)

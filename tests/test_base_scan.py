@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from away import FaasConnection
 from away.connection.conversations import Deadline
-from away.publish import base_scan
-from away.publish.base_scan import Scan, TarReader, Unpacker, scan
+from away.publish import base_scan, tar_stream
+from away.publish.base_scan import Scan, scan
 from away.publish.credentials import Credentials
 from away.publish.references import parse_image
 from away.publish.registry import Memory, Registry
+from away.publish.tar_stream import TarReader, Unpacker, clean
 from tests.token_registry import open_registry
 
 GLIBC = (
@@ -231,8 +232,21 @@ def test_a_cache_that_was_damaged_is_made_anew(faas, tmp_path):
     assert scanned(faas, CASES["debian"][0], tmp_path)[0] == Scan("3.11", (2, 36))
 
 
+def test_a_size_in_digits_of_another_script_is_none(faas):
+    member = tarfile.TarInfo("usr/bin/python3")
+    member.pax_headers = {"size": "\u00b2"}
+    member.type, member.linkname = tarfile.SYMTYPE, "python3.9"
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(member)
+        plain = tarfile.TarInfo("usr/bin/python3.9")
+        plain.size, plain.pax_headers = 1, {"size": "\u00b2"}
+        archive.addfile(plain, io.BytesIO(b"x"))
+    assert scanned(faas, [buffer.getvalue()])[0].python == "3.9"
+
+
 def test_a_bomb_is_not_unpacked(faas, monkeypatch):
-    monkeypatch.setattr(base_scan, "MAX_UNPACKED_BYTES", 20 << 20)
+    monkeypatch.setattr(tar_stream, "MAX_UNPACKED_BYTES", 20 << 20)
     began = time.monotonic()
     assert scanned(faas, [gzip.compress(tar(("big", bytes(100 << 20))))])[0] == Scan()
     assert time.monotonic() - began < 5
@@ -242,7 +256,7 @@ def test_archives_without_measure_are_not_read(faas, monkeypatch):
     monkeypatch.setattr(base_scan, "MAX_ENTRIES", 10)
     many = tar(*[(f"d{number}/python3", b"") for number in range(30)])
     assert scanned(faas, [many])[0] == Scan()
-    monkeypatch.setattr(base_scan, "MAX_MEMBERS", 10)
+    monkeypatch.setattr(tar_stream, "MAX_MEMBERS", 10)
     assert scanned(faas, [tar(*[(f"f{number}", b"") for number in range(30)])])[0] == Scan()
     head = bytearray(tar(("python3", b"")))[:512]
     head[124:136] = b"\x80" + b"\xff" * 11
@@ -273,7 +287,7 @@ NAMES = st.lists(
 ENTRIES = st.lists(
     st.tuples(NAMES, st.binary(max_size=1500) | NAMES),
     max_size=6,
-    unique_by=lambda entry: base_scan.clean(entry[0]),
+    unique_by=lambda entry: clean(entry[0]),
 )
 
 
@@ -288,7 +302,7 @@ def test_an_archive_is_read_as_pythons_own_reader_does(entries, kind, cuts, pack
     data = tar(*entries, kind=kind)
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         members = archive.getmembers()
-    expected = [(base_scan.clean(each.name), each.linkname or None) for each in members]
+    expected = [(clean(each.name), each.linkname or None) for each in members]
     listed = Listed()
     unpacker = Unpacker(lambda: TarReader(listed.wants, listed.read))
     stream = io.BytesIO(gzip.compress(data) if packed else data)
@@ -297,7 +311,7 @@ def test_an_archive_is_read_as_pythons_own_reader_does(entries, kind, cuts, pack
     unpacker.end()
     assert unpacker.failed == ""
     assert listed.seen == expected
-    wanted = {base_scan.clean(path): content for path, content in entries if content}
+    wanted = {clean(path): content for path, content in entries if content}
     for path, content in listed.contents.items():
         assert wanted[path] == content
 

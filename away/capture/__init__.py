@@ -161,65 +161,42 @@ def capture(
     place = place_of(function)
     notes: list[str] = []
     included = find_included(include, place, notes)
-    found = import_path(function, _importable)
-    if found is None and as_imported:
-        found = script_path(function)
-    if found is not None:
-        form: Form = "import"
-        by_value = None
-        wanted = {found[0]: f"`{shown_name(function)}` is in {found[0]}"}
-        body = identity_body = import_body(*found)
-        entry = ":".join(found)
-    else:
-        form = "dill"
-        by_value = _by_value(function, secrets, max_value_bytes, place)
-        wanted, body, identity_body = by_value.modules, by_value.body, by_value.identity_body
-        entry = entry_of(function)
-    wanted = {**listed_modules(module_imports), **wanted}
+    made = _body_of(function, place, secrets, max_value_bytes, as_imported=as_imported)
+    by_value = made.by_value
+    wanted = {**listed_modules(module_imports), **made.wanted}
     refuse_absent(module_imports)
     needs = gather(wanted, users=users, secrets=secrets, included=included)
-    named = by_value.named if by_value else (function,)
-    called = find(named, own=function)
-    references = tuple(
-        dict.fromkeys([*(by_value.references if by_value else ()), *called.references])
-    )
-    # What goes by value is not followed by its names there, but its bodies use connections too.
-    used = find((function,)) if by_value else called
-    gateways = tuple(sorted({*needs.gateways, *used.gateways}))
-    client = needs.client or used.client or bool(references) or called.later
-    # Only references say how they are called; of all else that the client is for nothing is known.
-    only_sync = references and all(each.kind == "sync" for each in references)
-    surely_sync = only_sync and not (gateways or used.client or called.later)
+    calls = _calls_of(function, by_value, needs)
     description = describe(function)
     refuse_secrets_in(description, shown_name(function), secrets)
     head = header(
         version=_version(),
-        form=form,
-        entry=entry,
+        form=made.form,
+        entry=made.entry,
         name=chosen,
         kind=description.kind,
         safe=safe_args,
-        client=client,
+        client=calls.client,
         files=needs.files,
         requirements=needs.requirements,
         sources=bounded(by_value.sources) if by_value else {},
     )
-    data, identity = write(head, body, identity_body)
+    data, identity = write(head, made.body, made.identity_body)
     return Captured(
-        entry=entry,
-        form=form,
+        entry=made.entry,
+        form=made.form,
         name=chosen,
-        description=description._replace(entry=entry, digest=identity, safe=safe_args),
+        description=description._replace(entry=made.entry, digest=identity, safe=safe_args),
         payload=data,
         files=needs.files,
         requirements=needs.requirements,
-        references=references,
-        gateways=gateways,
+        references=calls.references,
+        gateways=calls.gateways,
         values=by_value.values if by_value else (),
-        needs_dill=form == "dill" or include_dill or not safe_args,
-        needs_client=client,
-        needs_async_client=client
-        and not (surely_sync and not description.kind.startswith("async")),
+        needs_dill=made.form == "dill" or include_dill or not safe_args,
+        needs_client=calls.client,
+        needs_async_client=calls.client
+        and not (calls.surely_sync and not description.kind.startswith("async")),
         identity=identity,
         warnings=(
             *(by_value.warnings if by_value else ()),
@@ -271,6 +248,74 @@ def verify(
     verification.check(captured.payload, captured.files, layer_dirs, environment=environment)
 
 
+class _Body(NamedTuple):
+    """A function in the form in which it travels."""
+
+    form: Form
+    entry: str
+    wanted: Mapping[str, str]
+    body: bytes
+    identity_body: bytes
+    by_value: Pickled | None
+
+
+def _body_of(
+    function: Callable[..., Any],
+    place: Place,
+    secrets: Iterable[str],
+    max_value_bytes: int,
+    *,
+    as_imported: bool,
+) -> _Body:
+    """Choose the form, the first that holds, and write the body."""
+    found = import_path(function, _importable)
+    if found is None and as_imported:
+        found = script_path(function)
+    if found is not None:
+        wanted = {found[0]: f"`{shown_name(function)}` is in {found[0]}"}
+        body = import_body(*found)
+        return _Body("import", ":".join(found), wanted, body, body, None)
+    # dill is slow to import, and a function in a module does without it.
+    from away.capture.pickler import pickled
+    from away.capture.values import Settings
+
+    settings = Settings(
+        function=function,
+        name=shown_name(function),
+        root=project_root(function),
+        max_value_bytes=max_value_bytes,
+        secrets=tuple(secrets),
+        importable=_importable,
+        modules_root=place.root,
+    )
+    made = pickled(settings)
+    return _Body("dill", entry_of(function), made.modules, made.body, made.identity_body, made)
+
+
+class _Calls(NamedTuple):
+    """The other functions that a function calls, and what of Away it needs for that."""
+
+    references: tuple[Reference, ...]
+    gateways: tuple[str, ...]
+    client: bool
+    surely_sync: bool
+
+
+def _calls_of(function: Callable[..., Any], by_value: Pickled | None, needs: Needs) -> _Calls:
+    """Find what a function calls behind gateways."""
+    called = find(by_value.named if by_value else (function,), own=function)
+    held = by_value.references if by_value else ()
+    references = tuple(dict.fromkeys([*held, *called.references]))
+    # What goes by value is not followed by its names there, but its bodies use connections too.
+    used = find((function,)) if by_value else called
+    gateways = tuple(sorted({*needs.gateways, *used.gateways}))
+    client = needs.client or used.client or bool(references) or called.later
+    # Only references say how they are called; of all else that the client is for nothing is known.
+    only_sync = bool(references) and all(each.kind == "sync" for each in references)
+    surely_sync = only_sync and not (gateways or used.client or called.later)
+    return _Calls(references, gateways, client, surely_sync)
+
+
 def refuse_absent(modules: Iterable[str]) -> None:
     """Refuse a listed module that is nowhere: whoever lists it needs it."""
     for name in modules:
@@ -291,26 +336,6 @@ def _notes(
         texts += [(f"`{shown_name(function)}`", each) for each in by_value.texts]
     packed = {each.path for each in needs.files}
     return notes_on_files(texts, (place.folder, place.root), packed)
-
-
-def _by_value(
-    function: Callable[..., Any], secrets: Iterable[str], max_value_bytes: int, place: Place
-) -> Pickled:
-    # dill is slow to import, and a function in a module does without it.
-    from away.capture.pickler import pickled
-    from away.capture.values import Settings
-
-    return pickled(
-        Settings(
-            function=function,
-            name=shown_name(function),
-            root=project_root(function),
-            max_value_bytes=max_value_bytes,
-            secrets=tuple(secrets),
-            importable=_importable,
-            modules_root=place.root,
-        )
-    )
 
 
 def _importable(module: str) -> bool:

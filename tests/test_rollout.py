@@ -6,12 +6,21 @@ import importlib
 import json
 import sys
 import textwrap
+import threading
 from types import SimpleNamespace
 
 import pytest
 
 from away import FaasConnection
-from away.exceptions import FunctionNotFound, GatewayUnreachable, PublishFailed
+from away.builder import sync_from_name
+from away.exceptions import (
+    AnswerLost,
+    AwayError,
+    FunctionNotFound,
+    FunctionNotReady,
+    GatewayUnreachable,
+    PublishFailed,
+)
 from away.publish import publish, rollout
 from tests import servers
 from tests.faasd_double import PASSWORD, base_layer, faasd
@@ -294,6 +303,50 @@ def test_a_dead_record_that_is_in_the_way_is_cleared(place, double, written):
     assert place.call("in-the-way") == 1
 
 
+# ---------------------------------------------------------------- under load
+
+
+def test_calls_of_the_process_that_updates_wait_for_its_end(place, double, written):
+    module = written("roll_load", LIVES.format(name="under_load", version=0))
+    place.publish(module.under_load)
+    remote = sync_from_name("under-load", place.connection)
+    assert remote() == 0
+    ended, answers, failures = threading.Event(), [], []
+
+    def keep_calling():
+        while not ended.is_set():
+            try:
+                answers.append(remote())
+            except AwayError as error:
+                failures.append(error)
+
+    callers = [threading.Thread(target=keep_calling) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    try:
+        for version in (1, 2, 3):
+            module = written("roll_load", LIVES.format(name="under_load", version=version))
+            assert place.publish(module.under_load).action == "updated"
+    finally:
+        ended.set()
+        for caller in callers:
+            caller.join()
+    assert set(answers) >= {0, 1, 2}
+    # What was in flight as the old one was stopped is lost, one a caller at most, and says so.
+    assert len(failures) <= 3 * len(callers)
+    for failure in failures:
+        assert isinstance(failure, (FunctionNotReady, AnswerLost)), failure
+        assert "this process" in str(failure)
+        assert "updat" in str(failure)
+    ids = [
+        seen.headers["x-call-id"]
+        for seen in double.server.requests
+        if seen.path.startswith("/function/under-load") and seen.method == "POST"
+    ]
+    # The gateway's 404 is all that is sent again.
+    assert len(ids) - len(set(ids)) <= 3 * len(callers) * 3
+
+
 # ---------------------------------------------------------------- functions that do not come to life
 
 
@@ -312,6 +365,14 @@ def test_where_the_gateway_has_no_log_it_is_said_where_to_look(place, double, wr
     module = written("roll_quiet", DIES.format(name="quiet", version=1))
     with pytest.raises(PublishFailed, match=r"no log of it: see journalctl -t openfaas-fn:quiet"):
         place.publish(module.quiet, env={"DIE": "1"})
+
+
+def test_a_runtime_that_cannot_start_says_why_where_the_gateway_has_no_log(place, double, written):
+    double.keeps_logs = False
+    module = written("roll_unset", LIVES.format(name="unset", version=1))
+    with pytest.raises(PublishFailed, match=r"AWAY_QUEUE_SECONDS='soon' is not a number") as caught:
+        place.publish(module.unset, env={"AWAY_QUEUE_SECONDS": "soon"})
+    assert caught.value.step == "ready"
 
 
 def test_what_is_taken_and_never_ready_says_what_was_seen_last(place, double, written):

@@ -1562,6 +1562,52 @@ def test_a_setting_that_is_no_number_is_named(text):
         from_environment({"AWAY_MAX_INFLIGHT": text})
 
 
+def test_a_setting_that_cannot_be_read_is_answered_to_every_call(start):
+    runtime = start("def f(): pass\n", environ={"AWAY_GRACE": "long", "AWAY_DEPLOYMENT": "d7"})
+    status, envelope = runtime.call()
+    assert status == 500
+    assert "AWAY_GRACE='long' is not a number" in json.dumps(envelope)
+    about = runtime.request(method="GET", path="/_/away")
+    assert (about.status, about.headers["X-Away-Deployment"]) == (500, "d7")
+    assert runtime.request(method="GET", path="/_/ready").status == 503
+
+
+@pytest.mark.parametrize("source", ["raise LookupError('no such thing')", "def install(: pass"])
+def test_a_runtime_whose_own_parts_fail_says_so_in_place_of_ending(tmp_path, source):
+    library = make_library(tmp_path / "lib")
+    (library / "away" / "runtime" / "standins.py").write_text(source)
+    runtime = Runtime(library, make_payload(tmp_path / "image", "def f(): pass\n"))
+    try:
+        status, envelope = runtime.call()
+        assert status == 500
+        kind = "LookupError: no such thing" if "raise" in source else "SyntaxError"
+        assert f"could not make ready for the function: {kind}" in json.dumps(envelope)
+        assert runtime.wait_for("standins.py")
+    finally:
+        runtime.kill()
+
+
+def test_a_runtime_that_cannot_even_serve_leaves_its_last_words_as_the_answer(tmp_path):
+    library = make_library(tmp_path / "lib")
+    (library / "away" / "runtime" / "server.py").write_text("import nothing_like_it\n")
+    payload = make_payload(tmp_path / "image", "def f(): pass\n")
+    runtime = Runtime(library, payload, {"AWAY_DEPLOYMENT": "d7"})
+    try:
+        for body in (b"", b"x" * 3_000_000):
+            answer = runtime.request(body)
+            assert answer.status == 500
+            assert b"cannot start in its image" in answer.content
+            assert b"ModuleNotFoundError: No module named 'nothing_like_it'" in answer.content
+            assert answer.headers["X-Away-Deployment"] == "d7"
+            assert int(answer.headers["X-Away-Length"]) == len(answer.content)
+        assert runtime.raw(b"GET / HTT") == b""
+        assert runtime.request(method="GET", path="/_/health").status == 500
+        assert runtime.wait_for("nothing_like_it")
+        assert runtime.stop() == 1
+    finally:
+        runtime.kill()
+
+
 def test_a_port_that_is_taken_is_told_and_ends_the_process(library, tmp_path):
     payload = make_payload(tmp_path, "def f(): pass\n")
     with socket.create_server(("0.0.0.0", 0)) as taken:

@@ -11,7 +11,17 @@ _library = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__fil
 if sys.path and sys.path[0] in ("", os.getcwd()) and os.getcwd() != _library:  # noqa: PTH109
     del sys.path[0]
 
-from away.runtime.main import main  # noqa: E402
+
+def _main() -> int:
+    try:
+        from away.runtime.main import main
+
+        return main()
+    except Exception as error:  # whatever it is, it is told where no log is kept
+        from away.runtime.last_words import say
+
+        return say(error)
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_main())

@@ -9,9 +9,9 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from away.exceptions import AwayError, ConfigError
+from away.exceptions import AwayError, ConfigError, FunctionNotReady
 from away.names import printable
-from away.runtime import output, payload, settings, standins
+from away.runtime import output, payload, settings
 from away.runtime.calls import Calls
 from away.runtime.server import Server
 
@@ -31,11 +31,11 @@ def main() -> int:
 
         supervise()
     output.install()
+    unreadable: ConfigError | None = None
     try:
         said = settings.from_environment(os.environ)
     except ConfigError as error:
-        output.log(f"away: {error}")
-        return 2
+        said, unreadable = settings.readable(os.environ), error
     calls = Calls(
         max_inflight=said.max_inflight,
         queue_seconds=said.queue_seconds,
@@ -53,7 +53,10 @@ def main() -> int:
     server.start()
     version = ".".join(map(str, sys.version_info[:3]))
     output.log(f"away: listening on port {server.port} (Python {version})")
-    _load(calls)
+    if unreadable is None:
+        _load(calls)
+    else:
+        _refuse(calls, unreadable)
     life.wait()
     return 0
 
@@ -62,22 +65,38 @@ def _load(calls: Calls) -> None:
     """Load the function, in the main thread, where modules may install signal handlers."""
     layout = payload.locate(os.environ)
     try:
+        # Here, where its failing is answered.
+        from away.runtime import standins
+
         header, body = payload.read(layout)
         calls.know(header)
         payload.prepare_imports(layout, header)
         standins.install()
         function = payload.load(header, body)
     except AwayError as error:
-        # Keep serving: the answers, and the log, are how the publisher gets to know.
-        output.log(f"away: {error}")
-        if error.__cause__ is not None:
-            import traceback
-
-            output.log("".join(traceback.format_exception(error.__cause__)))
-        calls.refuse(error)
+        _refuse(calls, error)
+        return
+    except Exception as error:  # a fault of this runtime's, or of what its image does to Python
+        refusal = FunctionNotReady(
+            "the runtime could not make ready for the function:"
+            f" {type(error).__name__}: {printable(str(error)[:1_000])}; look at what its image and its"
+            " environment change of Python, and publish it again"
+        )
+        refusal.__cause__ = error
+        _refuse(calls, refusal)
         return
     output.log(f"away: {printable(header.entry)} is loaded")
     calls.serve(function)
+
+
+def _refuse(calls: Calls, error: AwayError) -> None:
+    """Keep serving: the answers, and the log, are how the publisher gets to know."""
+    output.log(f"away: {error}")
+    if error.__cause__ is not None:
+        import traceback
+
+        output.log("".join(traceback.format_exception(error.__cause__)))
+    calls.refuse(error)
 
 
 class _Life:

@@ -10,7 +10,7 @@ from away.protocol import MAX_BODY_BYTES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Settings", "from_environment"]
+__all__ = ["Settings", "from_environment", "readable"]
 
 
 class Settings(NamedTuple):
@@ -71,6 +71,17 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         kind = type(getattr(defaults, field))
         found[field] = text if kind is str else _number(variable, text, kind)
     return defaults._replace(**found)
+
+
+def readable(environ: Mapping[str, str]) -> Settings:
+    """Read the settings that can be read, for a runtime that serves but to say which cannot."""
+    said = dict(environ)
+    for variable in _VARIABLES:
+        try:
+            from_environment({variable: said.get(variable, "")})
+        except ConfigError:
+            del said[variable]
+    return from_environment(said)
 
 
 def _number(variable: str, text: str, kind: type[int | float]) -> int | float:

@@ -16,6 +16,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -723,6 +724,73 @@ def test_a_gap_of_an_update_of_our_own_is_waited_out(drive, connect):
             drive(faas, "invoke", "fib")
 
 
+def test_calls_wait_for_the_end_of_an_update_that_would_lose_them(drive, connect):
+    with Server(answer(200, b"5")) as server:
+        faas = connect(server)
+        released = threading.Event()
+
+        def update() -> None:
+            with faas.expecting_update("fib", hold=True):
+                begun.set()
+                time.sleep(0.4)
+                assert not [seen for seen in server.requests if seen.path == "/function/fib"]
+                released.set()
+
+        begun = threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            updating = pool.submit(update)
+            begun.wait()
+            assert drive(faas, "invoke", "other").body == b"5"
+            assert not released.is_set()
+            assert drive(faas, "invoke", "fib").body == b"5"
+            assert released.is_set()
+            updating.result()
+
+
+def test_a_call_whose_time_is_over_within_an_update_was_not_sent(drive, connect):
+    with Server(answer(200, b"5")) as server:
+        faas = connect(server)
+        with (
+            faas.expecting_update("fib", hold=True),
+            pytest.raises(CallTimedOut, match=r"was not sent within the 0\.2 s") as caught,
+        ):
+            drive(faas, "invoke", "fib", timeout=0.2)
+        assert "this process is updating the function" in str(caught.value)
+        assert not server.requests
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "kind", "part"),
+    [
+        (servers.hang_up, AnswerLost, "loses the calls in flight, and it may have run"),
+        (servers.hang, CallTimedOut, "loses the calls in flight; it may have run"),
+        (
+            lambda: answer(500, b"Can't reach", {"X-Openfaas-Internal": "proxy"}),
+            FunctionNotReady,
+            "",
+        ),
+    ],
+)
+def test_a_call_that_an_update_of_our_own_lost_says_so(drive, connect, behaviour, kind, part):
+    with Server(servers.late(0.3, behaviour())) as server:
+        faas = connect(server)
+
+        def update() -> None:
+            time.sleep(0.1)
+            with faas.expecting_update("fib", hold=True):
+                time.sleep(0.05)
+
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(update)
+            with pytest.raises(kind, match=r"this process (was updating|updated)") as caught:
+                drive(faas, "invoke", "fib", timeout=1.0)
+        assert part in str(caught.value)
+        # One that began after the update is none of its.
+        with pytest.raises(kind) as caught:
+            drive(faas, "invoke", "fib", timeout=1.0)
+        assert "this process" not in str(caught.value)
+
+
 def test_an_update_counts_for_a_moment_after_it_ended(drive, connect):
     with Server([answer(404, UNKNOWN), answer(200, b"5")]) as server:
         faas = connect(server)
@@ -1093,6 +1161,34 @@ def test_a_log_may_be_empty_or_missing(drive, connect):
         assert drive(faas, "logs", "fib") == []
         with pytest.raises(GatewayError, match="answered 501"):
             drive(faas, "logs", "fib")
+
+
+def test_a_log_whose_head_never_comes_is_empty_after_a_moment(drive, connect):
+    with Server(servers.hang()) as server:
+        begun = time.monotonic()
+        assert drive(connect(server), "logs", "fib") == []
+        assert 1.0 < time.monotonic() - begun < 3.0
+        assert len(server.requests) == 1
+
+
+def test_a_log_that_is_followed_may_have_no_line_until_the_time_is_over(drive, connect):
+    with Server([servers.late(1.2, servers.hang_up()), servers.hang()]) as server:
+        faas = connect(server)
+        assert list(faas.logs("fib", follow=True, timeout=2.0)) == []
+        assert len(server.requests) == 2
+
+    async def follow() -> list[str]:
+        return [line.text async for line in faas.aio.follow_logs("fib", timeout=2.0)]
+
+    with Server([servers.late(1.2, servers.hang_up()), servers.hang()]) as server:
+        faas = connect(server)
+        assert asyncio.run(follow()) == []
+        assert len(server.requests) == 2
+
+
+def test_a_log_that_is_followed_and_hung_up_on_at_once_is_an_error(connect):
+    with Server(servers.hang_up()) as server, pytest.raises(AnswerLost):
+        list(connect(server).logs("fib", follow=True, timeout=2.0))
 
 
 def test_a_log_that_is_followed_goes_on_after_the_gateway_hangs_up(connect):

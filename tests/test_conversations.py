@@ -151,6 +151,33 @@ def test_what_is_tried_again(outcomes, options, count, end):
         assert result is end
 
 
+def test_a_call_is_held_back_before_it_is_sent_and_before_it_is_sent_again():
+    clock = Clock()
+    # Asked before and within each wait: the first sending waits twice, the second once.
+    told = Told(runs=True, held_for=[True, True, True, False, True, True, False])
+    request = Request("POST", "/function/fib")
+    conversation = exchange(
+        Where(URL, "fib"), request, Deadline(120.0, clock=clock), 5.0, updates=told
+    )
+    result, sent, pauses = pump(conversation, [UNKNOWN, OK], clock)
+    assert result is OK
+    assert len(sent) == 2
+    assert pauses == [0.02, 0.05, RETRIES["unknown"].first_pause, 0.02]
+    assert not told.held_for
+
+
+def test_a_call_is_held_back_no_longer_than_it_is_tried_again():
+    clock = Clock()
+    told = Told(held_for=[True] * 10_000)
+    request = Request("POST", "/function/fib")
+    deadline = Deadline(120.0, clock=clock)
+    conversation = exchange(Where(URL, "fib"), request, deadline, 5.0, updates=told)
+    result, sent, pauses = pump(conversation, [OK], clock)
+    assert result is OK
+    assert len(sent) == 1
+    assert sum(pauses) == pytest.approx(RETRIES["unknown"].lasts)
+
+
 @pytest.mark.parametrize("event", RETRIES)
 def test_pauses_grow_and_end_within_their_time(event):
     rule = RETRIES[event]

@@ -24,7 +24,7 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 __all__ = ["CACHE_TAG", "MINOR", "beside_source", "compiled_file", "with_compiled"]
 
@@ -51,7 +51,11 @@ _PARTS = (
 
 
 def with_compiled(
-    files: Iterable[File], *, columns: bool = True, keep: bool = False
+    files: Iterable[File],
+    *,
+    columns: bool = True,
+    keep: bool = False,
+    leave: Collection[str] = (),
 ) -> Iterator[File]:
     """Give files, and after each Python source its compiled form.
 
@@ -61,6 +65,7 @@ def with_compiled(
             such a file: tracebacks then show the line and no marks below it.
         keep: True to keep what was compiled for the next time in this process: of a function that
             is published again, most modules are as they were.
+        leave: Paths of sources that stay without a compiled form.
 
     Returns:
         The files and the compiled ones, each right behind its source: the texts that both hold are
@@ -68,6 +73,8 @@ def with_compiled(
     """
     for path, data in files:
         yield path, data
+        if path in leave:
+            continue
         made = (_compiled_once if keep else compiled_file)(path, data, columns=columns)
         if made is not None:
             yield made

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from away.exceptions import CaptureRefused
 from away.names import printable
+from away.publish.capturing import captured_by
 from away.publish.deployment import Standing
 from away.publish.keywords import options_for, read_options
 from away.publish.options import Keywords, Options
@@ -290,17 +291,7 @@ def captured_of(
     function: Callable[..., Any], options: Options, *, as_imported: bool = False
 ) -> Captured:
     """Capture a function as the options say."""
-    from away.capture import capture
-
-    return capture(
-        function,
-        safe_args=options.safe_args,
-        name=options.name,
-        requirements=options.requirements,
-        module_imports=options.module_imports,
-        include=options.include,
-        as_imported=as_imported,
-    )
+    return captured_by(options, function, as_imported=as_imported)
 
 
 def name_of(function: Callable[..., Any], name: str | None) -> str:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from away.capture.leaks import holds_secret
 from away.exceptions import PublishFailed
 from away.names import printable
+from away.publish.capturing import captured_by
 from away.publish.deployment import check_options, check_sizes, is_loopback, with_own_annotations
+from away.publish.keywords import options_for
 from away.publish.pins import Pin, normal_name
 from away.publish.preparation import SETTINGS
 from away.publish.progress import Progress
@@ -150,15 +152,12 @@ def item_of(
     function: Callable[..., Any], connection: FaasConnection, given: Mapping[str, Any]
 ) -> Item:
     """Capture a function and decide on all that is written of it."""
-    from away.publish import captured_of
-    from away.publish.keywords import options_for
-
     stated = {key: value for key, value in given.items() if key != "verbose"}
     options = options_for(function, connection, stated)
     if options.dockerfile is not None:
         raise refused("dockerfile= is not exported; build that image, and name it by base_image=")
     options = with_registry(options, connection)
-    captured = captured_of(function, options)
+    captured = captured_by(options, function)
     publisher = Publisher(captured, connection, options, Progress())
     publisher.target = ANY
     publisher.settle()

@@ -22,6 +22,8 @@ from away.secret_texts import hidden
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+    import aiohttp
+
     from away.connection.conversations import Conversation, Deadline
     from away.publish.credentials import RegistryLogin
     from away.publish.progress import Progress
@@ -152,10 +154,29 @@ async def connected(progress: Progress) -> AsyncIterator[Engine]:
     except (AssertionError, ValueError, OSError, ImportError, DockerContextError) as error:
         # aiodocker says by an assertion that it found no socket.
         raise absent(place, str(error) or "there is no such socket") from error
+    answers = noted_answers(docker.session)
     try:
         yield Engine(docker, place, progress)
     finally:
+        for each in answers:
+            each.close()
         await docker.close()
+
+
+def noted_answers(session: aiohttp.ClientSession) -> list[aiohttp.ClientResponse]:
+    """Return a list that gets all answers of a session: aiodocker closes none that breaks off."""
+    import aiohttp
+
+    answers: list[aiohttp.ClientResponse] = []
+
+    async def note(_session: object, _context: object, end: aiohttp.TraceRequestEndParams) -> None:
+        answers.append(end.response)
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_end.append(note)
+    trace.freeze()
+    session.trace_configs.append(trace)
+    return answers
 
 
 def absent(place: str, why: str) -> PublishFailed:

@@ -772,22 +772,23 @@ def test_a_call_whose_time_is_over_within_an_update_was_not_sent(drive, connect)
     ],
 )
 def test_a_call_that_an_update_of_our_own_lost_says_so(drive, connect, behaviour, kind, part):
-    with Server(servers.late(0.3, behaviour())) as server:
+    with Server(servers.late(0.6, behaviour())) as server:
         faas = connect(server)
 
         def update() -> None:
-            time.sleep(0.1)
+            while not server.requests:
+                time.sleep(0.01)
             with faas.expecting_update("fib", hold=True):
                 time.sleep(0.05)
 
         with ThreadPoolExecutor(1) as pool:
             pool.submit(update)
             with pytest.raises(kind, match=r"this process (was updating|updated)") as caught:
-                drive(faas, "invoke", "fib", timeout=1.0)
+                drive(faas, "invoke", "fib", timeout=2.0)
         assert part in str(caught.value)
         # One that began after the update is none of its.
         with pytest.raises(kind) as caught:
-            drive(faas, "invoke", "fib", timeout=1.0)
+            drive(faas, "invoke", "fib", timeout=2.0)
         assert "this process" not in str(caught.value)
 
 

@@ -167,6 +167,13 @@ def test_what_an_older_version_deployed_is_still_known_for_what_it_is(place, dou
 
 # ---------------------------------------------------------------- images that cannot be pulled
 
+def test_a_base_is_looked_for_where_its_name_says_and_nowhere_else(place, registry, written):
+    module = written("roll_base", LIVES.format(name="base", version=1))
+    with pytest.raises(PublishFailed, match=r"has no base image \S*nobody/has:1; pass") as caught:
+        place.publish(module.base, base_image=f"{registry.host}/nobody/has:1")
+    assert "Docker Hub" not in str(caught.value)
+
+
 PULLS = {
     "unreachable": (
         'failed to do request: Head "https://r/v2": dial tcp 10.0.0.1:443: connect: connection refused',

@@ -21,7 +21,6 @@ from away.publish.pins import Pin, normal_name
 from away.publish.preparation import SETTINGS
 from away.publish.progress import Progress
 from away.publish.project_folder import ProjectFolder
-from away.publish.references import parse_image
 from away.publish.stack_file import functions_in, stack_entry, stack_text
 from away.publish.steps import Publisher
 from away.publish.target import Target
@@ -194,9 +193,8 @@ def base_of(publisher: Publisher) -> str:
     Raises:
         PublishFailed: It is the one of the embedded gateway, which is no image.
     """
-    given = publisher.options.base_image or publisher.connection.base_image
     # A name without a host stays one: an image of the engine that builds, or of Docker Hub.
-    name = parse_image(given) if given else publisher.base_name
+    name = publisher.base_name
     if not name.host and name.repository.startswith("away/"):
         raise refused(
             f"the base image {name} is only known to an embedded gateway; name a real one by"

@@ -25,7 +25,7 @@ from away.publish.image import (
 )
 from away.publish.manifests import check_layer, config_of, media_type_of, parsed
 from away.publish.platforms import choose_manifest, parse_platform
-from away.publish.references import HUB, HUB_HOSTS, is_digest, is_repository, is_tag, registry_url
+from away.publish.references import HUB, HUB_HOSTS, is_digest, is_repository, is_tag
 from away.publish.registry_errors import Broken, codes_of, failed, said
 from away.publish.registry_memory import MEMORY, Memory
 from away.publish.registry_session import PAUSES, Session, is_passing
@@ -493,7 +493,7 @@ def find_base(
         PublishFailed: None of them has it; the sentence names both.
     """
     if name.host:
-        registry = target if registry_url(name.host) == target.url else other(name.host)
+        registry = target if name.host == target.host else other(name.host)
         return registry, (yield from registry.base(name, platform))
     try:
         return target, (yield from target.base(name, platform))

@@ -166,8 +166,7 @@ class Publisher:
             "away/python:{}" if self.target.runs_processes else "docker.io/library/python:{}-slim"
         )
         given = self.options.base_image or self.connection.base_image
-        name = parse_image(given or fits.format(minor))
-        return name._replace(host="") if name.host == urlsplit(self.registry_url).netloc else name
+        return parse_image(given or fits.format(minor))
 
     @property
     def inside_host(self) -> str:

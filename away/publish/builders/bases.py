@@ -101,11 +101,8 @@ class BaseFinder:
         pushed to, then on Docker Hub.
         """
         name = self.order.base_name
-        given = self.options.base_image or self.order.connection.base_image
-        # A host that the user wrote is meant, be it that of the registry that is pushed to.
-        stated = parse_image(given) if given else name
-        if stated.host:
-            return [str(stated)]
+        if name.host:
+            return [str(name)]
         hub = name.repository if "/" in name.repository else f"library/{name.repository}"
         places = [(self.logins.push_host, name.repository), (HUB, hub)]
         return [

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from away.publish.deployment import Plan
     from away.publish.target import Target
 
-__all__ = ["in_words", "where_logs_are"]
+__all__ = [
+    "in_words",
+    "is_there_already",
+    "was_overtaken",
+    "was_started_by_a_call",
+    "where_logs_are",
+]
 
 _SHOWN = 300
 
@@ -143,6 +149,28 @@ def in_words(reply: Reply, plan: Plan, target: Target | None) -> tuple[str, str 
         who = target.label if target is not None else "the gateway"
         return f"{own}, as {who} does while its provider is down; {hint}", hint
     return own, None
+
+
+def is_there_already(reply: Reply) -> bool:
+    """Tell a name that was taken in between, or by a dead record, from other refusals."""
+    return "already exists" in reply.text
+
+
+# The second is what comes of it before the old container is removed, the first after that.
+_STARTED_BY_A_CALL = re.compile(
+    r"unable to start task: .*already exists|error deleting container .*cannot delete running task",
+    re.IGNORECASE,
+)
+
+
+def was_started_by_a_call(reply: Reply) -> bool:
+    """Tell whether faasd's update failed since a call started the container that it had stopped."""
+    return reply.status in (400, 500) and bool(_STARTED_BY_A_CALL.search(reply.text))
+
+
+def was_overtaken(reply: Reply) -> bool:
+    """Tell whether a refusal may be that of a change which another one came before."""
+    return is_there_already(reply) or was_started_by_a_call(reply)
 
 
 def where_logs_are(plan: Plan, target: Target | None) -> str:

@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from away.connection.conversations import Deadline, Reply, Request, Wait
 from away.exceptions import AwayError, PublishFailed
 from away.names import printable
 from away.publish.deployment import DEPLOYMENT_KEY, Plan, Standing, restoring, standing_of
-from away.publish.refusals import in_words, where_logs_are
+from away.publish.readiness import Readiness, answered_digest, said, speaks, told_deployment
+from away.publish.refusals import (
+    in_words,
+    is_there_already,
+    was_overtaken,
+    was_started_by_a_call,
+    where_logs_are,
+)
 from away.secret_texts import hidden
 
 if TYPE_CHECKING:
@@ -25,23 +32,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Rollout", "explained", "listed"]
 
-# The first looks come quickly, for a function is up in a tenth of a second; then ever more rarely.
-FIRST_PAUSE, PAUSE_GROWTH, LONGEST_PAUSE = 0.005, 1.4, 0.5
 UNDO_SECONDS = 60.0
-# How long the gateway may find nobody listening, without another answer in between. Our runtime
-# listens before it loads the function, so this is but the start of Python: a tenth of a second here,
-# some seconds on a small or busy machine. Pulling an image is a 404 or a 503 and not of this.
-SILENT_SECONDS = 10.0
 # A function that was restored answers by then, or it is said that it does not.
 RESTORED_SECONDS = 15.0
 # One that has no replica and is asked for is up by then, or it is dead.
 AWAKE_SECONDS = 8.0
+# What a call has started in the midst of an update, or another machine at once, answers by then.
+STARTED_SECONDS, OTHERS_SECONDS = 2.0, 8.0
+# An update that a call comes between is repeated; the last time what is in the way is removed first.
+MOST_TURNS = 4
 LOG_LINES = 30
 # Without following, faasd's reader of logs races with its own end: lines may be missing, or all.
 LOG_TRIES, LOG_PAUSE = 3, 0.3
-READY_PATH = "/_/away"
-DIGEST_HEADER, PROTOCOL_HEADER = "X-Away-Digest", "X-Away-Protocol"
-DEPLOYMENT_HEADER = "X-Away-Deployment"
 ACCEPTED = (200, 201, 202)
 SWALLOWED = (
     "the gateway took the update and did nothing, as the Community Edition of faas-netes does with an"
@@ -81,11 +83,12 @@ class Rollout:
         self.progress = progress
         self.target = target
         self.kept = kept
-        self.deployment = ""
+        self.readiness = Readiness(plan, connection, target)
 
     def conversation(self, request: dict[str, Any]) -> Conversation[None]:
         """Deploy, and wait until the function itself answers."""
-        self.deployment = str(request.get("envVars", {}).get(DEPLOYMENT_KEY, ""))
+        deployment = str(request.get("envVars", {}).get(DEPLOYMENT_KEY, ""))
+        self.readiness = Readiness(self.plan, self.connection, self.target, deployment)
         # faasd loses what is sent while it replaces a container; no other gateway does.
         hold = self.target is not None and self.target.family == "faasd"
         with self.connection.expecting_update(self.plan.name, self.plan.namespace, hold=hold):
@@ -104,12 +107,13 @@ class Rollout:
             accepted = reply.status in ACCEPTED
             if accepted and not self.may_be_swallowed(reply):
                 return
-            now = yield from self.deployed()
+            same = standing_of(self.plan, (yield from self.deployed())) is Standing.UNCHANGED
         except AwayError as error:
             raise (yield from self.undone("deploy", str(error), error.hint)) from error
-        same = standing_of(self.plan, now) is Standing.UNCHANGED
+        if accepted and same:
+            return
         # Another machine may have been faster with the very same.
-        if same and (accepted or (yield from self.awakes())):
+        if same and was_overtaken(reply) and (yield from self.answers(request, OTHERS_SECONDS)):
             return
         if accepted:
             raise (yield from self.undone("deploy", SWALLOWED))
@@ -126,17 +130,42 @@ class Rollout:
         return netes and self.before is not None and reply.status == 200
 
     def put_or_post(self, request: dict[str, Any]) -> Conversation[Reply]:
+        """Replace what is there, or create what is not, for as long as calls come in between.
+
+        A call that finds faasd's container stopped starts it, the old one or the new one that was just
+        about to be started, and the update ends with an error. What then runs tells which it was.
+        """
+        for turn in range(MOST_TURNS):
+            if turn == MOST_TURNS - 1:
+                yield from self.change_request("DELETE", self.removal())
+            reply = yield from self.put_or_post_once(request)
+            if not was_started_by_a_call(reply):
+                break
+            if (yield from self.answers(request, STARTED_SECONDS)):
+                return Reply(200, reply.headers, b"", reply.call_id)
+        return reply
+
+    def put_or_post_once(self, request: dict[str, Any]) -> Conversation[Reply]:
         """Replace what is there, or create what is not; clear away a dead record."""
         reply = yield from self.change_request("PUT", request)
         if reply.status == 404:
             reply = yield from self.change_request("POST", request)
-            if reply.status == 400 and "already exists" in reply.text:
+            if reply.status == 400 and is_there_already(reply):
                 # Someone else created it in between, or a dead record was left by a failure.
                 reply = yield from self.change_request("PUT", request)
                 if reply.status not in ACCEPTED:
                     yield from self.change_request("DELETE", self.removal())
                     reply = yield from self.change_request("POST", request)
         return reply
+
+    def answers(self, request: dict[str, Any], seconds: float) -> Conversation[bool]:
+        """Wait shortly for an answer of the very deployment that was asked for."""
+        wanted = str(request.get("envVars", {}).get(DEPLOYMENT_KEY, ""))
+        return self.readiness.comes(
+            self.deadline.within(seconds),
+            lambda reply: bool(wanted) and speaks(reply) and told_deployment(reply) == wanted,
+            lambda reply: reply.status == 200 and speaks(reply),
+        )
 
     def change_request(self, method: str, document: dict[str, Any]) -> Conversation[Reply]:
         """Send a deploy request, or a removal."""
@@ -150,96 +179,23 @@ class Rollout:
         return {"functionName": self.plan.name, **namespace}
 
     def await_ready(self) -> Conversation[None]:
-        """Wait until the function itself answers with the new digest, from the new deployment.
-
-        A deployment's 200 and its replicas say nothing of that, and where only the environment or the
-        secrets changed, the function that is replaced answers with the same digest.
-        """
-        pause, last = FIRST_PAUSE, ""
-        silent_since: float | None = None
-        while self.deadline.remaining() > 0:
-            reply = yield from self.probe()
-            if self.is_new(reply):
-                return
-            if reply.status or not (last and self.is_late()):
-                last = self.verdict(reply)
-            if refuses(reply, self.plan.digest, self.deployment, alone=self.before is None):
-                break
-            now = self.deadline.elapsed()
-            if not (reply.status == 500 and reply.is_platforms):
-                silent_since = None
-            elif silent_since is None:
-                silent_since = now
-            elif now - silent_since >= SILENT_SECONDS:
-                last += f", and nothing else for {SILENT_SECONDS:g} s: it ends as it starts"
-                break
-            yield Wait(min(pause, self.deadline.remaining()))
-            pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE)
-        else:
-            if "timeout" not in last:
-                last += f", and the publish_timeout of {self.deadline.seconds:g} s is over"
-        raise (yield from self.undone("ready", last))
-
-    def is_new(self, reply: Reply) -> bool:
-        """Tell whether it is what was deployed that answers."""
-        deployment = str(reply.headers.get(DEPLOYMENT_HEADER) or "")
-        return answered_digest(reply) == self.plan.digest and deployment == self.deployment
+        """Wait until the function itself answers as what was deployed."""
+        alone = self.before is None
+        problem = yield from self.readiness.problem(self.deadline, alone=alone)
+        if problem:
+            raise (yield from self.undone("ready", problem))
 
     def awakes(self) -> Conversation[bool]:
-        """Wait for a function of the plan that has no replica; a call is what starts it.
+        """Wait for a function of the plan that has no replica.
 
         Returns:
             Whether it came to life, as what it is said to be.
         """
-        limit, pause = (
-            Deadline(min(AWAKE_SECONDS, max(self.deadline.remaining(), 0.1))),
-            FIRST_PAUSE,
+        return self.readiness.comes(
+            self.deadline.within(AWAKE_SECONDS),
+            lambda reply: answered_digest(reply) == self.plan.digest,
+            lambda reply: reply.status not in (0, 503) and speaks(reply),
         )
-        while limit.remaining() > 0:
-            reply = yield from self.probe()
-            if answered_digest(reply) == self.plan.digest:
-                return True
-            if reply.headers.get(PROTOCOL_HEADER) and reply.status not in (0, 503):
-                return False
-            yield Wait(min(pause, limit.remaining()))
-            pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE)
-        return False
-
-    def verdict(self, reply: Reply) -> str:
-        """Say what a probe's answer is, for the case that there is no better one."""
-        if answered_digest(reply):
-            return "the function that was deployed before still answers"
-        if reply.status:
-            who = "function" if reply.headers.get(PROTOCOL_HEADER) else "gateway"
-            return f"the {who} says {said(reply)}"
-        seconds = (
-            f" within the publish_timeout of {self.deadline.seconds:g} s" if self.is_late() else ""
-        )
-        return f"the function did not answer{seconds}"
-
-    def is_late(self) -> bool:
-        """Tell whether the time that the caller gave is over."""
-        return self.deadline.remaining() <= 0
-
-    def probe(self) -> Conversation[Reply]:
-        """Ask the function who it is, which runs none of the user's code.
-
-        Whatever happens to the connection is "not yet": gateways hang up on what is being replaced.
-        """
-        place = quote(self.plan.name)
-        if self.plan.namespace:
-            place += f".{quote(self.plan.namespace)}"
-        # The login goes along only where the connection says that functions ask for it.
-        request = Request("GET", f"/function/{place}{READY_PATH}", {}, None, True)
-        try:
-            # Never repeated below this: the pauses here are shorter than those of any call.
-            return (
-                yield from self.connection.conversation_request(
-                    request, self.deadline, idempotent=False
-                )
-            )
-        except AwayError as error:
-            return Reply(0, (), str(error).encode())
 
     # ------------------------------------------------------------ undo
 
@@ -295,23 +251,16 @@ class Rollout:
                 " publish again"
             )
         digest = before.description.digest if before.description else ""
-        if not digest or (yield from self.answers_with(digest)):
+        if not digest or (
+            yield from self.readiness.comes(
+                Deadline(RESTORED_SECONDS), lambda reply: answered_digest(reply) == digest
+            )
+        ):
             return "what ran before was restored"
         return (
             f"what ran before was deployed again and has not answered within {RESTORED_SECONDS:g} s:"
             f" see {self.where_logs_are()}"
         )
-
-    def answers_with(self, digest: str) -> Conversation[bool]:
-        """Wait for what was restored to answer."""
-        limit, pause = Deadline(RESTORED_SECONDS), FIRST_PAUSE
-        while limit.remaining() > 0:
-            reply = yield from self.probe()
-            if answered_digest(reply) == digest:
-                return True
-            yield Wait(min(pause, limit.remaining()))
-            pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE)
-        return False
 
     def still_runs(self, before: FunctionInfo) -> Conversation[bool]:
         """Tell whether a failing update left what ran: its record, and the function itself."""
@@ -324,8 +273,8 @@ class Rollout:
         digest = before.description.digest if before.description else ""
         if not digest:
             return True
-        reply = yield from self.probe()
-        return answered_digest(reply) == digest
+        look = yield from self.readiness.look(self.deadline)
+        return answered_digest(look.reply) == digest
 
     def removed(self) -> Conversation[str]:
         """Remove what was created and never came to life, so that the name is free again."""
@@ -390,44 +339,6 @@ def explained(
         call_id=error.call_id,
         hint=error.hint,
     )
-
-
-def said(reply: Reply) -> str:
-    """Return what an answer says, for people: a runtime's own error by its message."""
-    if reply.headers.get(PROTOCOL_HEADER) and reply.status >= 400:
-        from away.protocol import read_answer
-
-        try:
-            error = read_answer(reply.body, allow_unsafe=False).value
-        except AwayError:
-            pass
-        else:
-            return printable(str(error)[:1000])
-    text = printable(hidden(reply.text)[:300].strip())
-    return f"{reply.status} {text}" if reply.status else text
-
-
-def answered_digest(reply: Reply) -> str:
-    """Return the digest that a function of Away's answers with."""
-    if reply.status != 200 or not reply.headers.get(PROTOCOL_HEADER):
-        return ""
-    return str(reply.headers.get(DIGEST_HEADER) or "")
-
-
-def refuses(reply: Reply, digest: str, deployment: str, *, alone: bool) -> bool:
-    """Tell whether the new function itself says that it will never run.
-
-    A runtime that could not even read its payload names its deployment all the same. One that names
-    neither is the new one only where there was none before.
-    """
-    if not reply.headers.get(PROTOCOL_HEADER) or reply.status < 400 or reply.status == 503:
-        return False
-    told = str(reply.headers.get(DEPLOYMENT_HEADER) or "")
-    if told:
-        # What is replaced may be as dead as what replaces it, with the same digest.
-        return told == deployment
-    named = str(reply.headers.get(DIGEST_HEADER) or "")
-    return named == digest or (alone and not named)
 
 
 def listed(text: str) -> list[dict[str, Any]]:

@@ -371,7 +371,9 @@ class Publisher:
         """
         from away.publish.rollout import Rollout
 
-        rollout = Rollout(self.plan, self.connection, None, self.deadline, self.progress)
+        rollout = Rollout(
+            self.plan, self.connection, None, self.deadline, self.progress, target=self.target
+        )
         alive = yield from rollout.awakes()
         return Standing.UNCHANGED if alive else Standing.CHANGED
 

@@ -305,5 +305,6 @@ def sentence(published: Published, connection: FaasConnection) -> str:
     if published.action == "unchanged":
         return f"{where} is unchanged: nothing to do"
     seconds = sum(step.seconds for step in published.steps)
-    notes = [f"  note: {printable(each)}" for each in published.notes]
+    untold = [each for each in published.notes if each not in published.warned]
+    notes = [f"  note: {printable(each)}" for each in untold]
     return "\n".join([*notes, f"{published.action} {where} in {seconds:.2f} s"])

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from away.publish.target import Target
 
 __all__ = [
+    "ENDS",
     "Life",
     "Look",
     "Readiness",
@@ -43,6 +44,7 @@ PATIENCE_SECONDS, STILL_LOADING_SECONDS = 2.5, 1.0
 SILENT_SECONDS = 10.0
 # How often it may end while it is being loaded; once may be chance, such as a kernel out of memory.
 MOST_DEATHS = 3
+ENDS = "it ends as it starts"
 AWAY_PATH, READY_PATH = "/_/away", "/_/ready"
 DIGEST_HEADER, PROTOCOL_HEADER = "X-Away-Digest", "X-Away-Protocol"
 DEPLOYMENT_HEADER = "X-Away-Deployment"
@@ -54,20 +56,12 @@ class Look(NamedTuple):
     Attributes:
         reply: Its answer or the gateway's; one of status 0 says why there was none.
         begun: The deadline's seconds at which it was asked.
-        hung: Whether the gateway kept the question to itself.
+        is_silent: Whether nobody listens there.
     """
 
     reply: Reply
     begun: float
-    hung: bool = False
-
-    @property
-    def is_silent(self) -> bool:
-        """Whether nobody listens there."""
-        if self.reply.status != 500:
-            return self.hung
-        # The second is what the gateway says where it could not even be started.
-        return self.reply.is_platforms or self.reply.text.startswith("error finding function")
+    is_silent: bool
 
 
 class Life:
@@ -84,7 +78,7 @@ class Life:
         self.deaths = 0
 
     def hopeless(self, look: Look, now: float) -> str:
-        """Return why it never will, as the end of a sentence; nothing while it may."""
+        """Return why it never will; an empty text while it may."""
         if not look.is_silent:
             self.silent_since = None
             self.loading = look.reply.status == 503 and self.is_mine(look.reply)
@@ -93,11 +87,11 @@ class Life:
             self.loading = False
             self.deaths += 1
         if self.deaths >= MOST_DEATHS:
-            return f": it has ended {self.deaths} times while it was being loaded"
+            return f"{ENDS}: {self.deaths} times while it was being loaded"
         if self.silent_since is None:
             self.silent_since = look.begun
         if now - self.silent_since >= SILENT_SECONDS:
-            return f", and nothing else for {SILENT_SECONDS:g} s: it ends as it starts"
+            return f"{ENDS}: for {SILENT_SECONDS:g} s nobody listened there"
         return ""
 
     def is_mine(self, reply: Reply) -> bool:
@@ -125,8 +119,11 @@ class Readiness:
         self.plan = plan
         self.connection = connection
         self.deployment = deployment
-        # The gateways of Kubernetes hold calls as well while an image is pulled, which may take long.
-        self.holds_the_dead = target is not None and target.family == "faasd"
+        # It has pulled the image and stopped what was there before it says that it has deployed. So
+        # whatever does not come of our runtime is of nobody: a 500 or 503, a call that is held, and a
+        # 404 too, for where it knows no address of a container its gateway ends up at itself. Other
+        # gateways say much of that while an image is pulled, which may take long.
+        self.is_faasd = target is not None and target.family == "faasd"
 
     def is_new(self, reply: Reply) -> bool:
         """Tell whether it is what was deployed that answers."""
@@ -159,7 +156,7 @@ class Readiness:
                 return last
             why = life.hopeless(look, deadline.elapsed())
             if why:
-                return last + why
+                return f"{why}; {last}"
             yield Wait(min(pause, deadline.remaining()))
             pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE)
         if "publish_timeout" not in last:
@@ -199,14 +196,15 @@ class Readiness:
         Whatever happens to the connection is "not yet": gateways hang up on what is being replaced.
         """
         begun = deadline.elapsed()
-        if not self.holds_the_dead:
-            return Look(as_reply((yield from self.asked(AWAY_PATH, deadline))), begun)
-        said = yield from self.asked(AWAY_PATH, deadline.within(PATIENCE_SECONDS))
-        if not isinstance(said, CallTimedOut) or deadline.remaining() <= 0:
-            return Look(as_reply(said), begun)
-        # What is being loaded answers that page once it is loaded, and this one before.
-        ready = yield from self.asked(READY_PATH, deadline.within(STILL_LOADING_SECONDS))
-        return Look(as_reply(ready), begun, hung=isinstance(ready, CallTimedOut))
+        if not self.is_faasd:
+            reply = as_reply((yield from self.asked(AWAY_PATH, deadline)))
+            return Look(reply, begun, reply.status == 500 and reply.is_platforms)
+        answer = yield from self.asked(AWAY_PATH, deadline.within(PATIENCE_SECONDS))
+        if isinstance(answer, CallTimedOut) and deadline.remaining() > 0:
+            # What is being loaded answers that page once it is loaded, and this one before.
+            answer = yield from self.asked(READY_PATH, deadline.within(STILL_LOADING_SECONDS))
+        reply = as_reply(answer)
+        return Look(reply, begun, not speaks(reply))
 
     def asked(self, path: str, limit: Deadline) -> Conversation[Reply | AwayError]:
         """Ask for one of the runtime's own pages; what happened to the connection is an answer too."""

@@ -14,7 +14,7 @@ from away.connection.conversations import Deadline, Reply, Request, Wait
 from away.exceptions import AwayError, PublishFailed
 from away.names import printable
 from away.publish.deployment import DEPLOYMENT_KEY, Plan, Standing, restoring, standing_of
-from away.publish.readiness import Readiness, answered_digest, said, speaks, told_deployment
+from away.publish.readiness import ENDS, Readiness, answered_digest, said, speaks, told_deployment
 from away.publish.refusals import (
     in_words,
     is_there_already,
@@ -182,6 +182,10 @@ class Rollout:
         """Wait until the function itself answers as what was deployed."""
         alone = self.before is None
         problem = yield from self.readiness.problem(self.deadline, alone=alone)
+        limit = self.plan.request.get("limits", {}).get("memory")
+        if problem and limit and problem.startswith(ENDS):
+            # The kernel ends what takes more, and no gateway says so.
+            problem += f"; limits['memory']={limit!r} may be too little for it"
         if problem:
             raise (yield from self.undone("ready", problem))
 

@@ -81,6 +81,7 @@ class Published(NamedTuple):
         image: The image that runs, by its digest where this publish made it.
         steps: The steps taken, with their seconds.
         notes: What the user may want to know of what was captured, a sentence each.
+        warned: Those of the notes that were also given as a Python warning.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Published(NamedTuple):
     image: str
     steps: tuple[Step, ...]
     notes: tuple[str, ...] = ()
+    warned: tuple[str, ...] = ()
 
 
 class Publisher:
@@ -138,6 +140,7 @@ class Publisher:
         self.cache = cache_folder()
         self.target = _targets.get(connection.url, EMBEDDED)
         self.notes: tuple[str, ...] = ()
+        self.warned: tuple[str, ...] = ()
         self.created_secrets: list[str] = []
         self.settle()
 
@@ -331,6 +334,7 @@ class Publisher:
             image,
             steps,
             (*self.captured.warnings, *self.notes),
+            self.warned,
         )
 
     # ------------------------------------------------------------ secrets

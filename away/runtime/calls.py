@@ -70,6 +70,8 @@ class Calls:
         self._function: Callable[..., Any] | None = None
         self._header: Header | None = None
         self._load_error: AwayError | None = None
+        # content type → the header fields that are on all answers of that type
+        self._fields: dict[str, str] = {}
         # header fields that are on every answer
         self._marks = {protocol.PROTOCOL_HEADER: protocol.PROTOCOL_VERSION}
         if _CALL_ID.fullmatch(deployment):
@@ -87,6 +89,7 @@ class Calls:
         self._header = header
         if _CALL_ID.fullmatch(header.digest):
             self._marks[protocol.DIGEST_HEADER] = header.digest
+            self._fields.clear()
 
     def serve(self, function: Callable[..., Any]) -> None:
         """Answer calls by a function from now on."""
@@ -108,24 +111,27 @@ class Calls:
 
     # Requests
 
-    def headers(self, head: Head | None, answer: Answer) -> dict[str, str]:
-        """Return the header fields of an answer.
+    def headers(self, head: Head | None, answer: Answer) -> str:
+        """Return the header fields of an answer, each a line.
 
         Their mark tells an answer of this runtime from one of a gateway, and their length one that
         was cut short, which gateways turn into a whole one.
         """
-        fields = {
-            "Content-Type": answer.content_type,
-            **self._marks,
-            protocol.LENGTH_HEADER: str(len(answer.body)),
-        }
-        if head is not None and _CALL_ID.fullmatch(said := head.headers.get("x-call-id", "")):
-            fields["X-Call-Id"] = said
+        fields = self._fields.get(answer.content_type) or self._usual(answer.content_type)
+        fields += f"{protocol.LENGTH_HEADER}: {len(answer.body)}\r\n"
+        if head is not None and (call_id := _call_id(head)):
+            fields += f"X-Call-Id: {call_id}\r\n"
         if answer.status == 405:
-            fields["Allow"] = ", ".join(sorted(METHODS))
+            fields += f"Allow: {', '.join(sorted(METHODS))}\r\n"
         if answer.status == 503:
-            fields["Retry-After"] = "1"
+            fields += "Retry-After: 1\r\n"
         return fields
+
+    def _usual(self, content_type: str) -> str:
+        fields = {"Content-Type": content_type, **self._marks}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        self._fields[content_type] = lines
+        return lines
 
     def answer(self, head: Head, body: bytes) -> Answer:
         """Answer one request; whatever the function does, this returns."""
@@ -193,8 +199,7 @@ class Calls:
         kwargs: dict[str, Any],
         safe: bool,
     ) -> Answer:
-        call_id = head.headers.get("x-call-id", "")
-        call = output.CallOutput(call_id if _CALL_ID.fullmatch(call_id) else os.urandom(8).hex())
+        call = output.CallOutput(_call_id(head) or os.urandom(8).hex())
         context = Context()
         context.run(output.current_call.set, call)
         assert self._function is not None, "a loaded runtime has a function"
@@ -202,7 +207,8 @@ class Calls:
         if self.forked:
             # The function forked and its child came back from it: only one of the two may answer.
             os._exit(0)
-        output.finish(call)
+        if call.started:
+            output.finish(call)
         if result.error is not None and not result.refused:
             output.log(traceback_text(result.error), call)
         assert self._header is not None, "a loaded runtime has a header"
@@ -253,6 +259,12 @@ _PAGES: dict[str, Callable[[Calls], Answer]] = {
     "/_/ready": Calls.ready,
     "/_/away": Calls.about,
 }
+
+
+def _call_id(head: Head) -> str:
+    """Return the call's id, or nothing where it has none that may be repeated."""
+    said = head.headers.get("x-call-id", "")
+    return said if _CALL_ID.fullmatch(said) else ""
 
 
 def _plain(status: int, text: str) -> Answer:

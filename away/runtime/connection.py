@@ -117,7 +117,7 @@ class Connection:
             if head.length is not None and head.length > limit:
                 # It asked first: the body has not been sent.
                 raise Refusal(413, too_large(limit))
-            self._transmit([memoryview(b"HTTP/1.1 100 Continue\r\n\r\n")])
+            self._transmit(b"HTTP/1.1 100 Continue\r\n\r\n")
         return self._reader.read_body(head, limit)
 
     def _refuse(self, head: Head | None, refused: Refusal | TimeoutError) -> bool:
@@ -148,31 +148,33 @@ class Connection:
         if head is not None and head.method == "HEAD":
             body = b""
         if len(body) <= _JOIN_BYTES:
-            self._transmit([memoryview(start + body)])
+            self._transmit(start + body)
         else:
-            self._transmit([memoryview(start), memoryview(body)])
+            self._transmit(start, body)
 
-    def _transmit(self, parts: list[memoryview]) -> None:
-        """Send all; a client that takes nothing of it for the time to read is given up."""
-        patient = False
+    def _transmit(self, *parts: bytes) -> None:
+        """Send all, in one go where the client takes it."""
+        try:
+            sent = self.socket.send(parts[0]) if len(parts) == 1 else self.socket.sendmsg(parts)
+        except BlockingIOError:
+            sent = 0
+        if sent < sum(map(len, parts)):
+            self._transmit_rest([memoryview(part) for part in parts], sent)
+
+    def _transmit_rest(self, parts: list[memoryview], sent: int) -> None:
+        """Send on; a client that takes nothing for the time to read is given up."""
+        self._lead.step_back()
+        self.socket.settimeout(self._settings.read_seconds)
         try:
             while True:
-                try:
-                    sent = self.socket.sendmsg(parts)
-                except BlockingIOError:
-                    sent = 0
                 while parts and sent >= len(parts[0]):
                     sent -= len(parts.pop(0))
                 if not parts:
                     return
                 parts[0] = parts[0][sent:]
-                if not patient:
-                    patient = True
-                    self._lead.step_back()
-                    self.socket.settimeout(self._settings.read_seconds)
+                sent = self.socket.sendmsg(parts)
         finally:
-            if patient:
-                self.socket.setblocking(False)
+            self.socket.setblocking(False)
 
     def _receive(self, most: int) -> bytes:
         left = self._deadline - time.monotonic()

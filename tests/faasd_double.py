@@ -3,7 +3,8 @@
 It pulls images from a registry by HTTP and runs Away's runtime out of their layers. Where faasd is rough
 it is as rough, as measured on a real one: an update stops the old function before the new one runs, one
 with an image that cannot be pulled or a secret that is missing destroys what ran and leaves a dead record,
-a function that does not listen is a 500, and logs may be empty. It shares no code with the client.
+a function that does not listen is a 500, one that has ended is started again by each call, which is held
+back where it ends once more, and logs may be empty. It shares no code with the client.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from tests.servers import Behaviour, Seen, Server, answer
+from tests.servers import Behaviour, Seen, Server, answer, hang
 
 PASSWORD = "sesame-of-the-double"
 NAMESPACE = "openfaas-fn"
@@ -36,10 +37,14 @@ INTERNAL = {"X-Openfaas-Internal": "proxy", "Content-Type": "text/plain"}
 
 @dataclass
 class Record:
-    """One deployed function; without a process it is dead, and listed all the same."""
+    """One deployed function; without a process it is dead, and listed all the same.
+
+    What ``runs`` is another request than the one listed where a call came between an update.
+    """
 
     request: dict
     created: str
+    runs: dict = field(default_factory=dict)
     process: subprocess.Popen | None = None
     port: int = 0
     lines: list[str] = field(default_factory=list)
@@ -59,6 +64,9 @@ class Faasd:
         hook: May answer a request in its place.
         accepted: The status of a deployment that it takes.
         starts: Whether a deployed function is started at all.
+        start_error: What it says of every container in place of starting it, once it is made.
+        overtaken: For each of the next updates, which container a call starts in its midst: ``old`` or
+            ``new``; the update itself then fails.
     """
 
     folder: Path
@@ -71,6 +79,8 @@ class Faasd:
     hook: Callable[[Seen], Behaviour | None] = lambda _: None
     accepted: int = 200
     starts: bool = True
+    start_error: str = ""
+    overtaken: list = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.records: dict[str, Record] = {}
@@ -176,8 +186,7 @@ class Faasd:
         problem = self.pull_problem(document)
         if problem:
             return self.say(400, problem)
-        self.start(name, document)
-        return self.say(self.accepted, "")
+        return self.begin(name, document)
 
     def update(self, name: str, document: dict) -> Behaviour:
         """Replace a function as faasd does: what cannot be right is found when the old one is gone."""
@@ -185,6 +194,7 @@ class Faasd:
             return self.say(404, f"service {name} not found")
         problem = self.pull_problem(document)
         missing = self.missing(document)
+        old = self.records[name].runs
         self.stop(name)
         if problem:
             del self.records[name]
@@ -192,6 +202,18 @@ class Faasd:
         if missing:
             self.records[name] = Record(document, now())
             return self.say(400, f"unable to find secret: {missing}")
+        if self.overtaken:
+            self.start(name, old if self.overtaken.pop(0) == "old" else document)
+            self.records[name].request = document
+            text = f"unable to start task: {name}, error: task {name}: already exists"
+            return self.say(400, text)
+        return self.begin(name, document)
+
+    def begin(self, name: str, document: dict) -> Behaviour:
+        """Start a container that was made; where that fails its record stays."""
+        if self.start_error:
+            self.records[name] = Record(document, now())
+            return self.say(400, f"unable to start task: {name}, error: {self.start_error}")
         self.start(name, document)
         return self.say(self.accepted, "")
 
@@ -223,6 +245,11 @@ class Faasd:
         if record is None:
             text = f"error finding function {name}.{NAMESPACE}: server returned non-200 status code (404)"
             return self.say(404, text)
+        if record.process is not None and record.process.poll() is not None:
+            self.start(record.request["service"], record.request)
+            record = self.records[record.request["service"]]
+            if not stays(record.process):
+                return hang()
         dropped = ("host", "connection", "transfer-encoding", "content-length")
         headers = {key: text for key, text in seen.headers.items() if key not in dropped}
         asked = http.client.HTTPConnection("127.0.0.1", record.port or 1, timeout=20)
@@ -270,7 +297,7 @@ class Faasd:
         return root
 
     def start(self, name: str, document: dict) -> None:
-        record = self.records[name] = Record(document, now())
+        record = self.records[name] = Record(document, now(), document)
         if not self.starts:
             return
         root = self.pull(document["image"])
@@ -306,6 +333,15 @@ class Faasd:
         if process is not None:
             process.kill()
             process.wait()
+
+
+def stays(process: subprocess.Popen, seconds: float = 0.3) -> bool:
+    """Tell whether a process lives for some time."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
 
 
 def now() -> str:

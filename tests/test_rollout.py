@@ -22,7 +22,7 @@ from away.exceptions import (
     GatewayUnreachable,
     PublishFailed,
 )
-from away.publish import publish, rollout
+from away.publish import publish, readiness, rollout
 from tests import servers
 from tests.faasd_double import PASSWORD, base_layer, faasd
 from tests.token_registry import open_registry
@@ -167,6 +167,7 @@ def test_what_an_older_version_deployed_is_still_known_for_what_it_is(place, dou
 
 # ---------------------------------------------------------------- images that cannot be pulled
 
+
 def test_a_base_is_looked_for_where_its_name_says_and_nowhere_else(place, registry, written):
     module = written("roll_base", LIVES.format(name="base", version=1))
     with pytest.raises(PublishFailed, match=r"has no base image \S*nobody/has:1; pass") as caught:
@@ -245,6 +246,31 @@ def test_an_update_that_destroyed_what_ran_is_taken_back(place, double, registry
     assert place.call("back") == 2
 
 
+def test_an_update_that_ends_after_the_publish_gave_up_is_taken_back_too(place, double, written):
+    module = written("roll_late", LIVES.format(name="too_late", version=1))
+    place.publish(module.too_late, env={"MODE": "old"})
+
+    def slow(seen):
+        if seen.method == "PUT" and seen.path == "/system/functions":
+            double.hook = lambda _: None
+
+            def behave(talk):
+                time.sleep(2.5)
+                return double.choose(seen, "/system/functions")(talk)
+
+            behave.is_behaviour = True
+            return behave
+        return None
+
+    double.hook = slow
+    # The old one answers for a while, by the very digest of the new one.
+    with pytest.raises(PublishFailed, match=r"within the publish_timeout of 1 s") as caught:
+        place.publish(module.too_late, env={"MODE": "new"}, publish_timeout=1)
+    assert "what ran before was restored" in str(caught.value)
+    assert place.call("too-late") == "old"
+    assert place.publish(module.too_late, env={"MODE": "old"}).action == "unchanged"
+
+
 def test_when_restoring_fails_too_it_is_said_what_may_run(place, double, written):
     module = written("roll_lost", LIVES.format(name="lost", version=1))
     place.publish(module.lost)
@@ -286,7 +312,7 @@ def test_a_dead_record_of_the_very_same_publish_is_not_taken_for_unchanged(
     module = written("roll_dead", LIVES.format(name="dead", version=1))
     place.publish(module.dead)
     double.stop("dead")
-    double.records["dead"].port = 0
+    double.records["dead"].process, double.records["dead"].port = None, 0
     assert place.publish(module.dead).action == "updated"
     assert place.call("dead") == 1
 
@@ -311,7 +337,60 @@ def test_a_dead_record_that_is_in_the_way_is_cleared(place, double, written):
     assert place.call("in-the-way") == 1
 
 
+def test_a_start_that_is_refused_ends_at_once_in_the_gateways_words(place, double, written):
+    double.start_error = 'exec: "python3": executable file not found in $PATH'
+    module = written("roll_refused", LIVES.format(name="refused_start", version=1))
+    begun = time.monotonic()
+    with pytest.raises(PublishFailed, match="no program that the provider could start") as caught:
+        place.publish(module.refused_start)
+    assert time.monotonic() - begun < 4
+    assert caught.value.step == "deploy"
+    assert double.start_error in str(caught.value)
+    assert "nothing runs under that name" in str(caught.value)
+    assert not double.records
+
+
+def test_an_update_whose_start_is_refused_is_taken_back(place, double, written):
+    module = written("roll_unstarted", LIVES.format(name="unstarted", version=1))
+    place.publish(module.unstarted)
+    module = written("roll_unstarted", LIVES.format(name="unstarted", version=2))
+
+    def once(seen):
+        if seen.method == "PUT" and seen.path == "/system/functions":
+            double.hook, double.start_error = lambda _: None, "OCI runtime create failed"
+            try:
+                return double.choose(seen, "/system/functions")
+            finally:
+                double.start_error = ""
+        return None
+
+    double.hook = once
+    with pytest.raises(PublishFailed, match=r"OCI runtime.*what ran before was restored"):
+        place.publish(module.unstarted)
+    assert place.call("unstarted") == 1
+
+
 # ---------------------------------------------------------------- under load
+
+PUT, POST, DELETE = "PUT", "POST", "DELETE"
+OVERTAKEN = {
+    "by the old one": (["old"], [PUT, PUT]),
+    "by the new one": (["new"], [PUT]),
+    "again and again": (["old"] * 9, [PUT, PUT, PUT, DELETE, PUT, POST]),
+}
+
+
+@pytest.mark.parametrize("case", OVERTAKEN)
+def test_an_update_that_a_call_comes_between_is_repeated(place, double, written, case):
+    overtaken, changes = OVERTAKEN[case]
+    module = written("roll_between", LIVES.format(name="between", version=1))
+    # Only the environment changes, so both answer with one digest.
+    place.publish(module.between, env={"MODE": "old"})
+    double.changes.clear()
+    double.overtaken = list(overtaken)
+    assert place.publish(module.between, env={"MODE": "new"}).action == "updated"
+    assert [method for method, _ in double.changes] == changes
+    assert place.call("between") == "new"
 
 
 def test_calls_of_the_process_that_updates_wait_for_its_end(place, double, written):
@@ -368,6 +447,63 @@ def test_a_function_that_dies_at_start_shows_the_end_of_its_log(place, double, w
     assert "no good here" in str(caught.value)
     assert "the last words" in str(caught.value)
     assert not double.records
+
+
+ENDS = """
+import os
+import time
+
+if os.environ.get("AWAY_RUNTIME") and {version} == 2:
+    time.sleep({seconds})
+    os._exit(3)
+
+def {name}():
+    return {version}
+"""
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    """Wait less than for a real one, whose container takes longer to come up."""
+    monkeypatch.setattr(readiness, "SILENT_SECONDS", 3.0)
+    monkeypatch.setattr(readiness, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(readiness, "STILL_LOADING_SECONDS", 0.5)
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_function_that_ends_as_it_starts_is_given_up_though_the_gateway_holds_its_calls(
+    place, double, written
+):
+    module = written("roll_ends", LIVES.format(name="ends", version=1))
+    place.publish(module.ends)
+    begun = time.monotonic()
+    with pytest.raises(PublishFailed, match="it ends as it starts: for 3 s nobody") as caught:
+        # Python itself does not come up.
+        place.publish(module.ends, env={"PYTHONHOME": "/nowhere"}, limits={"memory": "64Mi"})
+    assert time.monotonic() - begun < 15
+    assert "what ran before was restored" in str(caught.value)
+    assert "limits['memory']='64Mi' may be too little" in str(caught.value)
+    assert place.call("ends") == 1
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_function_that_ends_again_and_again_while_it_is_loaded_is_given_up(
+    place, double, written
+):
+    module = written("roll_again", ENDS.format(name="ends_again", version=1, seconds=0))
+    place.publish(module.ends_again)
+    module = written("roll_again", ENDS.format(name="ends_again", version=2, seconds=1.5))
+    with pytest.raises(PublishFailed, match="3 times while it was being loaded"):
+        place.publish(module.ends_again)
+    assert place.call("ends-again") == 1
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_function_that_takes_long_to_load_is_waited_for(place, written):
+    slow = "import os, time\ntime.sleep(5 if os.environ.get('AWAY_RUNTIME') else 0)\n"
+    module = written("roll_slow", slow + LIVES.format(name="slow", version=1))
+    assert place.publish(module.slow).action == "created"
+    assert place.call("slow") == 1
 
 
 def test_where_the_gateway_has_no_log_it_is_said_where_to_look(place, double, written):

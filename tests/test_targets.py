@@ -23,7 +23,7 @@ from away.exceptions import (
     NameRefused,
     PublishFailed,
 )
-from away.publish import Options, publish
+from away.publish import Options, Publication, publish, publish_all
 from away.publish.name_rules import check_names, check_scaling
 from away.publish.quantities import check_resources, read_quantity
 from away.publish.refusals import in_words
@@ -547,10 +547,30 @@ def test_what_is_not_honoured_warns_at_the_users_line_and_is_noted(tmp_path, reg
             )
         assert [Path(each.filename).name for each in caught] == ["test_targets.py"]
         assert any("takes limits['cpu']" in note for note in published.notes)
+        assert published.warned == published.notes
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             again = publish(function, connection, limits={"cpu": "1", "memory": "64Mi"})
         assert again.action == "unchanged"
+
+
+def test_what_is_not_honoured_is_told_once(tmp_path, registry, function, capsys):
+    """By a warning where a line can be pointed at, by a note of the publish where none can."""
+    options = {"limits": {"cpu": "1"}, "check": False}
+    with faasd(tmp_path / "double") as double:
+        connection = connected(double, registry)
+        with pytest.warns(IgnoredOptionWarning):
+            publish(function, connection, verbose=True, name="told-by-warning", **options)
+        assert "note:" not in capsys.readouterr().err
+        publication = Publication(function, connection, {**options, "name": "told-by-note"})
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            publish_all([publication])
+        assert capsys.readouterr().err.count("takes limits['cpu']") == 1
+        with pytest.warns(IgnoredOptionWarning):
+            publish_all(
+                [publication._replace(options={**options, "name": "told-by-none"})], verbose=False
+            )
 
 
 async def in_a_loop(function, connection, options):

@@ -9,16 +9,19 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from away.exceptions import CallTimedOut
 from away.names import printable
 from away.secret_texts import hidden
 
 if TYPE_CHECKING:
-    from away.connection.conversations import Reply
+    from away.connection.conversations import Deadline, Reply
+    from away.exceptions import AwayError
     from away.publish.deployment import Plan
     from away.publish.target import Target
 
 __all__ = [
     "in_words",
+    "in_words_of_publish",
     "is_there_already",
     "was_overtaken",
     "was_started_by_a_call",
@@ -171,6 +174,17 @@ def was_started_by_a_call(reply: Reply) -> bool:
 def was_overtaken(reply: Reply) -> bool:
     """Tell whether a refusal may be that of a change which another one came before."""
     return is_there_already(reply) or was_started_by_a_call(reply)
+
+
+def in_words_of_publish(error: AwayError, deadline: Deadline) -> str:
+    """Say what went wrong with a request; a limit of time by the option that set it."""
+    if isinstance(error, CallTimedOut) and deadline.remaining() <= 0:
+        asked = str(error).partition(" had ")[0]
+        return (
+            f"{asked} was not answered within the publish_timeout of {deadline.seconds:g} s; raise"
+            " publish_timeout="
+        )
+    return str(error)
 
 
 def where_logs_are(plan: Plan, target: Target | None) -> str:

@@ -17,6 +17,7 @@ from away.publish.deployment import DEPLOYMENT_KEY, Plan, Standing, restoring, s
 from away.publish.readiness import ENDS, Readiness, answered_digest, said, speaks, told_deployment
 from away.publish.refusals import (
     in_words,
+    in_words_of_publish,
     is_there_already,
     was_overtaken,
     was_started_by_a_call,
@@ -41,6 +42,9 @@ AWAKE_SECONDS = 8.0
 STARTED_SECONDS, OTHERS_SECONDS = 2.0, 8.0
 # An update that a call comes between is repeated; the last time what is in the way is removed first.
 MOST_TURNS = 4
+# A deployment whose answer was lost has ended by then: faasd gives what ran 30 s to end. What is as it
+# was for some seconds was not begun with, or an image is being pulled.
+SETTLING_SECONDS, STEADY_SECONDS = 40.0, 2.0
 LOG_LINES = 30
 # Without following, faasd's reader of logs races with its own end: lines may be missing, or all.
 LOG_TRIES, LOG_PAUSE = 3, 0.3
@@ -109,7 +113,9 @@ class Rollout:
                 return
             same = standing_of(self.plan, (yield from self.deployed())) is Standing.UNCHANGED
         except AwayError as error:
-            raise (yield from self.undone("deploy", str(error), error.hint)) from error
+            why = in_words_of_publish(error, self.deadline)
+            yield from self.settled(request)
+            raise (yield from self.undone("deploy", why, error.hint)) from error
         if accepted and same:
             return
         # Another machine may have been faster with the very same.
@@ -118,6 +124,23 @@ class Rollout:
         if accepted:
             raise (yield from self.undone("deploy", SWALLOWED))
         raise (yield from self.undone("deploy", *in_words(reply, self.plan, self.target)))
+
+    def settled(self, request: dict[str, Any]) -> Conversation[None]:
+        """Wait for the end of a deployment whose answer was lost, for the gateway goes on with it."""
+        limit, silent, steady_since = Deadline(SETTLING_SECONDS), 0, None
+        while limit.remaining() > 0 and silent < 3:
+            reply = (yield from self.readiness.look(limit)).reply
+            if is_of(reply, request):
+                return
+            silent = 0 if reply.status else silent + 1
+            now = limit.elapsed()
+            if not speaks(reply) and reply.status != 404:
+                steady_since = None
+            elif steady_since is None:
+                steady_since = now
+            elif now - steady_since >= STEADY_SECONDS:
+                return
+            yield Wait(min(LOG_PAUSE, limit.remaining()))
 
     def may_be_swallowed(self, reply: Reply) -> bool:
         """Tell an update that faas-netes may have refused without a word.
@@ -160,10 +183,9 @@ class Rollout:
 
     def answers(self, request: dict[str, Any], seconds: float) -> Conversation[bool]:
         """Wait shortly for an answer of the very deployment that was asked for."""
-        wanted = str(request.get("envVars", {}).get(DEPLOYMENT_KEY, ""))
         return self.readiness.comes(
             self.deadline.within(seconds),
-            lambda reply: bool(wanted) and speaks(reply) and told_deployment(reply) == wanted,
+            lambda reply: is_of(reply, request),
             lambda reply: reply.status == 200 and speaks(reply),
         )
 
@@ -277,8 +299,11 @@ class Rollout:
         digest = before.description.digest if before.description else ""
         if not digest:
             return True
-        look = yield from self.readiness.look(self.deadline)
-        return answered_digest(look.reply) == digest
+        reply = (yield from self.readiness.look(self.deadline)).reply
+        # One that an older version deployed does not say which deployment it is.
+        told, kept = told_deployment(reply), restoring(before)
+        theirs = not told or kept is None or is_of(reply, kept)
+        return theirs and answered_digest(reply) == digest
 
     def removed(self) -> Conversation[str]:
         """Remove what was created and never came to life, so that the name is free again."""
@@ -325,6 +350,12 @@ class Rollout:
         return self.connection.conversation_function(
             self.plan.name, self.deadline, namespace=self.plan.namespace
         )
+
+
+def is_of(reply: Reply, request: dict[str, Any]) -> bool:
+    """Tell whether a function of that very deployment answers, whatever it says."""
+    wanted = str(request.get("envVars", {}).get(DEPLOYMENT_KEY, ""))
+    return bool(wanted) and speaks(reply) and told_deployment(reply) == wanted
 
 
 def explained(

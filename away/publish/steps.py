@@ -273,6 +273,7 @@ class Publisher:
             raise
         except AwayError as error:
             # Much code, and none of it needed where nothing fails.
+            from away.publish.refusals import in_words_of_publish
             from away.publish.rollout import explained
 
             cause: BaseException | None = error
@@ -280,7 +281,7 @@ class Publisher:
                 failed, cause = error, error.__cause__
             else:
                 failed = PublishFailed(
-                    str(error),
+                    in_words_of_publish(error, self.deadline),
                     step=self.progress.current,
                     status=error.status,
                     call_id=error.call_id,

@@ -11,6 +11,8 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ from away.publish.image import (
     DOCKER_MANIFEST,
     OCI_LAYER,
     OCI_MANIFEST,
+    Inflated,
     assemble,
     digest_of,
     make_layer,
@@ -233,3 +236,26 @@ def test_a_base_that_is_none_is_refused_in_words(manifest, config):
     with pytest.raises(PublishFailed, match=r"base image away/python .*base_image=") as caught:
         read_base("away/python", "sha256:0", OCI_MANIFEST, manifest, config)
     assert caught.value.step == "base image"
+
+
+def deflated(data: bytes, level: int = 9) -> bytes:
+    made = zlib.compressobj(level, zlib.DEFLATED, -15)
+    return made.compress(data) + made.flush()
+
+
+@given(
+    st.lists(st.tuples(st.binary(max_size=2_000), st.booleans()), max_size=12),
+    st.integers(1, 3_000),
+)
+def test_a_layer_of_deflated_files_holds_the_same_as_one_of_plain_ones(contents, repeated):
+    plain = [(f"f/{index:02}", data * repeated) for index, (data, _) in enumerate(contents)]
+    files = [
+        (path, Inflated(data, deflated(data)) if comes_deflated else data)
+        for (path, data), (_, comes_deflated) in zip(plain, contents, strict=True)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        layer = make_layer_file(Path(folder) / "layer", files)
+        data = layer.data.read_bytes()
+    assert (digest_of(data), len(data)) == (layer.digest, layer.size)
+    assert gzip.decompress(data) == tar(plain)
+    assert layer.diff_id == digest_of(tar(plain))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import random
 import subprocess
 import sys
 import tarfile
 import zipfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,7 +19,7 @@ import pytest
 from away.exceptions import PublishFailed
 from away.publish.pins import Pin
 from away.publish.verification import installed_here
-from away.publish.wheels import Target, requirements_layer
+from away.publish.wheels import Target, requirements_layer, stream_of
 
 ROOT = Path(__file__).parent.parent
 BOOKWORM = Target("amd64", "3.11", (2, 36))
@@ -368,3 +371,37 @@ def test_wheels_are_compiled_where_it_is_asked_for_and_the_python_is_this_one(in
     assert name not in contents(made(cache, pin("away-top"), target=mine))
     assert name in contents(made(cache, pin("away-top"), target=mine, compile=True))
     assert name not in contents(made(cache, pin("away-top"), target=other, compile=True))
+
+
+# ---------------------------------------------------------------- how files are taken over
+
+
+def test_large_and_small_stored_and_deflated_files_all_arrive_as_they_are(index, cache):
+    path = wheel(index, "away_large", "1.0")
+    rng = random.Random(7)
+    noise = rng.randbytes(300_000)
+    files = {
+        "away_large/noise.bin": (noise, zipfile.ZIP_STORED),
+        "away_large/deflated.bin": (noise, zipfile.ZIP_DEFLATED),
+        "away_large/text.txt": (b"a line\n" * 400_000, zipfile.ZIP_DEFLATED),
+        "away_large/nothing.txt": (b"", zipfile.ZIP_DEFLATED),
+        "away_large/packed.bin": (noise[:70_000], zipfile.ZIP_LZMA),
+    }
+    with zipfile.ZipFile(path, "a") as archive:
+        for member, (data, kind) in files.items():
+            entry = zipfile.ZipInfo(member)
+            # What only the file's own header has moves where its contents begin.
+            entry.extra = b"\xfe\xca\x08\x00whatever"
+            entry.compress_type = kind
+            archive.writestr(entry, data)
+    layer = made(cache, pin("away-large"))
+    found = contents(layer)
+    assert {name: found[name] for name in files} == {
+        name: data for name, (data, _) in files.items()
+    }
+    assert gzip.decompress(layer.data.read_bytes()).startswith(b"opt")
+    # The deflated noise is taken over as it is: it is nowhere compressed anew.
+    with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+        member = archive.getinfo("away_large/deflated.bin")
+        assert stream_of(file, member) in layer.data.read_bytes()
+        assert zlib.decompress(stream_of(file, member), -15) == noise

@@ -13,7 +13,8 @@ import hashlib
 import io
 import json
 import tarfile
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+import zlib
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from away.exceptions import PublishFailed
 from away.names import printable
@@ -22,6 +23,7 @@ from away.publish.compiled import beside_source
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
+    from typing import Self
 
 __all__ = [
     "DOCKER_INDEX",
@@ -31,6 +33,7 @@ __all__ = [
     "OCI_MANIFEST",
     "BaseImage",
     "Image",
+    "Inflated",
     "Layer",
     "assemble",
     "digest_of",
@@ -61,6 +64,8 @@ FOLDER_MODE, FILE_MODE = 0o755, 0o644
 # What Docker gives a container whose image does not say where programs are.
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CHUNK_BYTES = 1 << 20
+# How a member of gzip begins: no name, no time, no system (RFC 1952, 2.3).
+GZIP_HEAD = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
 
 class Layer(NamedTuple):
@@ -142,18 +147,23 @@ def tar(files: Iterable[tuple[str, bytes]], folders: Iterable[str] = ()) -> byte
 def write_tar(target: Any, files: Iterable[tuple[str, bytes]], folders: Iterable[str] = ()) -> None:
     """Write such an archive into a file; ``files`` come sorted and are held one at a time."""
     made: set[str] = set()
-    with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for folder in sorted(folders):
-            add_folders(archive, f"{folder}/", made)
-        for path, data in files:
-            add_folders(archive, path, made)
-            entry = tarfile.TarInfo(path)
-            entry.size, entry.mode, entry.mtime = len(data), FILE_MODE, FILE_TIME
-            archive.addfile(entry, io.BytesIO(data))
+    size = 0
+    for folder in sorted(folders):
+        size += target.write(missing_folders(f"{folder}/", made))
+    for path, data in files:
+        entry = tarfile.TarInfo(path)
+        entry.size, entry.mode, entry.mtime = len(data), FILE_MODE, FILE_TIME
+        size += target.write(missing_folders(path, made) + header(entry))
+        # In one piece, of which tarfile's own way makes many.
+        size += target.write(data)
+        size += target.write(bytes(-len(data) % tarfile.BLOCKSIZE))
+    end = 2 * tarfile.BLOCKSIZE
+    target.write(bytes(end + -(size + end) % tarfile.RECORDSIZE))
 
 
-def add_folders(archive: tarfile.TarFile, path: str, made: set[str]) -> None:
-    """Add the folders above a path: an engine would make missing ones with a mode of its own."""
+def missing_folders(path: str, made: set[str]) -> bytes:
+    """Return the folders above a path: an engine would make missing ones with a mode of its own."""
+    found = []
     parts = path.split("/")[:-1]
     for depth in range(1, len(parts) + 1):
         folder = "/".join(parts[:depth])
@@ -161,7 +171,13 @@ def add_folders(archive: tarfile.TarFile, path: str, made: set[str]) -> None:
             made.add(folder)
             entry = tarfile.TarInfo(folder)
             entry.type, entry.mode, entry.mtime = tarfile.DIRTYPE, FOLDER_MODE, FILE_TIME
-            archive.addfile(entry)
+            found.append(header(entry))
+    return b"".join(found)
+
+
+def header(entry: tarfile.TarInfo) -> bytes:
+    """Return what stands before an entry's contents."""
+    return entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
 def make_layer(
@@ -196,6 +212,18 @@ def compressed(data: bytes, level: int) -> bytes:
     return buffer.getvalue()
 
 
+class Inflated(bytes):
+    """The contents of a file, and the deflate stream that they came in."""
+
+    stream: bytes
+
+    def __new__(cls, data: bytes, stream: bytes) -> Self:
+        """Take contents and their stream, which the caller has found to be one and the same."""
+        made = super().__new__(cls, data)
+        made.stream = stream
+        return made
+
+
 class HashingWriter:
     """A file to write to that hashes and counts what passes."""
 
@@ -211,17 +239,67 @@ class HashingWriter:
         self.target.write(data)
         return len(data)
 
-    def flush(self) -> None:
-        """Nothing is held back here."""
-
-    def tell(self) -> int:
-        """Return how many bytes passed, which tarfile wants to know."""
-        return self.size
-
     @property
     def digest(self) -> str:
         """The digest of what passed."""
         return f"sha256:{self.hash.hexdigest()}"
+
+
+class GzipWriter:
+    """Writes gzip, in which what comes deflated stays as it is.
+
+    A gzip file may have several members, whose contents are one after another (RFC 1952, 2.2):
+    such a file has one of its own, and what stands between two of them has one. Most of a wheel is
+    so not deflated once more, which would take longer than all the rest, to a larger result.
+    """
+
+    def __init__(self, target: Any, level: int) -> None:
+        self.target = target
+        self.level = level
+        self.held = bytearray()
+        self.deflate: Any = None
+        self.check = 0
+        self.size = 0
+
+    def write(self, data: bytes) -> None:
+        """Take some bytes."""
+        if isinstance(data, Inflated):
+            self.end_member()
+            self.member(data.stream, zlib.crc32(data), len(data))
+            return
+        self.held += data
+        if len(self.held) >= CHUNK_BYTES:
+            self.compress()
+
+    def compress(self) -> None:
+        """Deflate what is held; small pieces would each cost as much as large ones."""
+        if self.deflate is None:
+            self.deflate = zlib.compressobj(self.level, zlib.DEFLATED, -zlib.MAX_WBITS)
+            self.target.write(GZIP_HEAD)
+            self.check = self.size = 0
+        self.check = zlib.crc32(self.held, self.check)
+        self.size += len(self.held)
+        self.target.write(self.deflate.compress(self.held))
+        self.held.clear()
+
+    def end_member(self) -> None:
+        """End what was begun, if anything was."""
+        if self.held:
+            self.compress()
+        if self.deflate is not None:
+            self.target.write(self.deflate.flush() + gzip_tail(self.check, self.size))
+            self.deflate = None
+
+    def member(self, stream: bytes, check: int, size: int) -> None:
+        """Write a member of its own."""
+        self.target.write(GZIP_HEAD)
+        self.target.write(stream)
+        self.target.write(gzip_tail(check, size))
+
+
+def gzip_tail(check: int, size: int) -> bytes:
+    """Return what ends a member of gzip: the CRC of its contents and their length."""
+    return check.to_bytes(4, "little") + (size & 0xFFFFFFFF).to_bytes(4, "little")
 
 
 def make_layer_file(
@@ -229,13 +307,14 @@ def make_layer_file(
 ) -> Layer:
     """Make a layer of sorted files in a file, for what is too large to be held in memory.
 
-    Level 1 of gzip: what is in wheels is compressed code and gains little from more.
+    Level 1 of gzip: what is large in wheels comes deflated, and the rest is little.
     """
     with target.open("wb") as raw:
         packed = HashingWriter(raw)
-        with gzip.GzipFile("", "wb", 1, cast("Any", packed), mtime=0) as zipped:
-            plain = HashingWriter(zipped)
-            write_tar(plain, files)
+        zipped = GzipWriter(packed, level=1)
+        plain = HashingWriter(zipped)
+        write_tar(plain, files)
+        zipped.end_member()
     return Layer(packed.digest, packed.size, plain.digest, gzip_type(docker), target, comment)
 
 

@@ -585,6 +585,67 @@ def test_an_update_that_kubernetes_swallows_is_told_at_once(tmp_path, registry, 
 # ---------------------------------------------------------------- two at once
 
 
+# Measured with faasd 0.19.0, two publishers at once.
+DISTURBED = (
+    "unable to start task: {name}, error: task {name}: already exists",
+    "unable to start task: {name}, error: snapshot {name}-snapshot does not exist: not found",
+    "Unable to start task: {name}: task {name} not found: not found",
+    'error deleting container {name}, {name}, container "{name}" in namespace "openfaas-fn": not found',
+    "error deleting container {name}, {name}, container {name}: not found",
+    'Failed to setup network for task "{name}-4643": plugin type="loopback" failed (add): failed to'
+    ' Statfs "/proc/4643/ns/net": no such file or directory',
+)
+
+
+@pytest.mark.parametrize("text", DISTURBED)
+@pytest.mark.parametrize("theirs", [True, False])
+def test_what_another_publisher_disturbs_is_repeated_unless_it_did_the_very_same(
+    place, double, written, text, theirs
+):
+    module = written("roll_both", LIVES.format(name="both", version=1))
+
+    def disturb(seen):
+        if seen.method != "POST" or seen.path != "/system/functions" or disturbed:
+            return None
+        disturbed.append(True)
+        if theirs:
+            double.choose(seen, "/system/functions")
+        return double.say(400, text.format(name="both"))
+
+    disturbed: list[bool] = []
+    double.hook = disturb
+    assert place.publish(module.both).action == "created"
+    assert place.call("both") == 1
+    # Its own POST does not reach the double where it was disturbed by nobody.
+    expected = [("PUT", "both"), ("POST", "both")]
+    assert double.changes == (expected if theirs else [("PUT", "both"), *expected])
+
+
+def test_what_another_machine_deployed_meanwhile_is_told_and_left_as_it_is(place, double, written):
+    module = written("roll_later", LIVES.format(name="later", version=1))
+    place.publish(module.later, env={"MODE": "theirs"})
+    theirs = double.records["later"].request
+    place.publish(module.later, env={"MODE": "before"})
+
+    def overtake(seen):
+        if seen.method != "PUT" or seen.path != "/system/functions":
+            return None
+        double.hook = lambda _: None
+        behaviour = double.choose(seen, "/system/functions")
+        double.update("later", theirs)
+        return behaviour
+
+    double.hook = overtake
+    begun = time.monotonic()
+    with pytest.raises(
+        PublishFailed, match="something else was deployed under that name"
+    ) as caught:
+        place.publish(module.later, env={"MODE": "mine"})
+    assert time.monotonic() - begun < 10
+    assert "was left as it is" in str(caught.value)
+    assert place.call("later") == "theirs"
+
+
 def test_a_restored_function_is_gone_once_it_is_removed(place, double, written):
     module = written("roll_removed", LIVES.format(name="removed_one", version=1))
     place.publish(module.removed_one)

@@ -42,6 +42,8 @@ PATIENCE_SECONDS, STILL_LOADING_SECONDS = 2.5, 1.0
 # listens before it loads the function, so this is but the start of Python: a tenth of a second here,
 # some seconds on a small or busy machine. Pulling an image is a 404 or a 503 and not of this.
 SILENT_SECONDS = 10.0
+# While something else answers, the gateway is asked now and then whether that is what it has.
+ASK_AGAIN_SECONDS = 1.0
 # How often it may end while it is being loaded; once may be chance, such as a kernel out of memory.
 MOST_DEATHS = 3
 ENDS = "it ends as it starts"
@@ -130,7 +132,13 @@ class Readiness:
         same = answered_digest(reply) == self.plan.digest
         return same and told_deployment(reply) == self.deployment
 
-    def problem(self, deadline: Deadline, *, alone: bool) -> Conversation[str]:
+    def problem(
+        self,
+        deadline: Deadline,
+        *,
+        alone: bool,
+        replaced: Callable[[], Conversation[bool]],
+    ) -> Conversation[str]:
         """Wait until the function itself answers with the new digest, from the new deployment.
 
         Where only the environment or the secrets changed, the one that is replaced answers with the
@@ -139,11 +147,13 @@ class Readiness:
         Args:
             deadline: Until when.
             alone: Whether there was none before it.
+            replaced: Asks the gateway whether something else was deployed meanwhile.
 
         Returns:
             What is wrong with it; an empty text once it answers.
         """
         pause, last, life = FIRST_PAUSE, "", Life(self.deployment)
+        asked = deadline.elapsed()
         while deadline.remaining() > 0:
             look = yield from self.look(deadline)
             reply = look.reply
@@ -157,6 +167,10 @@ class Readiness:
             why = life.hopeless(look, deadline.elapsed())
             if why:
                 return f"{why}; {last}"
+            if answered_digest(reply) and deadline.elapsed() >= asked + ASK_AGAIN_SECONDS:
+                asked = deadline.elapsed()
+                if (yield from replaced()):
+                    return "something else was deployed under that name meanwhile"
             yield Wait(min(pause, deadline.remaining()))
             pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE)
         if "publish_timeout" not in last:

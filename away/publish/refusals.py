@@ -23,8 +23,7 @@ __all__ = [
     "in_words",
     "in_words_of_publish",
     "is_there_already",
-    "was_overtaken",
-    "was_started_by_a_call",
+    "was_disturbed",
     "where_logs_are",
 ]
 
@@ -156,24 +155,24 @@ def in_words(reply: Reply, plan: Plan, target: Target | None) -> tuple[str, str 
 
 def is_there_already(reply: Reply) -> bool:
     """Tell a name that was taken in between, or by a dead record, from other refusals."""
-    return "already exists" in reply.text
+    return "already exists" in reply.text and not was_disturbed(reply)
 
 
-# The second is what comes of it before the old container is removed, the first after that.
-_STARTED_BY_A_CALL = re.compile(
-    r"unable to start task: .*already exists|error deleting container .*cannot delete running task",
-    re.IGNORECASE,
+# What faasd says where a call started the container that an update had stopped, or another update of
+# the same function was under way: its steps are taken one by one, and nothing guards them.
+_DISTURBED = re.compile(
+    r"unable to start task: .*already exists"
+    r"|error deleting container .*cannot delete running task"
+    r"|(task|container) \S+ (in namespace \S+ )?not found"
+    r"|snapshot \S+ does not exist"
+    r"|Failed to setup network for task .*no such file or directory",
+    re.IGNORECASE | re.DOTALL,
 )
 
 
-def was_started_by_a_call(reply: Reply) -> bool:
-    """Tell whether faasd's update failed since a call started the container that it had stopped."""
-    return reply.status in (400, 500) and bool(_STARTED_BY_A_CALL.search(reply.text))
-
-
-def was_overtaken(reply: Reply) -> bool:
-    """Tell whether a refusal may be that of a change which another one came before."""
-    return is_there_already(reply) or was_started_by_a_call(reply)
+def was_disturbed(reply: Reply) -> bool:
+    """Tell whether faasd's deployment failed since a call or another deployment came between."""
+    return reply.status in (400, 500) and bool(_DISTURBED.search(reply.text))
 
 
 def in_words_of_publish(error: AwayError, deadline: Deadline) -> str:
@@ -183,6 +182,11 @@ def in_words_of_publish(error: AwayError, deadline: Deadline) -> str:
         return (
             f"{asked} was not answered within the publish_timeout of {deadline.seconds:g} s; raise"
             " publish_timeout="
+        )
+    if "namespace not valid" in str(error):
+        return (
+            "the gateway has no such namespace, or none for functions; leave namespace= out, or create"
+            " it first"
         )
     return str(error)
 

@@ -19,8 +19,7 @@ from away.publish.refusals import (
     in_words,
     in_words_of_publish,
     is_there_already,
-    was_overtaken,
-    was_started_by_a_call,
+    was_disturbed,
     where_logs_are,
 )
 from away.secret_texts import hidden
@@ -38,9 +37,10 @@ UNDO_SECONDS = 60.0
 RESTORED_SECONDS = 15.0
 # One that has no replica and is asked for is up by then, or it is dead.
 AWAKE_SECONDS = 8.0
-# What a call has started in the midst of an update, or another machine at once, answers by then.
-STARTED_SECONDS, OTHERS_SECONDS = 2.0, 8.0
-# An update that a call comes between is repeated; the last time what is in the way is removed first.
+# What a call or another machine has started in the midst of an update answers by then, and what
+# another machine has created.
+DISTURBED_SECONDS, OTHERS_SECONDS = 2.0, 8.0
+# An update that is disturbed is repeated; the last time what is in the way is removed first.
 MOST_TURNS = 4
 # A deployment whose answer was lost has ended by then: faasd gives what ran 30 s to end. What is as it
 # was for some seconds was not begun with, or an image is being pulled.
@@ -119,7 +119,8 @@ class Rollout:
         if accepted and same:
             return
         # Another machine may have been faster with the very same.
-        if same and was_overtaken(reply) and (yield from self.answers(request, OTHERS_SECONDS)):
+        known = is_there_already(reply) or was_disturbed(reply)
+        if same and known and (yield from self.answers(request, OTHERS_SECONDS)):
             return
         if accepted:
             raise (yield from self.undone("deploy", SWALLOWED))
@@ -156,15 +157,16 @@ class Rollout:
         """Replace what is there, or create what is not, for as long as calls come in between.
 
         A call that finds faasd's container stopped starts it, the old one or the new one that was just
-        about to be started, and the update ends with an error. What then runs tells which it was.
+        about to be started, and the update ends with an error, as it does where another machine
+        updates the same function. What then runs tells whether it is what was asked for.
         """
         for turn in range(MOST_TURNS):
             if turn == MOST_TURNS - 1:
                 yield from self.change_request("DELETE", self.removal())
             reply = yield from self.put_or_post_once(request)
-            if not was_started_by_a_call(reply):
+            if not was_disturbed(reply):
                 break
-            if (yield from self.answers(request, STARTED_SECONDS)):
+            if (yield from self.answers(request, DISTURBED_SECONDS)):
                 return Reply(200, reply.headers, b"", reply.call_id)
         return reply
 
@@ -203,7 +205,9 @@ class Rollout:
     def await_ready(self) -> Conversation[None]:
         """Wait until the function itself answers as what was deployed."""
         alone = self.before is None
-        problem = yield from self.readiness.problem(self.deadline, alone=alone)
+        problem = yield from self.readiness.problem(
+            self.deadline, alone=alone, replaced=self.is_replaced
+        )
         limit = self.plan.request.get("limits", {}).get("memory")
         if problem and limit and problem.startswith(ENDS):
             # The kernel ends what takes more, and no gateway says so.
@@ -259,9 +263,20 @@ class Rollout:
             f"; the gateway counts {info.available_replicas} of {info.replicas} replicas available"
         )
 
+    def is_replaced(self) -> Conversation[bool]:
+        """Tell whether what is listed is neither what was deployed here nor what was there before."""
+        info = yield from self.deployed()
+        if info is None or standing_of(self.plan, info) is Standing.UNCHANGED:
+            return False
+        return self.before is None or info.annotations != self.before.annotations
+
     def restored(self) -> Conversation[str]:
         """Deploy again what ran, unless it still does; remove what never came to life."""
         before = self.before
+        if (yield from self.is_replaced()):
+            return (
+                "what another publish or tool deployed under that name meanwhile was left as it is"
+            )
         if before is None:
             return (yield from self.removed())
         if (yield from self.still_runs(before)):
@@ -307,10 +322,10 @@ class Rollout:
 
     def removed(self) -> Conversation[str]:
         """Remove what was created and never came to life, so that the name is free again."""
-        info = yield from self.deployed()
-        if info is not None and standing_of(self.plan, info) in (Standing.OTHER, Standing.FOREIGN):
-            return "another function runs under that name"
         reply = yield from self.change_request("DELETE", self.removal())
+        if was_disturbed(reply):
+            yield Wait(LOG_PAUSE)
+            reply = yield from self.change_request("DELETE", self.removal())
         # No call of it has to wait until it comes back.
         self.connection.catalogue.removed(self.plan.namespace, self.plan.name)
         if reply.status not in (*ACCEPTED, 404):

@@ -1,46 +1,34 @@
 """The command ``away``: each command is a few lines over the Python API.
 
-What belongs to a person at a terminal is decided here: which words an error has, with which code the
-command ends, how arguments are read. What is printed how is :mod:`away.terminal`'s. Rooms that are
-slow to import are imported by the command that needs them, so that ``away --help`` answers at once.
+What is printed how is :mod:`away.terminal`'s, which words and exit code an error has is
+:mod:`away.failures`', and publishing and secrets have rooms of their own. Rooms that are slow to import
+are imported by the command that needs them, so that ``away --help`` answers at once.
 """
 
 from __future__ import annotations
 
 import io
 import os
-import re
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 import click
 
-from away.arguments import Usage, read_arguments, read_moment, read_secret, read_target
-from away.declarations import FileFailed, publications
-from away.exceptions import (
-    AnswerLost,
-    AuthenticationRefused,
-    AwayError,
-    CallTimedOut,
-    CannotTravel,
-    CaptureRefused,
-    ConfigError,
-    FunctionNotFound,
-    GatewayUnreachable,
-    NameRefused,
-)
-from away.outcomes import Stopped, show_reports, tell
-from away.terminal import complain, is_terminal, json_text, line, raw, records, safe, table
+from away.arguments import Usage, read_arguments, read_moment
+from away.command_options import connect, gateway_option, json_option
+from away.described import deployed_record, record, signature_text
+from away.exceptions import AuthenticationRefused, AwayError, FunctionNotFound
+from away.failures import RemoteFailure, exit_code, in_words, show_traceback
+from away.outcomes import Stopped
+from away.publish_commands import export, publish
+from away.secret_commands import secrets
+from away.terminal import complain, field, is_terminal, json_text, line, raw, records, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from away.builder import Declared
-    from away.capture import Captured
     from away.connection import FaasConnection
-    from away.connection.catalogue import FunctionInfo
     from away.connection.logs import LogLine
     from away.functions import RemoteFunction
     from away.gateway.announcement import Announcement
@@ -74,15 +62,6 @@ FOLLOW_SECONDS = 7 * 24 * 3600.0
 # What a shell says of a program that writes into a pipe which nobody reads any more (SIGPIPE).
 PIPE_CLOSED = 141
 
-# The first that fits decides.
-_CODES: tuple[tuple[tuple[type[BaseException], ...], int], ...] = (
-    ((GatewayUnreachable,), 3),
-    ((AuthenticationRefused,), 4),
-    ((FunctionNotFound,), 5),
-    ((CallTimedOut, AnswerLost), 6),
-    ((ConfigError, NameRefused, CannotTravel, CaptureRefused), 2),
-)
-
 
 class PipeClosed(Exception):
     """Nobody reads what is printed any more; under this name click leaves it to us."""
@@ -97,10 +76,6 @@ class Commands(click.Group):
             return super().invoke(context)
         except BrokenPipeError as error:
             raise PipeClosed from error
-
-
-class RemoteFailure(Exception):
-    """An exception that the remote function raised, in words for a person."""
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -138,56 +113,9 @@ def run(argv: Sequence[str] | None = None) -> int:
         complain(f"{what}; see {where} --help")
         return 2
     except Exception as error:  # whatever a user's file or function raised
-        _show_traceback(error)
-        complain(_in_words(error))
+        show_traceback(error)
+        complain(in_words(error))
         return exit_code(error)
-
-
-def _show_traceback(error: BaseException) -> None:
-    """Show where an error comes from, to who asks for it."""
-    if os.environ.get("AWAY_DEBUG"):
-        import traceback
-
-        sys.stderr.write(safe("".join(traceback.format_exception(error))))
-
-
-def exit_code(error: BaseException) -> int:
-    """Return the exit code for an error; the help lists them."""
-    if isinstance(error, Usage):
-        return 2
-    return next((code for kinds, code in _CODES if isinstance(error, kinds)), 1)
-
-
-def _in_words(error: BaseException) -> str:
-    if isinstance(error, AwayError | Usage | FileFailed | RemoteFailure):
-        return str(error)
-    return f"{type(error).__name__}: {error} (AWAY_DEBUG=1 shows where)"
-
-
-# ---------------------------------------------------------------- options that commands share
-
-
-def _gateway_option(command: Callable[P, R]) -> Callable[P, R]:
-    return click.option(
-        "--gateway",
-        "-g",
-        metavar="NAME|URL",
-        default="default",
-        show_default=True,
-        help="The gateway: a configured name, or its URL.",
-    )(command)
-
-
-def _json_option(command: Callable[P, R]) -> Callable[P, R]:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(command)
-
-
-def _connect(gateway: str) -> FaasConnection:
-    from away.connection import FaasConnection
-
-    if re.search(r"[:/.]", gateway):
-        return FaasConnection(gateway)
-    return FaasConnection.named(gateway)
 
 
 @click.group(
@@ -202,11 +130,15 @@ def app() -> None:
     """
 
 
+for _each in (publish, export, secrets):
+    app.add_command(_each)
+
+
 # ---------------------------------------------------------------- gateways
 
 
 @app.command()
-@_json_option
+@json_option
 def gateways(as_json: bool) -> None:
     """Print the configured gateways, and where each value came from."""
     from away.config import configured
@@ -240,16 +172,24 @@ def _shown(value: object) -> str:
 
 
 @app.command(name="list")
-@_gateway_option
-@_json_option
+@gateway_option
+@json_option
 def list_functions(gateway: str, as_json: bool) -> None:
     """Print the functions of a gateway."""
-    found = sorted(_connect(gateway).functions(), key=lambda info: info.name)
+    connection = connect(gateway)
+    found = sorted(connection.functions(), key=lambda info: info.name)
     if as_json:
-        records([_record(info) for info in found])
+        records([record(info) for info in found])
         return
+    if is_terminal():
+        count = (
+            f"{len(found)} function{'' if len(found) == 1 else 's'}" if found else "no functions"
+        )
+        line(f"{count} on {connection.url}")
+        if not found:
+            return
     rows = [
-        [info.name, _signature(info), str(info.replicas), str(info.invocation_count or 0)]
+        [info.name, signature_text(info), str(info.replicas), str(info.invocation_count or 0)]
         for info in found
     ]
     table(["function", "signature", "replicas", "calls"], rows)
@@ -257,78 +197,53 @@ def list_functions(gateway: str, as_json: bool) -> None:
 
 @app.command()
 @click.argument("name")
-@_gateway_option
-@_json_option
+@gateway_option
+@json_option
 def describe(name: str, gateway: str, as_json: bool) -> None:
     """Print what is known of a function."""
-    info = _connect(gateway).function(name)
-    record = _record(info)
+    info = connect(gateway).function(name)
+    known = {**record(info), **deployed_record(info)}
     if as_json:
-        line(json_text(record))
+        line(json_text(known))
         return
-    line(_signature(info) or info.name)
-    if record["doc"]:
-        line("    " + str(record["doc"]).replace("\n", "\n    "))
-    record["ready"] = f"{record.pop('available_replicas') or 0} of {record.pop('replicas')}"
-    for field, value in record.items():
-        if field not in ("signature", "doc") and value not in ("", None, {}, []):
-            line(f"{field}: {value if isinstance(value, str) else json_text(value)}")
+    line(signature_text(info) or info.name)
+    if known["doc"]:
+        line("    " + str(known["doc"]).replace("\n", "\n    "))
+    known["ready"] = f"{known.pop('available_replicas') or 0} of {known.pop('replicas')}"
+    if known["timeout"] is not None:
+        known["timeout"] = f"{known['timeout']:g} s for one call"
+    known["read_only_root"] = known["read_only_root"] or None
+    for name, value in known.items():
+        if name not in ("signature", "doc") and value not in ("", None, {}, []):
+            line(f"{name}: {_field_text(value)}")
 
 
-def _record(info: FunctionInfo) -> dict[str, Any]:
-    description = info.description
-    return {
-        "name": info.name,
-        "namespace": info.namespace,
-        "image": info.image,
-        "kind": description.kind if description else None,
-        "signature": _signature(info) or None,
-        "doc": description.doc if description else "",
-        "entry": description.entry if description else None,
-        "digest": description.digest if description else None,
-        "safe": description.safe if description else None,
-        "replicas": info.replicas,
-        "available_replicas": info.available_replicas,
-        "invocation_count": info.invocation_count,
-        "created_at": info.created_at,
-        "secrets": list(info.secrets),
-        "labels": dict(info.labels),
-        "annotations": {
-            key: value
-            for key, value in info.annotations.items()
-            if not key.startswith("away.") and key != "built-with"
-        },
-    }
-
-
-def _signature(info: FunctionInfo) -> str:
-    """Return how a function is called, as Python writes it; nothing if Away does not know."""
-    description = info.description
-    if description is None or description.parameters is None:
-        return ""
-    from away.names import python_name
-    from away.signatures import signature
-
-    before = "async " if description.kind.startswith("async") else ""
-    return f"{before}{python_name(info.name)}{signature(description)}"
+def _field_text(value: Any) -> str:
+    """Write a field for people."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={each}" for key, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return value if isinstance(value, str) else json_text(value)
 
 
 @app.command(epilog=CALL_EXAMPLES, context_settings={"ignore_unknown_options": True})
 @click.argument("name")
 @click.argument("arguments", nargs=-1)
-@_gateway_option
-@_json_option
+@gateway_option
+@json_option
 @click.option("--timeout", type=float, metavar="SECONDS", help="For the whole call.")
 def call(
     name: str, arguments: tuple[str, ...], gateway: str, as_json: bool, timeout: float | None
 ) -> None:
     """Call a function and print what it returns.
 
-    ARGUMENTS are JSON values by position, and NAME=JSON by keyword. A single - takes all of
+    ARGUMENTS are JSON values by position, and NAME=JSON by keyword. '[1, 2]' is one argument, a list,
+    where plain HTTP's curl -d '[1, 2]' passes two to a published function. A single - takes all of
     standard input as one text, and so does input that is piped in when no arguments are given.
     """
     args, kwargs = read_arguments(arguments)
-    function = _callable(_connect(gateway), name)
+    function = _callable(connect(gateway), name)
     if timeout is not None:
         function = function.options(timeout=timeout)
     try:
@@ -375,15 +290,20 @@ def _print_result(result: Any, as_json: bool) -> None:
 
 @app.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@_gateway_option
-@_json_option
+@gateway_option
+@json_option
 def remove(names: tuple[str, ...], gateway: str, as_json: bool) -> None:
     """Remove functions from a gateway.
 
     With a name among them that it does not have, none is removed.
     """
-    connection = _connect(gateway)
-    found = dict.fromkeys(connection.function(name).name for name in names)
+    connection = connect(gateway)
+    try:
+        found = dict.fromkeys(connection.function(name).name for name in names)
+    except FunctionNotFound as error:
+        if len(names) > 1:
+            error.args = (f"{error}; none of the {len(names)} was removed",)
+        raise
     for name in found:
         connection.remove(name)
         if not as_json:
@@ -395,8 +315,8 @@ def remove(names: tuple[str, ...], gateway: str, as_json: bool) -> None:
 
 @app.command()
 @click.argument("name")
-@_gateway_option
-@_json_option
+@gateway_option
+@json_option
 @click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines.")
 @click.option("--since", metavar="TIME", help="Only lines since, such as 10m, 2h or a date (UTC).")
 @click.option("--follow", "-f", is_flag=True, help="Go on printing lines as they come.")
@@ -407,7 +327,7 @@ def logs(
 
     With --json each line is a JSON object.
     """
-    connection = _connect(gateway)
+    connection = connect(gateway)
     found = connection.function(name).name
     lines: Iterable[LogLine]
     if follow:
@@ -418,252 +338,6 @@ def logs(
         lines = connection.logs(found, tail=tail, since=read_moment(since))
     for each in lines:
         line(json_text(each._asdict()) if as_json else f"{each.timestamp} {each.text.rstrip()}")
-
-
-# ---------------------------------------------------------------- publishing
-
-
-@app.command()
-@click.argument("target", metavar="FILE[:FUNCTION]")
-@click.option(
-    "--gateway",
-    "-g",
-    metavar="NAME|URL",
-    default=None,
-    help="For a FUNCTION that no decorator publishes: the gateway to publish it on.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace a function that something else published.")
-@click.option("--preview", is_flag=True, help="Show what would be packed; asks nobody.")
-@click.option(
-    "--dry-run", is_flag=True, help="Show what would be done, image and all; does nothing."
-)
-@click.option(
-    "--jobs",
-    "-j",
-    type=click.IntRange(min=1),
-    default=4,
-    show_default=True,
-    metavar="N",
-    help="How many functions at once.",
-)
-@click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
-@_json_option
-def publish(
-    target: str,
-    gateway: str | None,
-    overwrite: bool,
-    preview: bool,
-    dry_run: bool,
-    jobs: int,
-    quiet: bool,
-    as_json: bool,
-) -> int:
-    """Publish the functions of a Python file.
-
-    FILE is imported without publishing anything; then every function in it that is decorated with
-    builder.publish is published once, side by side. With :FUNCTION only that one is, decorated or
-    not. One that fails stops no other.
-    """
-    path, function = read_target(target)
-    try:
-        at = None if gateway is None else _connect(gateway)
-        found = publications(path, function, at)
-        if preview:
-            _show_packed([each.captured() for each in found], as_json)
-            return 0
-        if dry_run:
-            return _dry_run(found, overwrite=overwrite, as_json=as_json)
-    except KeyboardInterrupt as error:
-        raise Stopped("interrupted; nothing was changed") from error
-    return _publish_all(found, jobs=jobs, overwrite=overwrite, quiet=quiet, as_json=as_json)
-
-
-def _dry_run(found: Sequence[Declared], *, overwrite: bool, as_json: bool) -> int:
-    reports, code = [], 0
-    for each in found:
-        try:
-            reports.append(each.report(**({"overwrite": True} if overwrite else {})))
-        except AwayError as error:  # of this one alone
-            if len(found) == 1:
-                raise
-            _show_traceback(error)
-            complain(_in_words(error))
-            code = exit_code(error)
-    show_reports(reports, as_json=as_json)
-    return code
-
-
-def _publish_all(
-    found: Sequence[Declared], *, jobs: int, overwrite: bool, quiet: bool, as_json: bool
-) -> int:
-    from away.publish import Publication, publish_all
-
-    verbose = not (quiet or as_json)
-    wanted = [Publication(each.function, each.faas, each.options) for each in found]
-    try:
-        outcomes = publish_all(wanted, jobs=jobs, verbose=verbose, overwrite=overwrite)
-    except KeyboardInterrupt as error:
-        raise Stopped(str(error) or "interrupted") from error
-    for each in outcomes:
-        if each.error is not None and len(outcomes) > 1:
-            _show_traceback(each.error)
-    return tell(outcomes, shown=verbose, as_json=as_json, words=_in_words, code=exit_code)
-
-
-def _show_packed(found: Sequence[Captured], as_json: bool) -> None:
-    if as_json:
-        records([_packed(each) for each in found])
-        return
-    for each in found:
-        line(f"{each.name}: {each.listing()}")
-
-
-def _packed(captured: Captured) -> dict[str, Any]:
-    return {
-        "name": captured.name,
-        "entry": captured.entry,
-        "form": captured.form,
-        "bytes": len(captured.payload),
-        "values": [
-            {"name": each.name, "type": each.type_name, "bytes": each.size}
-            for each in captured.values
-        ],
-        "files": [{"path": each.path, "bytes": len(each.data)} for each in captured.files],
-        "requirements": [
-            {"requirement": each.spec, "why": each.why} for each in captured.requirements
-        ],
-        "calls": [each._asdict() for each in captured.references],
-        "gateways": list(captured.gateways),
-        "notes": list(captured.warnings),
-    }
-
-
-@app.command()
-@click.argument("target", metavar="FILE[:FUNCTION]")
-@click.option(
-    "--template",
-    "folder",
-    metavar="DIR",
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="The folder to write.",
-)
-@click.option(
-    "--gateway",
-    "-g",
-    metavar="NAME|URL",
-    default=None,
-    help="For a FUNCTION that no decorator publishes: the gateway that it is for.",
-)
-@click.option("--registry", metavar="HOST[:PORT]", help="Where faas-cli is to push the image.")
-@click.option("--force", is_flag=True, help="Replace what an earlier export wrote in DIR.")
-@_json_option
-def export(
-    target: str,
-    folder: Path,
-    gateway: str | None,
-    registry: str | None,
-    force: bool,
-    as_json: bool,
-) -> None:
-    """Write functions as an OpenFaaS template project, for faas-cli up.
-
-    FILE is imported without publishing anything. The folder builds where Away is not installed, and
-    what faas-cli deploys from it can be imported and called as if it had been published.
-    """
-    from away.publish.export import export_together
-
-    path, function = read_target(target)
-    found = publications(path, function, None if gateway is None else _connect(gateway))
-    more = {} if registry is None else {"registry": registry}
-    wanted = [(each.function, each.faas, {**each.options, **more}) for each in found]
-    exported = export_together(wanted, folder, force=force)
-    if as_json:
-        images = dict(zip(exported.functions, exported.images, strict=True))
-        line(json_text({"folder": str(exported.folder), "images": images}))
-        return
-    for name in exported.functions:
-        line(f"exported {name} to {exported.folder}")
-    line(f"next: cd {shlex.quote(str(exported.folder))} && faas-cli up -f stack.yml")
-
-
-# ---------------------------------------------------------------- secrets
-
-
-@app.group()
-def secrets() -> None:
-    """List and change a gateway's secrets, whose values no gateway gives out."""
-
-
-@secrets.command(name="list")
-@_gateway_option
-@_json_option
-def list_secrets(gateway: str, as_json: bool) -> None:
-    """Print the names of the secrets."""
-    found = sorted(_connect(gateway).secrets())
-    if as_json:
-        records([{"name": each} for each in found])
-    else:
-        table(["secret"], [[each] for each in found])
-
-
-def _value_options(command: Callable[P, R]) -> Callable[P, R]:
-    """Add what a value is stored by. It is no argument: every process list would show it."""
-    file = click.Path(exists=True, dir_okay=False, path_type=Path)
-    for option in (
-        _json_option,
-        _gateway_option,
-        click.option("--keep-newline", is_flag=True, help="Keep the newline that ends the value."),
-        click.option("--from-file", type=file, help="Read the value from a file."),
-        click.argument("name"),
-    ):
-        command = option(command)
-    return command
-
-
-@secrets.command(name="create")
-@_value_options
-def create_secret(**given: Any) -> None:
-    """Create a secret; its value comes from standard input or a file."""
-    _store_secret("created", **given)
-
-
-@secrets.command(name="update")
-@_value_options
-def update_secret(**given: Any) -> None:
-    """Replace a secret's value by one from standard input or a file."""
-    _store_secret("updated", **given)
-
-
-def _store_secret(
-    action: str,
-    *,
-    name: str,
-    from_file: Path | None,
-    keep_newline: bool,
-    gateway: str,
-    as_json: bool,
-) -> None:
-    connection = _connect(gateway)
-    store = connection.create_secret if action == "created" else connection.update_secret
-    store(name, read_secret(name, from_file, keep_newline=keep_newline))
-    _secret_done(action, name, f"on {connection.url}", connection.url, as_json)
-
-
-@secrets.command(name="remove")
-@click.argument("name")
-@_gateway_option
-@_json_option
-def remove_secret(name: str, gateway: str, as_json: bool) -> None:
-    """Remove a secret."""
-    connection = _connect(gateway)
-    connection.remove_secret(name)
-    _secret_done("removed", name, f"from {connection.url}", connection.url, as_json)
-
-
-def _secret_done(action: str, name: str, where: str, url: str, as_json: bool) -> None:
-    done = {"action": action, "secret": name, "gateway": url}
-    line(json_text(done) if as_json else f"{action} the secret {name} {where}")
 
 
 # ---------------------------------------------------------------- the embedded gateway
@@ -687,7 +361,7 @@ def _secret_done(action: str, name: str, where: str, url: str, as_json: bool) ->
     show_default=True,
     help="What runs functions: processes, or containers of this machine's Docker Engine.",
 )
-@_json_option
+@json_option
 def up(
     port: int | None,
     state: Path | None,
@@ -713,8 +387,8 @@ def up(
             here = {"url": found.url, "user": found.user, "password_file": str(kept)}
             line(json_text({**here, "state": found.state, "notes": list(started.notes)}))
             return
-        for each in _welcome(found, started.notes, kept, provider):
-            line(each)
+        for label, text in _welcome(found, started.notes, kept, provider):
+            field(label, text)
 
     serve(
         port=port,
@@ -728,24 +402,28 @@ def up(
 
 def _welcome(
     gateway: Announcement, notes: Iterable[str], password_file: Path, provider: str
-) -> Iterator[str]:
-    """Say where the gateway is, where its password is kept, and how it is used from Python."""
+) -> Iterator[tuple[str, str]]:
+    """Say where the gateway is, where its password is kept, and how it is used from Python.
+
+    Yields:
+        What is said after which word.
+    """
     from away.gateway.announcement import announced
 
-    yield from notes
+    for each in notes:
+        yield "", each
     found = announced()
     if found is not None and found.url == gateway.url:
         use = "from away.remote.local import FUNCTION, or away.FaasConnection.local()"
     else:
         use = f"away.FaasConnection({gateway.url!r}, password=...)"
-    yield f"gateway:  {gateway.url}"
-    yield f"user:     {gateway.user}"
-    yield f"password: kept in {password_file}"
-    yield f"state:    {gateway.state}"
-    yield f"Python:   {use}"
+    yield "gateway:", gateway.url
+    yield "user:", gateway.user
+    yield "password:", f"kept in {password_file}"
+    yield "state:", gateway.state
+    yield "Python:", use
     if provider == "docker":
         minor = f"{sys.version_info.major}.{sys.version_info.minor}"
         image = f"docker.io/library/python:{minor}-slim"
-        yield "images:   functions run as containers, so base_image must be a real image with Python:"
-        yield f'          publish(faas, base_image="{image}"), for example'
-    yield "Ctrl-C stops it, and its functions with it; they are back when it starts again"
+        yield "images:", f"functions stand on {image} unless base_image= names another"
+    yield "", "Ctrl-C stops it, and its functions with it; they are back when it starts again"

@@ -55,8 +55,10 @@ def tell(
         for each in outcomes:
             if each.published is not None:
                 line(f"{each.published.action} {each.name}")
-    for _, error in failures:
-        complain(words(error))
+    for name, error in failures:
+        said = words(error)
+        # Of several it has to be said whose it is, where the sentence does not begin by the function.
+        complain(said if len(outcomes) == 1 or name in said else f"{name}: {said}")
     if len(outcomes) > 1 and failures:
         names = ", ".join(name for name, _ in failures)
         were = "was" if len(failures) == 1 else "were"

@@ -17,7 +17,19 @@ from away.names import printable
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["complain", "is_terminal", "json_text", "line", "raw", "records", "safe", "table"]
+__all__ = [
+    "complain",
+    "field",
+    "is_terminal",
+    "json_text",
+    "line",
+    "raw",
+    "records",
+    "safe",
+    "table",
+]
+
+LABEL_WIDTH = 10
 
 
 def is_terminal() -> bool:
@@ -34,6 +46,27 @@ def line(text: str) -> None:
     """Print lines, without control characters wherever they go."""
     sys.stdout.write(safe(text) + "\n")
     sys.stdout.flush()
+
+
+def field(label: str, text: str) -> None:
+    """Print what is said after a word; a terminal's lines end between words and begin below them."""
+    indented = f"{label:<{LABEL_WIDTH}}" if label else ""
+    if not is_terminal():
+        line(indented + text)
+        return
+    import shutil
+    import textwrap
+
+    for each in textwrap.wrap(
+        text,
+        shutil.get_terminal_size().columns,
+        initial_indent=indented,
+        subsequent_indent=" " * len(indented),
+        # A path or an address is copied as a whole.
+        break_long_words=False,
+        break_on_hyphens=False,
+    ):
+        line(each)
 
 
 def raw(value: str | bytes) -> None:

@@ -114,6 +114,54 @@ def test_describe_shows_signature_and_docstring(shop, run):
     assert json.loads(run("describe", "cat", "--json")[1])["name"] == "cat"
 
 
+def test_describe_shows_how_a_function_was_deployed_and_no_value_of_a_variable(shop, run, tmp_path):
+    (tmp_path / "described.py").write_text(
+        "from away import FaasConnection, builder\n"
+        "@builder.publish(FaasConnection.named('shop'), timeout=30, env={'MODE': 'not-shown'},\n"
+        "                 labels={'team': 'a b'})\n"
+        "def described(n):\n"
+        "    return n\n"
+    )
+    assert run("publish", str(tmp_path / "described.py"), "--quiet")[0] == 0
+    code, out, _ = run("describe", "described")
+    assert code == 0
+    assert "timeout: 30 s for one call\n" in out
+    assert re.search(r"^environment: AWAY_GRACE, MODE, .*exec_timeout", out, re.MULTILINE)
+    assert "labels: team=a b\n" in out
+    assert "read_only_root" not in out
+    code, text, _ = run("describe", "described", "--json")
+    known = json.loads(text)
+    assert (known["timeout"], known["limits"], known["constraints"]) == (30, {}, [])
+    assert "MODE" in known["environment"]
+    assert "not-shown" not in out + text
+    # What others deployed has no request that was kept.
+    assert json.loads(run("describe", "cat", "--json")[1])["limits"] is None
+    run("remove", "described")
+
+
+def test_describe_shows_limits_and_constraints_of_the_kept_request(listing, run):
+    from away.publish.deployment import with_own_annotations
+
+    request = {
+        "service": "fib",
+        "limits": {"memory": "64Mi", "cpu": "500m"},
+        "constraints": ["disk=ssd"],
+        "envVars": {"TOKEN": "not-shown"},
+        "readOnlyRootFilesystem": True,
+    }
+    written = published("fib")["annotations"]
+    answer = {"name": "fib", "image": "x", **with_own_annotations(request, written)}
+    listing.answer = (200, {}, json.dumps(answer).encode())
+    out = run("describe", "fib")[1]
+    assert "limits: cpu=500m, memory=64Mi\n" in out
+    assert "constraints: disk=ssd\n" in out
+    assert "read_only_root: true\n" in out
+    assert "environment: TOKEN\n" in out
+    known = json.loads(run("describe", "fib", "--json")[1])
+    assert known["limits"] == {"memory": "64Mi", "cpu": "500m"}
+    assert "not-shown" not in out + json.dumps(known)
+
+
 @pytest.mark.parametrize(
     ("words", "printed"),
     [
@@ -313,11 +361,15 @@ def test_control_c_is_code_130(listing):
 # ---------------------------------------------------------------- terminals
 
 
-def on_a_terminal(*words):
+def on_a_terminal(*words, command=AWAY, **environment):
     """Run a command on a pseudo-terminal and return what a person would get."""
     main, side = pty.openpty()
     process = subprocess.Popen(
-        [*AWAY, *words], stdin=side, stdout=side, stderr=side, env={**os.environ, "COLUMNS": "200"}
+        [*command, *words],
+        stdin=side,
+        stdout=side,
+        stderr=side,
+        env={**os.environ, "COLUMNS": "200", **environment},
     )
     os.close(side)
     printed = b""
@@ -365,6 +417,29 @@ def test_a_terminal_gets_a_table_with_titles(listing):
     printed = on_a_terminal("list")
     assert "signature" in printed
     assert "fib(n: int) -> int" in printed
+
+
+def test_a_terminal_is_told_which_gateway_was_listed_and_a_pipe_is_not(listing, run):
+    assert f"no functions on {listing.url}" in on_a_terminal("list")
+    listing.functions = [published("fib")]
+    assert f"1 function on {listing.url}" in on_a_terminal("list")
+    assert listing.url not in "".join(run("list")[1:])
+
+
+def test_what_is_long_is_broken_between_words_on_a_terminal_alone():
+    said = (
+        "from away.terminal import field; field('state:', '/a/' + 'path-' * 20);"
+        " field('use:', 'word ' * 30)"
+    )
+    command = [sys.executable, "-c", said]
+    printed = on_a_terminal(command=command, COLUMNS="40").splitlines()
+    assert printed[0] == "state:    /a/" + "path-" * 20 or printed[1].strip().startswith("/a/")
+    words = [each for each in printed if "word" in each]
+    assert words[0].startswith("use:      word")
+    assert all(each.startswith("          word") for each in words[1:])
+    assert max(map(len, words)) <= 40
+    piped = subprocess.run(command, capture_output=True, text=True).stdout
+    assert len(piped.splitlines()) == 2
 
 
 @pytest.mark.parametrize(
@@ -456,7 +531,10 @@ def test_remove_takes_several_names(shop, run):
 def test_remove_says_as_json_what_it_removed_and_removes_nothing_for_a_wrong_name(shop, run):
     for name in ("gone-one", "gone-two"):
         shop.deploy({"service": name, "image": "process", "envProcess": "cat"})
-    assert run("remove", "gone-one", "gone-to")[0] == 5
+    code, out, err = run("remove", "gone-one", "gone-to")
+    assert (code, out) == (5, "")
+    assert "gone-to" in err
+    assert "none of the 2 was removed" in err
     code, out, _ = run("remove", "gone_one", "gone-one", "gone-two", "--json")
     assert code == 0
     assert json.loads(out) == {
@@ -522,6 +600,24 @@ def test_publish_publishes_what_a_file_decorates_once(shop, tmp_path, run):
     code, _, err = run("call", "add_up", "null", "-g", "shop")
     assert code == 1
     assert err.startswith("away: add_up raised TypeError: ")
+
+
+def test_of_several_functions_an_error_says_whose_it_is(listing, tmp_path, run):
+    (tmp_path / "several.py").write_text(
+        "from away import FaasConnection, builder\n"
+        "faas = FaasConnection.named('default')\n"
+        "@builder.publish(faas, include=['gone.csv'])\n"
+        "def reads_one(): pass\n"
+        "@builder.publish(faas, include=['lost.csv'])\n"
+        "def reads_two(): pass\n"
+    )
+    code, _, err = run("publish", str(tmp_path / "several.py"))
+    assert code == 2
+    assert "away: reads-one: gone.csv in include= does not exist" in err
+    assert "away: reads-two: lost.csv in include= does not exist" in err
+    assert "reads_one" not in err  # one spelling, that of the gateway
+    # A name that is none is the user's own, until that is said.
+    assert "away: gone.csv" in run("publish", str(tmp_path / "several.py:reads_one"))[2]
 
 
 PREVIEWED = """

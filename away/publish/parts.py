@@ -40,8 +40,13 @@ NOT_CLIENT = (
     "publish/*.py",
     "requirements.py",
     "cli.py",
+    "command_options.py",
     "declarations.py",
+    "described.py",
+    "failures.py",
     "outcomes.py",
+    "publish_commands.py",
+    "secret_commands.py",
     "terminal.py",
     "__main__.py",
 )

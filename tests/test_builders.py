@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import tarfile
@@ -289,6 +290,33 @@ def test_a_build_is_told_by_its_steps_and_remembered_by_its_last_lines():
     transcript.note({"aux": {"ID": "sha256:3"}})
     assert transcript.made == ["3123456789ab"]
     assert transcript.identity == "sha256:3"
+
+
+@given(st.lists(st.integers(0, 80), max_size=12))
+def test_a_line_that_comes_in_pieces_is_one_line(cuts):
+    text = "E: Unable to locate package nothing-like-this\n\x1b[91mgo on\x1b[0m\r\nlast, without an end"
+    at = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
+    told: list[str] = []
+    progress = Progress()
+    progress.detail = told.append  # type: ignore[method-assign]
+    transcript = Transcript(progress)
+    for begin, end in itertools.pairwise(at):
+        transcript.note({"stream": text[begin:end]})
+    transcript.note({"stream": " ---> Running in 0123456789ab\n"})
+    assert told == [
+        "E: Unable to locate package nothing-like-this",
+        "go on",
+        "last, without an end",
+    ]
+    assert transcript.last_lines() == " | ".join(told)
+
+
+def test_a_line_that_never_ends_is_heard_by_and_by():
+    transcript = Transcript(Progress())
+    for _ in range(100):
+        transcript.note({"stream": "x" * 100})
+    assert len(transcript.pending) <= 8_000
+    assert transcript.last_lines()
 
 
 def test_a_push_counts_bytes_once_and_gives_the_digest():

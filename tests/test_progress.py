@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from away.connection.conversations import Wait
 from away.publish.gates import Gates
 from away.publish.progress import Progress, size_of
-from away.publish.screen import Screen, shown
+from away.publish.screen import Screen, shown, widths
 
 # ---------------------------------------------------------------- steps and numbers
 
@@ -320,6 +320,41 @@ def test_several_on_a_terminal_are_a_line_each_that_stays():
         ["two", "created", "two"],
     ]
     assert "one deploying" in re.sub(" +", " ", plain(told))
+
+
+def test_a_long_line_of_a_build_is_cut_and_names_and_times_stay():
+    told = on_terminal(
+        """
+        import sys, time
+        from away.publish.screen import Screen, shown
+        screen = Screen(sys.stderr, plural=True)
+        rows = [shown(name, "http://gw", verbose=True, screen=screen)
+                for name in ("first-function", "second-function")]
+        with rows[0] as one, rows[1] as two:
+            with one.step("base image"), two.step("base image"), one.step("build"):
+                one.detail("Get:3 http://deb.debian.org/debian bookworm/main amd64 Packages " * 3)
+                two.detail("Get:4 http://deb.debian.org/debian bookworm/main amd64 Packages " * 3)
+                time.sleep(1.4)
+        screen.close()
+        """
+    )
+    lines = {line.rstrip() for line in re.split(r"[\r\n]+", plain(told))}
+    first = [
+        each for each in lines if re.search(r"first-function +building  Get:3 .*… +1 s$", each)
+    ]
+    assert first
+    assert max(map(len, first)) <= 80
+    assert [each for each in lines if "second-function reading the base image  Get:4" in each]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.integers(0, 400), st.integers(0, 6)), max_size=9),
+    st.integers(60, 250),
+)
+def test_a_row_is_never_longer_than_the_line(lengths, columns):
+    names, said, times = widths(lengths, columns)
+    assert 2 + names + 1 + said + 1 + times <= columns
+    assert all(each[2] <= times and min(each[0], 40) <= names for each in lengths)
 
 
 # ---------------------------------------------------------------- one at a time

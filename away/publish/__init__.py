@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from away.exceptions import CaptureRefused
-from away.names import printable
+from away.exceptions import CaptureRefused, NameRefused
+from away.names import function_name, printable
 from away.publish.capturing import captured_by
 from away.publish.deployment import Standing
 from away.publish.keywords import options_for, read_options
@@ -295,8 +295,12 @@ def captured_of(
 
 
 def name_of(function: Callable[..., Any], name: str | None) -> str:
-    """Return what to call a function while its name is not decided on yet."""
-    return str(name or getattr(function, "__name__", type(function).__name__))
+    """Return what to call a function while its name is not decided on yet, as a gateway spells it."""
+    called = str(name or getattr(function, "__name__", type(function).__name__))
+    try:
+        return function_name(called)
+    except NameRefused:
+        return called
 
 
 def sentence(published: Published, connection: FaasConnection) -> str:

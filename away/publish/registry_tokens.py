@@ -140,7 +140,7 @@ class Authenticator:
             what = f"no credentials, for there are none for it here{why}"
         else:
             what = sent.login.who
-            hint = f"correct it, or let it do that there; {hint}"
+            hint = f"correct that login, or grant it the right to this repository; {hint}"
         text = said(reply)
         return AuthenticationRefused(
             f"the registry {self.url} answered {reply.status} to {what}, when asked for {doing}"

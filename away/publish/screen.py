@@ -17,7 +17,7 @@ from away.names import printable
 from away.publish.progress import Progress, interruption
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from away.publish.progress import Step
 
@@ -28,6 +28,8 @@ QUIET = ("capture", "compare")
 # In a pipe, as in the log of a CI job, a long upload shows that it lives by a line now and then.
 SAY_EVERY_SECONDS = 10.0
 FRAMES_PER_SECOND = 8
+# What a name may take of a line that has more to say.
+NAME_COLUMNS = 40
 
 
 class shown:  # noqa: N801 - used as a context manager, by its verb
@@ -248,7 +250,7 @@ class Screen:
             console = Console(file=patient, highlight=False)
             self.live = Live(
                 console=console,
-                get_renderable=self.render,
+                get_renderable=lambda: self.render(console.width),
                 refresh_per_second=FRAMES_PER_SECOND,
                 transient=not self.kept,
                 # What the user's program prints meanwhile goes where it always goes.
@@ -263,21 +265,26 @@ class Screen:
         if live is not None:
             live.stop()
 
-    def render(self) -> Any:
-        """Draw the lines of all publishes as they are now."""
+    def render(self, columns: int) -> Any:
+        """Draw the lines of all publishes as they are now, on so many columns."""
+        from rich.cells import cell_len
         from rich.spinner import Spinner
         from rich.table import Table
         from rich.text import Text
 
         encoding = (getattr(self.stream, "encoding", None) or "").lower()
+        rows = list(self.rows)
+        told = [row.row() for row in rows]
+        if not self.plural:
+            told = [("", *each[1:]) for each in told]
+        names, middle, times = widths([[cell_len(text) for text in each] for each in told], columns)
         grid = Table.grid(padding=(0, 1))
         grid.add_column(width=1)
         if self.plural:
-            grid.add_column(no_wrap=True, overflow="ellipsis", max_width=40)
-        grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-        grid.add_column(no_wrap=True, justify="right")
-        for row in list(self.rows):
-            name, said, seconds = row.row()
+            grid.add_column(no_wrap=True, overflow="ellipsis", width=names)
+        grid.add_column(no_wrap=True, overflow="ellipsis", width=middle)
+        grid.add_column(no_wrap=True, justify="right", width=times)
+        for row, (name, said, seconds) in zip(rows, told, strict=True):
             mark: Any = Text(" ")
             if not row.ended_as:
                 mark = Spinner("dots" if "utf" in encoding else "line")
@@ -285,6 +292,20 @@ class Screen:
             cells = [Text(said), Text(seconds)]
             grid.add_row(mark, *([Text(name), *cells] if self.plural else cells))
         return grid
+
+
+def widths(lengths: Sequence[Sequence[int]], columns: int) -> tuple[int, int, int]:
+    """Divide a line: names and times stay whole, and what is said between them is cut.
+
+    Args:
+        lengths: How long the name, what is said, and the time of each row are.
+        columns: How long a line may be.
+    """
+    names, said, times = (max((each[at] for each in lengths), default=0) for at in range(3))
+    names, times = max(1, min(names, NAME_COLUMNS)), max(1, times)
+    # The mark before them, and a blank behind each.
+    left = columns - 2 - (names + 1) - (times + 1)
+    return names, max(1, min(said, left)), times
 
 
 class Patient:

@@ -163,6 +163,9 @@ def run_all(
         with ExitStack() as rows:
             for each in works:
                 rows.enter_context(each.row)
+            if screen is not None and screen.terminal and verbose:
+                # A pipe has it in the lines of each.
+                screen.write(heading(tasks))
             try:
                 capture_all(works)
                 publish_all(works, jobs, stopping, say)
@@ -176,6 +179,12 @@ def run_all(
     if stopping.is_set():
         raise Interrupted(interrupted(works), outcomes)
     return outcomes
+
+
+def heading(tasks: Sequence[Task]) -> str:
+    """Say what is published where."""
+    places = dict.fromkeys(each.connection.url for each in tasks)
+    return f"publishing {len(tasks)} functions on {', '.join(places)}"
 
 
 def capture_all(works: Iterable[Work]) -> None:

@@ -170,7 +170,7 @@ class BaseFinder:
         for each in dockerfile.images_below(context.text):
             # Pulled here, since a build asks for no login, and only says that there is none.
             await self.fetched(engine, [hub_name(each)], each)
-        with tempfile.TemporaryFile() as archive:
+        with self.order.progress.step("build"), tempfile.TemporaryFile() as archive:
             context.write(archive)
             archive.seek(0)
             identity = await engine.build(
@@ -211,11 +211,12 @@ class BaseFinder:
         text = dockerfile.with_packages(
             image.identity, described, manager, self.options.system_packages, image.user
         )
-        identity = await engine.build(
-            only(text),
-            f"installing {', '.join(self.options.system_packages)}",
-            labels={dockerfile.BUILT_LABEL: "packages"},
-        )
+        with self.order.progress.step("build"):
+            identity = await engine.build(
+                only(text),
+                f"installing {', '.join(self.options.system_packages)}",
+                labels={dockerfile.BUILT_LABEL: "packages"},
+            )
         return await self.known(engine, identity, described)
 
     async def known(self, engine: Engine, identity: str, described: str) -> LocalImage:

@@ -23,7 +23,11 @@ __all__ = ["Pushed", "Transcript"]
 _STEP = re.compile(r"Step \d+/\d+ : ")
 _IMAGE = re.compile(r"---> ([0-9a-f]{12,64})\Z")
 _COLORS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+# What the engine itself says between what programs print, always from the start of a line.
+_ENGINES = re.compile(r"Step \d+/\d+ : | ---> |Removing intermediate container ")
 KEPT_LINES = 6
+# A program that never ends its line is heard nevertheless.
+MAX_PENDING = 8_000
 LINE_LENGTH = 200
 
 
@@ -46,19 +50,35 @@ class Transcript:
         self.made: list[str] = []
         self.lines: deque[str] = deque(maxlen=KEPT_LINES)
         self.cached = False
+        self.pending = ""  # of a line that has not ended: programs' output comes in pieces
 
     def note(self, message: Mapping[str, Any]) -> None:
         """Take a message of the engine's."""
         aux = message.get("aux")
         if isinstance(aux, dict) and isinstance(aux.get("ID"), str):
             self.identity = aux["ID"]
-        for line in str(message.get("stream") or "").replace("\r", "\n").splitlines():
-            self.take(printable(hidden(_COLORS.sub("", line).strip())))
+        self.add(str(message.get("stream") or ""))
         if (status := message.get("status")) and not message.get("progressDetail"):
             self.tell(printable(str(status)))
 
-    def take(self, line: str) -> None:
+    def add(self, piece: str) -> None:
+        """Take a piece of what the build prints, and the lines that end in it."""
+        if _ENGINES.match(piece):
+            self.flush()
+        *ended, self.pending = re.split(r"[\r\n]", self.pending + piece)
+        for each in ended:
+            self.take(each)
+        if len(self.pending) > MAX_PENDING:
+            self.flush()
+
+    def flush(self) -> None:
+        """Take what stands there of a line that did not end."""
+        line, self.pending = self.pending, ""
+        self.take(line)
+
+    def take(self, text: str) -> None:
         """Take a line that the build prints."""
+        line = printable(hidden(_COLORS.sub("", text).strip()))
         if not line:
             return
         if _STEP.match(line):
@@ -82,6 +102,7 @@ class Transcript:
 
     def last_lines(self) -> str:
         """Return the last lines of the step under way, as one text."""
+        self.flush()
         return " | ".join(self.lines)
 
 

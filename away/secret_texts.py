@@ -7,19 +7,30 @@ password a minute ago still holds it.
 
 from __future__ import annotations
 
-__all__ = ["hidden", "known", "remember"]
+__all__ = ["hidden", "known", "known_files", "remember", "remember_file"]
 
 # Shorter ones stand in other texts by chance.
 _SHORTEST_HIDDEN = 8
 
 # Adding to a set is one step under the interpreter's lock, and reading takes a copy.
 _texts: set[str] = set()
+_files: set[str] = set()
 
 
 def remember(text: str | None) -> None:
     """Note a password or token; nothing and the empty text are none."""
     if text:
         _texts.add(str(text))
+
+
+def remember_file(path: str) -> None:
+    """Note a file that holds a secret, by its real path."""
+    _files.add(path)
+
+
+def known_files() -> frozenset[str]:
+    """Return the real paths of all files that were told."""
+    return frozenset(_files)
 
 
 def hidden(text: str) -> str:

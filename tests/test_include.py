@@ -299,6 +299,42 @@ def test_a_data_file_that_the_code_names_and_that_stays_behind_is_told(project):
     assert captured(project, script)["warnings"] == []
 
 
+SEVERAL = """
+from pathlib import Path
+def decorated(**options):
+    return lambda function: function
+TOKEN = "tables/token.txt"
+OPTIONS = {"requirements": ()}
+NAME = "tables/one.csv"
+def helper():
+    return open(NAME).read()
+@decorated(secrets={"x": Path("tables/token.txt")}, include=["tables/sent.csv"], **OPTIONS)
+def own():
+    return helper()
+@decorated(include=["tables/other.csv"])
+def other():
+    return open("tables/other.csv").read(), TOKEN
+mirror = decorated(include=["tables/sent.csv"])(other)
+"""
+
+
+def test_only_files_that_the_functions_own_code_names_are_told(project):
+    files = ("token.txt", "sent.csv", "other.csv")
+    write(project, {"several.py": SEVERAL, **{f"tables/{each}": "x" for each in files}})
+    said = captured(project, "from saying import say\nfrom several import own\nsay(own)")
+    (warning,) = said["warnings"]
+    assert "names tables/one.csv" in warning
+    script = "from saying import say\nfrom several import other\nsay(other)"
+    told = " ".join(captured(project, script)["warnings"])
+    assert "other.csv" in told
+    assert "one.csv" not in told
+    # Whatever else names it, a file that a secret is made from is not to be packed.
+    know = "from pathlib import Path\nfrom away.secret_texts import remember_file\n"
+    know += "remember_file(str(Path(__file__).resolve().parent / 'tables/token.txt'))\n"
+    assert "token.txt" in told
+    assert "token.txt" not in " ".join(captured(project, know + script)["warnings"])
+
+
 def test_in_a_notebook_paths_start_from_the_working_folder(project):
     code = (
         f"import sys; sys.path.insert(0, {str(project)!r})\n"

@@ -10,6 +10,7 @@ import importlib
 import io
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -46,6 +47,7 @@ from away.publish import (
     compare,
     layers,
     parts,
+    preview,
     publish,
     publish_async,
     publish_conversation,
@@ -857,26 +859,41 @@ def registry_of(captured, faas) -> Registry:
     return builder.registry
 
 
-def test_a_base_image_of_another_python_is_refused_before_anything_is_pushed(faas, written):
+def push_labelled_base(faas, captured, labels) -> None:
+    """Push ``t/old:1``, a base as the gateway's own that says other things of itself."""
     minor = f"{sys.version_info.major}.{sys.version_info.minor}"
-    captured = capture(written("pub_minor", "def minor():\n    return 1\n").minor)
     registry = registry_of(captured, faas)
     base = faas.run(registry.base(parse_image(f"away/python:{minor}"), ""))
     other = assemble(
-        base,
-        [],
-        command=["python3"],
-        environment={},
-        working_folder="/",
-        labels={"away.python": "3.9.1"},
+        base, [], command=["python3"], environment={}, working_folder="/", labels=labels
     )
     faas.run(registry.mount(base.layers[0]["digest"], "away/python", "t/old"))
     faas.run(registry.upload(other.config_digest, other.config, "t/old"))
     faas.run(registry.put_manifest(other, "t/old", "1"))
+
+
+def test_a_base_image_of_another_python_is_refused_before_anything_is_pushed(faas, written):
+    captured = capture(written("pub_minor", "def minor():\n    return 1\n").minor)
+    push_labelled_base(faas, captured, {"away.python": "3.9.1"})
     options = Options(base_image="t/old:1")
     with pytest.raises(PublishFailed, match=r"has Python 3\.9, and .* 3\.11 or later"):
         faas.run(publish_conversation(captured, faas, options))
-    assert faas.run(registry.has_manifest("away/minor", "latest")) is False
+    assert faas.run(registry_of(captured, faas).has_manifest("away/minor", "latest")) is False
+
+
+def test_a_python_that_contradicts_the_base_image_is_refused_before_the_push(faas, written):
+    module = written("pub_said", "def said():\n    return 1\n")
+    minor = f"{sys.version_info.major}.{sys.version_info.minor}"
+    words = rf"has Python {re.escape(minor)}, and python='3\.99' says another"
+    with pytest.raises(PublishFailed, match=words) as caught:
+        publish(module.said, faas, python="3.99")
+    assert caught.value.step == "base image"
+    assert any("3.99" in note for note in preview(module.said, faas, python="3.99").notes)
+    # Where it says the same, or the image nothing that can be read, the word counts.
+    push_labelled_base(faas, capture(module.said), {"away.python": "latest"})
+    for options in ({}, {"base_image": "t/old:1"}):
+        publish(module.said, faas, python=f"{minor}.0", **options)
+        assert faas.invoke("said", b"[]").body.strip() == b"1"
 
 
 def push_strange_base(faas, captured) -> None:

@@ -721,6 +721,32 @@ def test_a_value_that_the_function_holds_itself_is_refused(place, function, tmp_
     assert value not in str(caught.value)
 
 
+FILES = {
+    "text": (b"secret-of-text\n", b"secret-of-text"),
+    "text of Windows": (b"secret-of-text\r\n", b"secret-of-text"),
+    "two line ends": (b"secret-of-text\n\n", b"secret-of-text\n"),
+    "spaces": (b" secret-of-text ", b" secret-of-text "),
+    "no text": (b"\xff\xfe\n", b"\xff\xfe\n"),
+}
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_of_a_file_with_text_the_line_end_that_editors_write_is_left_out(place, function, case):
+    written, created = FILES[case]
+    double, connection = place
+    file = Path(function.__code__.co_filename).with_name("of-file")
+    file.write_bytes(written)
+    # From where the function is, as include= reads paths.
+    publish(function, connection, check=False, secrets={"token": Path("of-file"), "text": "x\n"})
+    assert double.secrets == {"token": created, "text": b"x\n"}
+
+
+def test_where_a_secrets_file_was_looked_for_is_said(place, function):
+    whole = Path(function.__code__.co_filename).with_name("not-there.txt")
+    with pytest.raises(ConfigError, match=rf"names {whole}, which cannot be read: no such file"):
+        publish(function, place[1], secrets={"token": Path("not-there.txt")})
+
+
 SOURCES = {
     "a file that is not there": (Path("/nowhere/token"), "which cannot be read: no such file"),
     "a folder": (Path("/"), "no regular file"),

@@ -29,7 +29,7 @@ from away.capture.sources import bounded
 from away.capture.values import CapturedValue, Reference
 from away.exceptions import CaptureRefused, NameRefused
 from away.requirements import Requirement, listed, origin
-from away.secret_texts import known
+from away.secret_texts import known, known_files
 from away.signatures import describe
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def capture(
     by_value = made.by_value
     wanted = {**listed_modules(module_imports), **made.wanted}
     refuse_absent(module_imports)
-    needs = gather(wanted, users=users, secrets=secrets, included=included)
+    needs = gather(wanted, users=users, secrets=secrets, included=included, entry=made.entry)
     calls = _calls_of(function, by_value, needs)
     description = describe(function)
     refuse_secrets_in(description, shown_name(function), secrets)
@@ -335,7 +335,7 @@ def _notes(
     if by_value is not None:
         texts += [(f"`{shown_name(function)}`", each) for each in by_value.texts]
     packed = {each.path for each in needs.files}
-    return notes_on_files(texts, (place.folder, place.root), packed)
+    return notes_on_files(texts, (place.folder, place.root), packed, known_files())
 
 
 def _importable(module: str) -> bool:

@@ -183,7 +183,10 @@ def check_size(files: Mapping[str, Path]) -> None:
 
 
 def notes_on_files(
-    texts: Iterable[tuple[str, object]], folders: Iterable[Path], packed: Collection[str]
+    texts: Iterable[tuple[str, object]],
+    folders: Iterable[Path],
+    packed: Collection[str],
+    secret: Collection[str] = (),
 ) -> list[str]:
     """Tell of data files beside the code that it names and that do not go along.
 
@@ -191,6 +194,7 @@ def notes_on_files(
         texts: Texts of the code, each after what has it: ``tools.py, line 3,``.
         folders: Where a file of such a name may be: beside the code, and below the module root.
         packed: The paths that are packed.
+        secret: The real paths of files with secrets, of which nothing is told: none is to be packed.
 
     Returns:
         A note for each file, at most three.
@@ -205,7 +209,8 @@ def notes_on_files(
             continue
         if any(path == name or path.endswith(f"/{name}") for path in packed):
             continue
-        if any((folder / name).is_file() for folder in places):
+        there = [folder / name for folder in places if (folder / name).is_file()]
+        if there and not any(os.path.realpath(each) in secret for each in there):
             notes.setdefault(
                 name,
                 f"{where} names {name}, a file beside it that does not go along; if it is read"

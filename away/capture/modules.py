@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from away.capture.bytecode import Import
 from away.capture.leaks import line_of_secret
+from away.capture.named_texts import never_runs, read_texts
 from away.exceptions import CaptureRefused
 from away.requirements import Requirement, module_file, origin, requirement
 
@@ -46,8 +47,6 @@ _COMPILED = frozenset({".so", ".pyd", ".dylib"})
 # A layer of more than this is a folder of data that lies beside a module, not a package.
 MAX_PACKED_BYTES = 64 * 1024 * 1024
 MAX_PACKED_FILES = 10_000
-# Longer texts are no names of files.
-_LONGEST_NAME = 120
 
 # What is in every image, so that code may import it there without the client.
 _AWAY_EVERYWHERE = frozenset(
@@ -103,6 +102,7 @@ def gather(
     users: Iterable[Requirement] = (),
     secrets: Iterable[str] = (),
     included: Mapping[str, Path] | None = None,
+    entry: str = "",
 ) -> Needs:
     """Follow the modules that a function needs to all that they need.
 
@@ -113,17 +113,19 @@ def gather(
         secrets: Secrets that no packed file may hold.
         included: Files that the user listed, by the paths that they are packed under; what those
             of Python import is followed too.
+        entry: ``module:qualname`` of the function, of whose module only what it reaches names files.
 
     Raises:
         CaptureRefused: A module that cannot be packed or pinned, or a file with a secret.
     """
-    return _Gathering(tuple(users), frozenset(secrets)).run(wanted, included or {})
+    return _Gathering(tuple(users), frozenset(secrets), entry).run(wanted, included or {})
 
 
 class _Gathering:
     """One walk over modules; used once."""
 
-    def __init__(self, users: tuple[Requirement, ...], secrets: frozenset[str]) -> None:
+    def __init__(self, users: tuple[Requirement, ...], secrets: frozenset[str], entry: str) -> None:
+        self.module, _, self.function = entry.partition(":")
         self.users = users
         self.secrets = secrets
         self.seen: set[str] = set()
@@ -220,7 +222,8 @@ class _Gathering:
             return parents
         if not found.folders:
             shown = _shown(wanted.name, file)
-            self.texts += [(f"{shown}, line {line},", text) for line, text in read_texts(file)]
+            texts = read_texts(file, self.function if wanted.name == self.module else "")
+            self.texts += [(f"{shown}, line {line},", text) for line, text in texts]
         return parents + _imports_of_module(wanted, file)
 
     def pack(self, found: Origin) -> Iterator[PackedFile]:
@@ -375,12 +378,6 @@ def read_imports(file: Path) -> tuple[Import, ...]:
     return _read_imports(file, state.st_mtime_ns, state.st_size)
 
 
-def read_texts(file: Path) -> tuple[tuple[int, str], ...]:
-    """List the short texts with a dot in a source file, with their lines: names of files may be."""
-    state = file.stat()
-    return _read_texts(file, state.st_mtime_ns, state.st_size)
-
-
 @lru_cache(maxsize=1024)
 def _read_imports(file: Path, _stamp: int, _size: int) -> tuple[Import, ...]:
     try:
@@ -388,20 +385,6 @@ def _read_imports(file: Path, _stamp: int, _size: int) -> tuple[Import, ...]:
     except (SyntaxError, ValueError):
         return ()
     return tuple(imports_of(tree))
-
-
-@lru_cache(maxsize=256)
-def _read_texts(file: Path, _stamp: int, _size: int) -> tuple[tuple[int, str], ...]:
-    try:
-        tree = ast.parse(file.read_bytes())
-    except (SyntaxError, ValueError):
-        return ()
-    found = [
-        (each.lineno, each.value)
-        for each in ast.walk(tree)
-        if isinstance(each, ast.Constant) and isinstance(each.value, str)
-    ]
-    return tuple(each for each in found if "." in each[1] and len(each[1]) <= _LONGEST_NAME)
 
 
 def imports_of(node: ast.AST, *, optional: bool = False) -> Iterator[Import]:
@@ -418,7 +401,7 @@ def imports_of(node: ast.AST, *, optional: bool = False) -> Iterator[Import]:
         yield Import(node.module or "", names, node.level, node.lineno, optional)
     elif isinstance(node, ast.Call) and (literal := _imported_by_call(node)):
         yield Import(literal, (), 0, node.lineno, optional)
-    if isinstance(node, ast.If) and _never_runs(node.test):
+    if isinstance(node, ast.If) and never_runs(node.test):
         children: list[ast.AST] = list(node.orelse)
     else:
         children = list(ast.iter_child_nodes(node))
@@ -436,20 +419,6 @@ def _imported_by_call(node: ast.Call) -> str | None:
         return None
     value = getattr(node.args[0], "value", None)
     return value if isinstance(value, str) and not value.startswith(".") else None
-
-
-def _never_runs(test: ast.expr) -> bool:
-    if (
-        getattr(test, "id", None) == "TYPE_CHECKING"
-        or getattr(test, "attr", None) == "TYPE_CHECKING"
-    ):
-        return True
-    return (
-        isinstance(test, ast.Compare)
-        and getattr(test.left, "id", None) == "__name__"
-        and isinstance(test.ops[0], ast.Eq)
-        and getattr(test.comparators[0], "value", None) == "__main__"
-    )
 
 
 def _catches_import_error(handler: ast.ExceptHandler) -> bool:

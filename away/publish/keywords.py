@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from away.exceptions import AwayError, ConfigError, NameRefused
@@ -55,7 +56,7 @@ def options_for(
     """
     check_keywords(given)
     if connection.name is None:
-        return read_options(given, values=values)
+        return read_options(given, values=values, function=function)
     from away.config import publish_options
 
     try:
@@ -71,7 +72,7 @@ def options_for(
             continue
         both = key in MAPPINGS and isinstance(value, Mapping)
         merged[key] = {**merged.get(key, {}), **value} if both else value
-    return read_options(merged, values=values)
+    return read_options(merged, values=values, function=function)
 
 
 def check_configured(key: str, value: Any, where: str) -> None:
@@ -103,7 +104,12 @@ def check_keywords(given: Mapping[str, Any]) -> None:
         raise TypeError(f"publish() got an unexpected keyword argument '{unknown[0]}'{hint}")
 
 
-def read_options(given: Mapping[str, Any], *, values: bool = True) -> Options:
+def read_options(
+    given: Mapping[str, Any],
+    *,
+    values: bool = True,
+    function: Callable[..., Any] | None = None,
+) -> Options:
     """Make options of keywords; an unknown one is the TypeError of any call.
 
     A decorator's keywords may say None where they mean the default. Secrets are read here, and known
@@ -112,14 +118,22 @@ def read_options(given: Mapping[str, Any], *, values: bool = True) -> Options:
     Args:
         given: The keywords.
         values: False to leave the values of secrets unread, where only their names count.
+        function: The function, whose folder the paths of secrets' files start from.
     """
+
+    def folder() -> Path:
+        from away.capture.included import place_of
+
+        return place_of(function).folder if function is not None else Path.cwd()
+
     check_keywords(given)
     stated = {key: value for key, value in given.items() if value is not None}
     for key in TEXTS:
         if key in stated and not isinstance(stated[key], Mapping):
             stated[key] = texts(key, stated[key])
     if "secrets" in stated:
-        stated["secrets"] = sealed(stated["secrets"]) if values else tuple(stated["secrets"])
+        given_secrets = stated["secrets"]
+        stated["secrets"] = sealed(given_secrets, folder) if values else tuple(given_secrets)
     if "registry_auth" in stated:
         stated["registry_auth"] = login(stated["registry_auth"])
     return Options(**stated)

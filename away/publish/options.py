@@ -31,7 +31,8 @@ class Options(NamedTuple):
         base_image: The image to stand on, ``[HOST/]NAME[:TAG]``; looked for in the registry that is
             pushed to, then on Docker Hub, if it names no host. It has to have Python.
         platform: ``linux/arm64`` and the like; what the gateway says it runs on if it is left out.
-        python: The base image's minor version of Python, ``3.12``, where the image does not say it.
+        python: The base image's minor version of Python, ``3.12``, where the image does not say it;
+            another one than the image has is refused.
         registry: The registry to push to, ``HOST[:PORT]``; the gateway's own if it is left out.
         inside_registry: The same registry as the gateway pulls from it, where that differs.
         registry_prefix: What images' names begin with there; ``away`` if it is left out.
@@ -48,7 +49,9 @@ class Options(NamedTuple):
             without a wheel are built, for the ``docker`` builder.
         secrets: Names of secrets that the function may read with ``away.secret``. With a mapping,
             those that the gateway lacks are created, from a text, bytes, or the file at a
-            :class:`~pathlib.Path`; what the gateway has is left as it is.
+            :class:`~pathlib.Path`; what the gateway has is left as it is. Relative paths start from
+            the folder of the function's file. The line end after the last line of a file with text
+            is left out; texts and bytes are taken as they are.
         env: Environment variables, text to text.
         labels: Labels of the deployment; those that an autoscaler reads among them:
             ``{"com.openfaas.scale.min": "1", "com.openfaas.scale.max": "5"}``.

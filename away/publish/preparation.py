@@ -14,11 +14,12 @@ from away.publish.builders import Order, Settings, choose
 from away.publish.cache import unpacked
 from away.publish.compiled import MINOR
 from away.publish.deployment import check_sizes, is_loopback
+from away.publish.early import Early
 from away.publish.edition import check_architecture, check_kind
 from away.publish.gates import GATES
 from away.publish.layers import LIBRARY_FOLDER, MODULES_FOLDER, function_layer, shared_layer
 from away.publish.pins import lacking, normal_name
-from away.publish.verification import check_python, installed_here
+from away.publish.verification import check_python, installed_here, python_of
 from away.publish.wheels import Target, requirements_layer
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Preparation:
         self.target = publisher.target
         self.base_name = publisher.base_name
         self.python = MINOR
+        self.early = Early(self.pins, self.cache)
         order = Order(
             self.ask,
             self.connection,
@@ -74,6 +76,7 @@ class Preparation:
             self.progress,
             self.cache,
             publisher.deadline,
+            self.begin_early,
         )
         self.builder = choose(order)
 
@@ -83,6 +86,17 @@ class Preparation:
         Returns:
             The digest of its manifest.
         """
+        try:
+            return (yield from self.bring())
+        finally:
+            self.early.end()
+
+    def begin_early(self, processor: str, python: str) -> None:
+        """Have requirements fetched while the base image is read."""
+        self.early.begin(processor, self.options.python or python or MINOR)
+
+    def bring(self) -> Conversation[str]:
+        """Do it, step by step."""
         self.check_references()
         check = self.start_verification()
         with self.progress.step("registry"):
@@ -139,7 +153,7 @@ class Preparation:
         """Check that what was captured runs on the Python of the base image."""
         check_kind(base, self.base_name, self.target)
         check_architecture(base, self.options, self.target)
-        self.python = self.options.python or base.python or MINOR
+        self.python = python_of(base, self.options.python) or MINOR
         check_python(self.captured, base.name, self.python)
 
     # ------------------------------------------------------------ layers and checks
@@ -188,6 +202,7 @@ class Preparation:
                 docker=base.docker,
                 compile=options.compile,
                 reasons=reasons,
+                early=self.early,
             )
 
         with self.progress.step("requirements"):

@@ -6,6 +6,7 @@ the checks of a deployment find it wherever it would leave this process but to t
 
 from __future__ import annotations
 
+import os
 from base64 import b64encode
 from collections.abc import Mapping
 from os import PathLike
@@ -14,10 +15,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from away.exceptions import AwayError, CannotTravel, ConfigError, PublishFailed
 from away.names import nearest, printable
-from away.secret_texts import remember
+from away.secret_texts import remember, remember_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from away.connection import FaasConnection
     from away.connection.conversations import Conversation
@@ -60,12 +61,16 @@ class SecretValue:
         raise CannotTravel("a secret is not pickled, and so never travels")
 
 
-def sealed(given: Any) -> tuple[str, ...] | dict[str, SecretValue | None]:
+def sealed(
+    given: Any, folder: Callable[[], Path] = Path.cwd
+) -> tuple[str, ...] | dict[str, SecretValue | None]:
     """Take names of secrets, or a mapping with values, and seal and register the values.
 
     Args:
         given: Names, or a mapping from each name to a text, bytes, the path of a file, or None for
-            one that the gateway has.
+            one that the gateway has. Of a file with text, the end of its last line is left out, as
+            ``faas-cli secret create`` does; texts and bytes are taken as they are.
+        folder: Returns the folder that relative paths start from; asked where there is one.
 
     Raises:
         ConfigError: A file cannot be read, a value is empty or too large, or of another type; the
@@ -73,7 +78,7 @@ def sealed(given: Any) -> tuple[str, ...] | dict[str, SecretValue | None]:
     """
     if not isinstance(given, Mapping):
         return tuple(given)
-    return {_name(name): _value(name, source) for name, source in given.items()}
+    return {_name(name): _value(name, source, folder) for name, source in given.items()}
 
 
 def lacking_values(
@@ -135,7 +140,7 @@ def _name(name: object) -> str:
     return name
 
 
-def _value(name: str, source: object) -> SecretValue | None:
+def _value(name: str, source: object, folder: Callable[[], Path]) -> SecretValue | None:
     what = f"secrets[{printable(name)!r}]"
     if source is None or isinstance(source, SecretValue):
         return source
@@ -144,8 +149,9 @@ def _value(name: str, source: object) -> SecretValue | None:
     elif isinstance(source, bytes | bytearray):
         data = bytes(source)
     elif isinstance(source, PathLike):
-        data = _read(what, Path(source))
-        what = f"{what} names {source}, which"
+        path = _found(what, Path(source), folder)
+        data = _without_line_end(_read(what, path))
+        what = f"{what} names {path}, which"
     else:
         raise ConfigError(
             f"{what} is of type {type(source).__name__}; give a text, bytes, or the pathlib.Path of a"
@@ -160,9 +166,30 @@ def _value(name: str, source: object) -> SecretValue | None:
     return SecretValue(data)
 
 
-def _read(what: str, path: Path) -> bytes:
+def _found(what: str, path: Path, folder: Callable[[], Path]) -> Path:
+    """Return the whole path of a secret's file, and note that it holds one."""
     try:
         path = path.expanduser()
+        whole = path if path.is_absolute() else folder() / path
+    except (OSError, RuntimeError) as error:  # no home of that name, or no working folder
+        raise ConfigError(f"{what} names {path}, which cannot be found: {error}") from error
+    remember_file(os.path.realpath(whole))
+    return whole
+
+
+def _without_line_end(data: bytes) -> bytes:
+    """Return a file's text without the line end that editors write after the last line."""
+    if not data.endswith(b"\n"):
+        return data
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return data  # a key in binary, of which each byte counts
+    return data.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _read(what: str, path: Path) -> bytes:
+    try:
         if path.exists() and not path.is_file():
             # A named pipe would wait for its writer, for ever.
             raise ConfigError(f"{what} names {path}, which is no regular file")

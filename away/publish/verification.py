@@ -23,11 +23,42 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from away.capture import Captured
+    from away.publish.builders import Base
 
-__all__ = ["check_python", "installed_here"]
+__all__ = ["check_python", "installed_here", "python_of"]
 
 # What Away's runtime, which is packed too, is written for.
 OLDEST = (3, 11)
+_VERSION = re.compile(r"(\d{1,3})\.(\d{1,3})(?![\d])")
+
+
+def python_of(base: Base, given: str | None) -> str:
+    """Return a base image's minor version of Python: its own word, else the user's.
+
+    Args:
+        base: What is known of the image.
+        given: The ``python=`` of the user.
+
+    Returns:
+        The version; an empty text where nobody says it.
+
+    Raises:
+        PublishFailed: The user says another one than the image, or what is none.
+    """
+    if not given:
+        return base.python
+    wanted = ".".join(map(str, version_of(given)))
+    if _VERSION.match(base.python) is None:
+        return wanted
+    if version_of(base.python) != version_of(given):
+        raise PublishFailed(
+            f"the base image {printable(base.name)} has Python {printable(base.python)}, and"
+            f" python={printable(given)!r} says another; leave python= out, which counts where an"
+            f" image does not say it, or pass a base_image= with Python {wanted}",
+            step="base image",
+            hint="leave python= out",
+        )
+    return wanted
 
 
 def check_python(captured: Captured, base: str, python: str) -> None:
@@ -81,7 +112,7 @@ def version_of(python: str) -> tuple[int, int]:
     Raises:
         PublishFailed: It is none.
     """
-    found = re.match(r"(\d{1,3})\.(\d{1,3})(?![\d])", python)
+    found = _VERSION.match(python)
     if found is None:
         raise PublishFailed(
             f"{printable(repr(python))} is no minor version of Python; pass python= as '{MINOR}'",

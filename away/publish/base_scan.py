@@ -19,7 +19,7 @@ from away.publish.tar_stream import NotRead, TarReader, Unpacker
 from away.publish.transfer import keeper
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from away.connection.conversations import Conversation
@@ -256,6 +256,7 @@ def scan(
     *,
     search: str = "",
     keeping: bool = False,
+    reading: Callable[[], None] | None = None,
 ) -> Conversation[Scan]:
     """Find out which Python and which C library a base image has.
 
@@ -265,6 +266,7 @@ def scan(
         cache: The folder for what can be made again; None to keep nothing.
         search: The PATH by which ``python3`` is found; the image's own if left out.
         keeping: Whether the layers are kept there, on their way to another registry.
+        reading: Called before they are read, where that is not known from another time.
 
     Returns:
         What was found; nothing of an image whose layers cannot be read here.
@@ -280,6 +282,8 @@ def scan(
     sizes = [int(layer["size"]) for layer in base.layers]
     if max(sizes, default=0) > MAX_LAYER_BYTES:
         return Scan()
+    if reading is not None:
+        reading()
     for layer, size in zip(reversed(base.layers), reversed(sizes), strict=True):
         unpacker = Unpacker(finder.reader)
         digest = str(layer["digest"])

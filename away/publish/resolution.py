@@ -23,7 +23,7 @@ from away.publish.compiled import MINOR
 from away.publish.pins import normal_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from away.publish.pins import Pin
 
@@ -179,8 +179,23 @@ def download(
         raise explained(pins, target, failed, reasons)
 
 
-def run_pip(pins: Iterable[Pin], constraints: list[str], target: Target, folder: Path) -> str:
-    """Fetch wheels; return what pip said if it failed."""
+def run_pip(
+    pins: Iterable[Pin],
+    constraints: list[str],
+    target: Target,
+    folder: Path,
+    *,
+    started: Callable[[subprocess.Popen[str]], None] | None = None,
+) -> str:
+    """Fetch wheels; return what pip said if it failed.
+
+    Args:
+        pins: What is wanted.
+        constraints: The versions to take of what is needed in turn.
+        target: What they are for.
+        folder: Where they are put.
+        started: Is given the process, in order to stop it.
+    """
     file = folder / "constraints.txt"
     file.write_text("\n".join(constraints))
     markers = {} if target.here else marker_environment(target)
@@ -188,19 +203,24 @@ def run_pip(pins: Iterable[Pin], constraints: list[str], target: Target, folder:
     command += ["download", "--quiet", "--disable-pip-version-check", "--no-input"]
     command += ["--only-binary=:all:", "--dest", str(folder), "--constraint", str(file)]
     command += [*platform_options(target), *map(str, pins)]
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_PIP_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return f"ERROR: nothing was downloaded within {_PIP_SECONDS:g} seconds"
-    return (done.stderr or "ERROR: pip failed") if done.returncode else ""
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    ) as process:
+        if started is not None:
+            started(process)
+        try:
+            _, said = process.communicate(timeout=_PIP_SECONDS)
+        except BaseException as error:
+            process.kill()
+            if isinstance(error, subprocess.TimeoutExpired):
+                return f"ERROR: nothing was downloaded within {_PIP_SECONDS:g} seconds"
+            raise
+    return (said or "ERROR: pip failed") if process.returncode else ""
 
 
 def bundled_pip() -> str:

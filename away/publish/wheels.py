@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from away.publish.compiled import File
+    from away.publish.early import Early
 
 __all__ = ["Target", "no_wheel", "place_of", "platform_options", "requirements_layer"]
 
@@ -69,6 +70,7 @@ def requirements_layer(
     docker: bool,
     compile: bool = False,  # noqa: A002 - as the option is called
     reasons: Mapping[str, str] | None = None,
+    early: Early | None = None,
 ) -> Layer:
     """Make the layer that brings some distributions and what they need in their turn.
 
@@ -79,6 +81,7 @@ def requirements_layer(
         docker: True for a layer of Docker's own kind.
         compile: True to have their files compiled too, where the target's Python is this minor.
         reasons: What needs each distribution, a clause by its normal name, for errors.
+        early: What is being fetched already.
 
     Returns:
         The layer, its bytes in a file of the cache. For a set that was packed before nothing is
@@ -100,10 +103,13 @@ def requirements_layer(
             used(cache, f"{name}.json")
             return layer
         # Where only its file was lost, the same versions make the same layer again.
-        versions = (chosen or {}).get("versions") or installed_versions()
+        versions = (chosen or {}).get("versions")
         with tempfile.TemporaryDirectory(dir=cache, prefix="wheels-") as folder:
-            download(pins, versions, target, Path(folder), reasons or {})
-            wheels = sorted(Path(folder).glob("*.whl"))
+            wheels = early.take(pins, target) if early is not None and not versions else []
+            if not wheels:
+                versions = versions or installed_versions()
+                download(pins, versions, target, Path(folder), reasons or {})
+                wheels = sorted(Path(folder).glob("*.whl"))
             layer = packed(wheels, Path(folder), pins, docker=docker, compiled=compiled)
             layer = keep_layer_file(cache, layer)
             note(cache, name, layer, wheels)

@@ -68,6 +68,8 @@ class Order(NamedTuple):
         progress: Is told of the steps.
         cache: The folder for what can be made again; None where there is none.
         deadline: Until when the whole publish may take; None for no limit.
+        reading: Is told the processor and Python's minor version of a base image that is about to be
+            read through, which takes a while.
     """
 
     ask: Callable[[Request], Conversation[Reply]]
@@ -80,3 +82,11 @@ class Order(NamedTuple):
     progress: Progress
     cache: Path | None
     deadline: Deadline | None = None
+    reading: Callable[[str, str], None] = lambda _processor, _python: None
+
+    @property
+    def base_words(self) -> str:
+        """What to call the base image in a sentence: its name, and that it is the default one."""
+        given = self.options.base_image or self.connection.base_image
+        default = "" if given else ", the default one where no base_image= is given,"
+        return f"the base image {self.base_name}{default}"

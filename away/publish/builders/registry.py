@@ -16,6 +16,7 @@ from away.publish.gates import GATES
 from away.publish.image import assemble
 from away.publish.references import registry_url
 from away.publish.registry import ManifestRefused, Registry, find_base
+from away.publish.registry_session import RegistryUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +78,12 @@ class RegistryBuilder:
             # Nothing on Docker Hub would run as a process of this machine.
             found = yield from self.registry.base(name, platform)
         else:
-            self.source, found = yield from find_base(name, platform, self.registry, self.other)
+            try:
+                self.source, found = yield from find_base(
+                    name, platform, self.registry, self.other
+                )
+            except RegistryUnreachable as error:
+                raise self.out_of_reach(error) from error.__cause__
         self.image_below = found
         python = found.labels.get("away.python") or found.variable("PYTHON_VERSION")
         environment = label_environment(found)
@@ -85,7 +91,11 @@ class RegistryBuilder:
         if environment is None and not target.runs_processes:
             elsewhere = self.source is not self.registry
             cache = self.order.cache
-            scanned = yield from scan(self.source, found, cache, keeping=elsewhere)
+
+            def reading() -> None:
+                self.order.reading(found.architecture, ".".join(python.split(".")[:2]))
+
+            scanned = yield from scan(self.source, found, cache, keeping=elsewhere, reading=reading)
             environment = dict(scanned.environment) or None
         return Base(
             str(name),
@@ -94,6 +104,21 @@ class RegistryBuilder:
             glibc=scanned.glibc,
             environment=environment,
             docker=found.docker,
+        )
+
+    def out_of_reach(self, error: RegistryUnreachable) -> PublishFailed:
+        """Say of which image it is that its registry cannot be reached."""
+        if error.server == self.registry.url:
+            return error  # where the function itself goes
+        way = str(error.hint)
+        if not error.is_tls:
+            way = "pass base_image='HOST/NAME:TAG', an image in a registry that this machine reaches"
+        return PublishFailed(
+            f"{self.order.base_words} is at {error.server}, which cannot be reached ({error.why});"
+            f" {way}",
+            step="base image",
+            call_id=error.call_id,
+            hint=way,
         )
 
     def installs(self, pins: tuple[Pin, ...]) -> bool:  # noqa: ARG002 - the interface's

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -60,7 +62,7 @@ def test_the_folder_has_all_that_faas_cli_needs_and_nothing_of_this_machine(tmp_
     exported = export(add, faas, tmp_path / "project", registry=REGISTRY)
     assert exported.functions == ("add",)
     files = files_of(tmp_path / "project")
-    for path in ("stack.yml", "add/payload.away", "add/requirements.txt",
+    for path in ("stack.yml", "README.md", "Dockerfile", "add/payload.away", "add/requirements.txt",
                  f"{TEMPLATE}/template.yml", f"{TEMPLATE}/Dockerfile",
                  f"{TEMPLATE}/lib/away/runtime/__main__.py", f"{TEMPLATE}/lib/yaml/__init__.py",
                  f"{TEMPLATE}/lib/dill/__init__.py", f"{TEMPLATE}/licences/away/LICENSE",
@@ -114,6 +116,35 @@ def test_the_stack_file_says_what_a_publish_would_deploy(tmp_path, faas, add):
     assert [each.name for each in described.parameters or ()] == ["a", "b"]
     # faas-cli would replace ${…} in the text before it reads it.
     assert "$" not in (tmp_path / "stack.yml").read_text()
+
+
+def test_the_readme_has_the_commands_of_every_function_of_the_folder(tmp_path, faas, add):
+    def other(n):
+        return n
+
+    export(add, faas, tmp_path, registry=REGISTRY, base_image="example.com/base:1")
+    export(
+        other, faas, tmp_path, force=True, registry=REGISTRY, base_image="example.com/base:2",
+        secrets=["token"], system_packages=["libpq5", "curl"],
+    )  # fmt: skip
+    text = (tmp_path / "README.md").read_text()
+    (commands,) = re.findall(r"```sh\n(docker build.*?)```", text, re.DOTALL)
+    lines = [shlex.split(each) for each in commands.replace("\\\n", "").splitlines()]
+    functions = stack_of(tmp_path)["functions"]
+    image, other_image = functions["add"]["image"], functions["other"]["image"]
+    assert lines == [
+        ["docker", "build", "--build-arg", "FUNCTION=add", "--build-arg",
+         "BASE_IMAGE=example.com/base:1", "--tag", image, "."],
+        ["docker", "push", image],
+        ["docker", "build", "--build-arg", "FUNCTION=other", "--build-arg",
+         "BASE_IMAGE=example.com/base:2", "--build-arg", "ADDITIONAL_PACKAGE=libpq5 curl",
+         "--tag", other_image, "."],
+        ["docker", "push", other_image],
+    ]  # fmt: skip
+    assert "faas-cli login --gateway https://faas.example.com " in text
+    assert "faas-cli up -f stack.yml" in text
+    assert "needs pip" in text
+    assert "`token`" in text
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)

@@ -21,10 +21,17 @@ from away.publish.pins import Pin, normal_name
 from away.publish.preparation import SETTINGS
 from away.publish.progress import Progress
 from away.publish.project_folder import ProjectFolder
+from away.publish.project_readme import readme_text
 from away.publish.stack_file import functions_in, stack_entry, stack_text
 from away.publish.steps import Publisher
 from away.publish.target import Target
-from away.publish.template import PAYLOAD, REQUIREMENTS, TEMPLATE, template_files
+from away.publish.template import (
+    PAYLOAD,
+    REQUIREMENTS,
+    TEMPLATE,
+    plain_dockerfile,
+    template_files,
+)
 from away.secret_texts import known
 
 if TYPE_CHECKING:
@@ -125,11 +132,15 @@ def export_together(
     files: dict[str, bytes] = {}
     for each in items:
         files |= {f"{each.handler}/{path}": data for path, data in each.files.items()}
-    template = template_files(items[-1].base, SETTINGS.environment, json.dumps(SETTINGS.command))
+    last, command = items[-1], json.dumps(SETTINGS.command)
+    template = template_files(last.base, SETTINGS.environment, command)
     files |= {f"template/{TEMPLATE}/{path}": data for path, data in template.items()}
     entries = functions_in(project.read(STACK) or b"")
     entries |= {each.name: each.entry for each in items}
     files[STACK] = stack_text(gateways[0], entries).encode()
+    plain = plain_dockerfile(last.base, SETTINGS.environment, command, last.handler)
+    files["Dockerfile"] = plain.encode()
+    files["README.md"] = readme_text(gateways[0], entries).encode()
     refuse_secrets(files)
     project.write(files, kept=tuple(handlers_of(entries, items)))
     images = tuple(str(each.entry["image"]) for each in items)

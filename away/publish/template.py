@@ -20,7 +20,7 @@ from away.publish.parts import client_part, dill_part, runtime_part, yaml_part
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["TEMPLATE", "template_files"]
+__all__ = ["TEMPLATE", "plain_dockerfile", "template_files"]
 
 TEMPLATE = "away-python3"
 PAYLOAD = "payload.away"
@@ -32,17 +32,17 @@ _DOCKERFILE = """\
 #   BASE_IMAGE          an image with Python, and pip where the function has requirements
 #   ADDITIONAL_PACKAGE  packages of the image's system, by apt-get, apk or dnf
 #   DEV_BUILDING        anything to have compilers where requirements are installed
-ARG BASE_IMAGE={base}
+{heading}ARG BASE_IMAGE={base}
 FROM ${{BASE_IMAGE}} AS system
 ARG ADDITIONAL_PACKAGE
-COPY install.sh /tmp/away/
+COPY {template}install.sh /tmp/away/
 RUN if [ -n "$ADDITIONAL_PACKAGE" ]; then sh /tmp/away/install.sh $ADDITIONAL_PACKAGE; fi \\
  && rm -r /tmp/away
 
 # Nothing of this stage is kept but the folder of requirements.
 FROM system AS requirements
 ARG DEV_BUILDING
-COPY install.sh check.py function/{payload} function/{requirements} /tmp/away/
+{argument}COPY {template}install.sh {template}check.py {folder}/{payload} {folder}/{requirements} /tmp/away/
 RUN python3 /tmp/away/check.py /tmp/away/{payload}
 RUN if [ -n "$DEV_BUILDING" ]; then sh /tmp/away/install.sh --compilers; fi
 RUN mkdir -p /{requirements_folder} \\
@@ -52,11 +52,11 @@ RUN mkdir -p /{requirements_folder} \\
     fi
 
 FROM system
-COPY licences/ /opt/away/licences/
-COPY lib/ /{library}/
+{argument}COPY {template}licences/ /opt/away/licences/
+COPY {template}lib/ /{library}/
 RUN python3 -m compileall -q --invalidation-mode unchecked-hash /{library}
 COPY --from=requirements /{requirements_folder} /{requirements_folder}
-COPY function/ /{function}/
+COPY {folder}/ /{function}/
 ENV {environment}
 EXPOSE 8080
 ENTRYPOINT []
@@ -128,21 +128,9 @@ def template_files(base: str, settings: Mapping[str, str], command: str) -> dict
     Raises:
         PublishFailed: A package that goes along is not installed here with its licence.
     """
-    environment = " \\\n    ".join(f'{name}="{text}"' for name, text in sorted(settings.items()))
-    dockerfile = _DOCKERFILE.format(
-        base=base,
-        payload=PAYLOAD,
-        requirements=REQUIREMENTS,
-        requirements_folder=REQUIREMENTS_FOLDER,
-        library=LIBRARY_FOLDER,
-        function=FUNCTION_FOLDER,
-        modules=MODULES_FOLDER,
-        environment=environment,
-        command=command,
-    )
     texts = {
         "template.yml": _ABOUT,
-        "Dockerfile": dockerfile,
+        "Dockerfile": dockerfile_text(base, settings, command, folder="function"),
         "install.sh": _INSTALL,
         "check.py": _CHECK,
     }
@@ -153,6 +141,55 @@ def template_files(base: str, settings: Mapping[str, str], command: str) -> dict
     for distribution, package in (("away", "away"), ("PyYAML", "yaml"), ("dill", "dill")):
         files |= licences(distribution, package)
     return files
+
+
+def plain_dockerfile(base: str, settings: Mapping[str, str], command: str, function: str) -> str:
+    """Write the Dockerfile that builds in the project's own folder, where faas-cli copies nothing.
+
+    Args:
+        base: The image to stand on where nothing else is said.
+        settings: The environment of every function.
+        command: What runs, as a Dockerfile's CMD has it.
+        function: The folder of the function that is built where no other is named.
+    """
+    heading = "#   FUNCTION            the folder of the function that is built\n"
+    return dockerfile_text(
+        base,
+        settings,
+        command,
+        folder="${FUNCTION}",
+        template=f"template/{TEMPLATE}/",
+        argument=f"ARG FUNCTION={function}\n",
+        heading=heading,
+    )
+
+
+def dockerfile_text(
+    base: str,
+    settings: Mapping[str, str],
+    command: str,
+    *,
+    folder: str,
+    template: str = "",
+    argument: str = "",
+    heading: str = "",
+) -> str:
+    """Write the Dockerfile for a function's and the template's files at some places."""
+    return _DOCKERFILE.format(
+        base=base,
+        payload=PAYLOAD,
+        requirements=REQUIREMENTS,
+        requirements_folder=REQUIREMENTS_FOLDER,
+        library=LIBRARY_FOLDER,
+        function=FUNCTION_FOLDER,
+        modules=MODULES_FOLDER,
+        environment=" \\\n    ".join(f'{key}="{text}"' for key, text in sorted(settings.items())),
+        command=command,
+        folder=folder,
+        template=template,
+        argument=argument,
+        heading=heading,
+    )
 
 
 def licences(distribution: str, package: str) -> dict[str, bytes]:

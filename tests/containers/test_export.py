@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -60,6 +61,19 @@ def built(project: Path, name: str) -> str:
     )  # fmt: skip
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     return entry["image"]
+
+
+def built_plainly(project: Path, name: str) -> str:
+    """Build a function by the command that the project's README.md has, and return its image."""
+    image = yaml.safe_load((project / "stack.yml").read_text())["functions"][name]["image"]
+    text = (project / "README.md").read_text()
+    commands = re.findall(r"^docker build \\\n(?:.*\\\n)+.*$", text, re.MULTILINE)
+    (command,) = [each for each in commands if f"--tag {image} ." in each]
+    done = subprocess.run(
+        command, shell=True, cwd=project, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    return image
 
 
 def up(project: Path, name: str, faas: FaasConnection) -> None:
@@ -187,6 +201,31 @@ def test_the_image_holds_its_licences_and_compiled_files_and_no_more_than_it_say
         assert "is loaded" in container.logs() or container.run("true") == ""
     finally:
         container.remove()
+
+
+def test_docker_alone_builds_what_faas_cli_does(docker, options, faas, tmp_path):
+    def exported_first():
+        return 1
+
+    def exported_second():
+        return 2
+
+    export(exported_first, faas, tmp_path, **options)
+    export(exported_second, faas, tmp_path, force=True, **options)
+    listing = (
+        "cd / && find opt/away srv -type f -not -name '*.pyc' 2>/dev/null | sort | xargs sha256sum"
+    )
+    for name in ("exported-first", "exported-second"):
+        found = []
+        for build in (built, built_plainly):
+            container = docker.start(build(tmp_path, name))
+            try:
+                found.append(container.run("sh", "-c", listing))
+                with_payload = [line for line in found[-1].splitlines() if "payload.away" in line]
+                assert len(with_payload) == 1
+            finally:
+                container.remove()
+        assert found[0] == found[1]
 
 
 @pytest.mark.slow

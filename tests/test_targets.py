@@ -23,7 +23,7 @@ from away.exceptions import (
     NameRefused,
     PublishFailed,
 )
-from away.publish import Options, Publication, publish, publish_all
+from away.publish import Options, Publication, publish, publish_all, references
 from away.publish.name_rules import check_names, check_scaling
 from away.publish.quantities import check_resources, read_quantity
 from away.publish.refusals import in_words
@@ -536,6 +536,24 @@ def test_an_image_of_containers_is_refused_where_processes_run(tmp_path, registr
         info={"provider": "away", "orchestration": "process"},
         settings={"base_image": "docker.io/library/python:3.11-slim"},
     )
+
+
+@pytest.mark.parametrize("named", ["", "docker.io/library/python:3.11-slim"])
+def test_a_base_image_whose_registry_is_out_of_reach_is_named(
+    tmp_path, registry, function, monkeypatch, named
+):
+    with servers.refusing() as port:
+        monkeypatch.setattr(references, "HUB_URL", f"http://127.0.0.1:{port}")
+        error = refused(
+            tmp_path,
+            registry,
+            function,
+            rf"the base image docker\.io/library/python:3\S+ .*is at http://127\.0\.0\.1:{port}, which"
+            r" cannot be reached .*pass base_image='HOST/NAME:TAG'",
+            info={"provider": "away", "orchestration": "docker"},
+            settings={"base_image": named or None},
+        )
+    assert ("the default one" in str(error)) is (not named)
 
 
 def test_what_is_not_honoured_warns_at_the_users_line_and_is_noted(tmp_path, registry, function):

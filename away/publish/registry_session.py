@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from away.publish.credentials import Credentials
     from away.publish.registry_memory import Memory
 
-__all__ = ["PAUSES", "Session", "is_passing"]
+__all__ = ["PAUSES", "RegistryUnreachable", "Session", "is_passing"]
 
 MAX_REDIRECTS = 5
 # What keeps its method and its body (RFC 9110, 15.4), and what does so for GET and HEAD.
@@ -316,7 +316,7 @@ class Session:
         except GatewayUnreachable as error:
             if self.own:
                 raise
-            raise unreachable(server, error) from error
+            raise RegistryUnreachable(server, error) from error
         except AnswerLost as error:
             raise Broken(
                 f"the connection to the registry {server} ended in the middle of {doing}; run the"
@@ -358,19 +358,31 @@ def retry_after(text: str) -> float:
         return USUAL_WAIT
 
 
-def unreachable(server: str, error: GatewayUnreachable) -> PublishFailed:
-    """Make the error for a registry that there is no connection to."""
-    why = str(error.__cause__ or "") or "no connection in time"
-    way = "start it, or correct registry= or base_image="
-    if isinstance(error.__cause__, TlsFailed):
-        if "wrong version number" in why or "record layer failure" in why:
-            why = f"what listens there does not speak TLS: {why}"
-            way = "if it is meant to be plain http, name it in insecure_registries"
-        else:
-            way = "give ca_bundle= the file of the authority that it trusts, or correct its name"
-    return PublishFailed(
-        f"the registry {server} cannot be reached ({printable(why)}); {way}",
-        step="registry",
-        call_id=error.call_id,
-        hint=way,
-    )
+class RegistryUnreachable(PublishFailed):
+    """There is no connection to a registry.
+
+    Args:
+        server: Its URL, and how we came to ask it.
+        error: What happened.
+    """
+
+    def __init__(self, server: str, error: GatewayUnreachable) -> None:
+        why = str(error.__cause__ or "") or "no connection in time"
+        way = "start it, or correct registry= or base_image="
+        self.is_tls = isinstance(error.__cause__, TlsFailed)
+        if self.is_tls:
+            if "wrong version number" in why or "record layer failure" in why:
+                why = f"what listens there does not speak TLS: {why}"
+                way = "if it is meant to be plain http, name it in insecure_registries"
+            else:
+                way = (
+                    "give ca_bundle= the file of the authority that it trusts, or correct its name"
+                )
+        self.server = server
+        self.why = printable(why)
+        super().__init__(
+            f"the registry {server} cannot be reached ({self.why}); {way}",
+            step="registry",
+            call_id=error.call_id,
+            hint=way,
+        )

@@ -138,7 +138,8 @@ class BaseFinder:
             found = pulled or found
         if found is not None:
             raise self.misfit(described, found)
-        raise missing(described, failures)
+        own = described == str(self.order.base_name)
+        raise missing(self.order.base_words if own else f"the base image {described}", failures)
 
     def fits(self, image: LocalImage) -> bool:
         """Tell whether an image is for the machine that is asked for."""
@@ -260,12 +261,10 @@ def with_tag(name: str) -> str:
     return name if parsed.tag or parsed.digest else str(parsed._replace(tag="latest"))
 
 
-def missing(described: str, failures: list[tuple[str, PullFailed]]) -> Exception:
+def missing(what: str, failures: list[tuple[str, PullFailed]]) -> Exception:
     """Make the error for an image that is neither in the engine nor in a registry."""
     tried = ", ".join(f"{name} ({why})" for name, why in failures)
-    text = (
-        f"the base image {described} is not in the container engine and cannot be pulled: {tried}"
-    )
+    text = f"{what} is not in the container engine and cannot be pulled: {tried}"
     denied = [name for name, why in failures if why.denied]
     if failures and len(denied) == len(failures):
         host = parse_image(denied[0]).host
@@ -273,7 +272,8 @@ def missing(described: str, failures: list[tuple[str, PullFailed]]) -> Exception
             f"{text}; correct its name, or log in by 'docker login {host}'",
             hint=f"log in by 'docker login {host}'",
         )
-    return PublishFailed(f"{text}; correct base_image=", step="base image")
+    way = "pass base_image= one that the engine has or can pull"
+    return PublishFailed(f"{text}; {way}", step="base image", hint=way)
 
 
 # ---------------------------------------------------------------- asking the image

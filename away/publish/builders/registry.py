@@ -79,9 +79,7 @@ class RegistryBuilder:
             found = yield from self.registry.base(name, platform)
         else:
             try:
-                self.source, found = yield from find_base(
-                    name, platform, self.registry, self.other
-                )
+                self.source, found = yield from find_base(name, platform, self.registry, self.other)
             except RegistryUnreachable as error:
                 raise self.out_of_reach(error) from error.__cause__
         self.image_below = found
@@ -112,7 +110,9 @@ class RegistryBuilder:
             return error  # where the function itself goes
         way = str(error.hint)
         if not error.is_tls:
-            way = "pass base_image='HOST/NAME:TAG', an image in a registry that this machine reaches"
+            way = (
+                "pass base_image='HOST/NAME:TAG', an image in a registry that this machine reaches"
+            )
         return PublishFailed(
             f"{self.order.base_words} is at {error.server}, which cannot be reached ({error.why});"
             f" {way}",

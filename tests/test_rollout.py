@@ -592,6 +592,9 @@ DISTURBED = (
     "Unable to start task: {name}: task {name} not found: not found",
     'error deleting container {name}, {name}, container "{name}" in namespace "openfaas-fn": not found',
     "error deleting container {name}, {name}, container {name}: not found",
+    "Unable to start task: {name}: cannot start a running process: unknown",
+    "unable to start task: {name}, error: failed to start shim: mkdir /run/containerd/{name}: file"
+    " exists: unknown",
     'Failed to setup network for task "{name}-4643": plugin type="loopback" failed (add): failed to'
     ' Statfs "/proc/4643/ns/net": no such file or directory',
 )

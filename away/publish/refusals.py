@@ -165,6 +165,8 @@ _DISTURBED = re.compile(
     r"|error deleting container .*cannot delete running task"
     r"|(task|container) \S+ (in namespace \S+ )?not found"
     r"|snapshot \S+ does not exist"
+    r"|failed to start shim|failed to create shim task: (open|mkdir|rename) /run/"
+    r"|cannot start a running process"
     r"|Failed to setup network for task .*no such file or directory",
     re.IGNORECASE | re.DOTALL,
 )

@@ -164,7 +164,7 @@ class Rollout:
             if turn == MOST_TURNS - 1:
                 yield from self.change_request("DELETE", self.removal())
             reply = yield from self.put_or_post_once(request)
-            if not was_disturbed(reply):
+            if not (was_disturbed(reply) or is_there_already(reply)):
                 break
             if (yield from self.answers(request, DISTURBED_SECONDS)):
                 return Reply(200, reply.headers, b"", reply.call_id)

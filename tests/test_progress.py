@@ -322,6 +322,15 @@ def test_several_on_a_terminal_are_a_line_each_that_stays():
     assert "one deploying" in re.sub(" +", " ", plain(told))
 
 
+def test_what_a_step_printed_is_not_shown_with_the_next_one():
+    display = shown("f", "http://gw", verbose=True, stream=io.StringIO())
+    with display as progress, progress.step("push"):
+        with progress.step("build"):
+            progress.detail("Successfully tagged f")
+            assert display.row()[1] == "building  Successfully tagged f"
+        assert display.row()[1] == "uploading"
+
+
 def test_a_long_line_of_a_build_is_cut_and_names_and_times_stay():
     told = on_terminal(
         """

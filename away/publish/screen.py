@@ -106,7 +106,8 @@ class shown:  # noqa: N801 - used as a context manager, by its verb
         self.screen.wake()
 
     def ended(self, step: Step) -> None:
-        """Show a line for a step that was worth one."""
+        """Show a line for a step that was worth one; what it printed is not the next one's."""
+        self.last_line = ""
         said = self.progress.over(step)
         if not said:
             return

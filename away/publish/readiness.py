@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from away.connection.conversations import Deadline, Reply, Request, Wait
 from away.exceptions import AwayError, CallTimedOut
-from away.names import printable
+from away.names import printable, shortened
 from away.secret_texts import hidden
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENDS",
+    "REPLACED",
     "Life",
     "Look",
     "Readiness",
@@ -47,6 +48,7 @@ ASK_AGAIN_SECONDS = 1.0
 # How often it may end while it is being loaded; once may be chance, such as a kernel out of memory.
 MOST_DEATHS = 3
 ENDS = "it ends as it starts"
+REPLACED = "another deployment replaced it before it answered"
 AWAY_PATH, READY_PATH = "/_/away", "/_/ready"
 DIGEST_HEADER, PROTOCOL_HEADER = "X-Away-Digest", "X-Away-Protocol"
 DEPLOYMENT_HEADER = "X-Away-Deployment"
@@ -170,7 +172,7 @@ class Readiness:
             if answered_digest(reply) and deadline.elapsed() >= asked + ASK_AGAIN_SECONDS:
                 asked = deadline.elapsed()
                 if (yield from replaced()):
-                    return "something else was deployed under that name meanwhile"
+                    return REPLACED
             yield Wait(min(pause, deadline.remaining()))
             pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE)
         if "publish_timeout" not in last:
@@ -269,7 +271,7 @@ def said(reply: Reply) -> str:
             pass
         else:
             return printable(str(error)[:1000])
-    text = printable(hidden(reply.text)[:300].strip())
+    text = printable(shortened(hidden(reply.text), 300))
     return f"{reply.status} {text}" if reply.status else text
 
 

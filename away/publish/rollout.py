@@ -14,7 +14,15 @@ from away.connection.conversations import Deadline, Reply, Request, Wait
 from away.exceptions import AwayError, PublishFailed
 from away.names import printable
 from away.publish.deployment import DEPLOYMENT_KEY, Plan, Standing, restoring, standing_of
-from away.publish.readiness import ENDS, Readiness, answered_digest, said, speaks, told_deployment
+from away.publish.readiness import (
+    ENDS,
+    REPLACED,
+    Readiness,
+    answered_digest,
+    said,
+    speaks,
+    told_deployment,
+)
 from away.publish.refusals import (
     in_words,
     in_words_of_publish,
@@ -234,7 +242,7 @@ class Rollout:
         # The caller's time may be over, and what ran is restored all the same.
         self.deadline = Deadline(UNDO_SECONDS)
         log = ""
-        if step == "ready":
+        if step == "ready" and why != REPLACED:
             why += yield from self.replicas()
             log = yield from self.log_end()
             if not log:

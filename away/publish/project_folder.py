@@ -65,7 +65,8 @@ class ProjectFolder:
     def read(self, path: str) -> bytes | None:
         """Return what a file of an earlier export holds now; None where there is none."""
         try:
-            return (self.folder / path).read_bytes() if self.is_ours(path) else None
+            ours = self.is_ours(path) and self.link_on_the_way(path) is None
+            return (self.folder / path).read_bytes() if ours else None
         except OSError:
             return None
 
@@ -101,13 +102,8 @@ class ProjectFolder:
     def check(self, path: str) -> None:
         """Refuse to replace what no export wrote, or to write through a link."""
         place = self.folder / path
-        for each in (place, *place.parents):
-            if each == self.folder:
-                break
-            if each.is_symlink():
-                raise refused(
-                    f"{shown(each)} is a link, through which nothing is written; remove it"
-                )
+        if (link := self.link_on_the_way(path)) is not None:
+            raise refused(f"{shown(link)} is a link, through which nothing is written; remove it")
         if place.exists() and (place.is_dir() or not self.is_ours(path)):
             raise refused(
                 f"{shown(place)} was not written by an export, and is not replaced; move it, or name"
@@ -116,11 +112,18 @@ class ProjectFolder:
 
     def is_unchanged(self, path: str, digest: str) -> bool:
         """Tell whether a file still is what an export wrote."""
-        place = self.folder / path
+        if self.link_on_the_way(path) is not None:
+            return False  # the list may be another's, and what it leads to too
         try:
-            return not place.is_symlink() and digest_of(place.read_bytes()) == digest
+            return digest_of((self.folder / path).read_bytes()) == digest
         except OSError:
             return False
+
+    def link_on_the_way(self, path: str) -> Path | None:
+        """Return the link, at a path or above it in the folder, that leads elsewhere."""
+        place = self.folder / path
+        ways = [place, *place.parents]
+        return next((each for each in ways[: ways.index(self.folder)] if each.is_symlink()), None)
 
     def put(self, path: str, data: bytes) -> None:
         """Write one file, readable for whichever user an image runs as."""

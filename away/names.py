@@ -24,6 +24,7 @@ __all__ = [
     "nearest",
     "printable",
     "python_name",
+    "shortened",
 ]
 
 # A DNS label (RFC 1123); with one more faasd deploys a function that can never be reached.
@@ -106,3 +107,15 @@ def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
 def printable(text: str) -> str:
     """Replace control characters, which must never reach a terminal from others' data."""
     return "".join(c if c.isprintable() or c == " " else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text of others' as one line of some length, cut between words and marked where it is."""
+    line = " ".join(text.split())
+    if len(line) <= most:
+        return line
+    head = line[: most - 1].rpartition(" ")[0].rstrip()
+    # A text without words has to be cut somewhere.
+    return (
+        f"{head} \N{HORIZONTAL ELLIPSIS}" if head else line[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import re
 import sys
 import textwrap
 import warnings
@@ -24,6 +25,7 @@ from away.exceptions import (
     PublishFailed,
 )
 from away.publish import Options, Publication, publish, publish_all, references
+from away.publish.deployment import Plan
 from away.publish.name_rules import check_names, check_scaling
 from away.publish.quantities import check_resources, read_quantity
 from away.publish.refusals import in_words
@@ -39,6 +41,7 @@ NETES_CE = Target("faas-netes-ce", "kubernetes", "amd64", "0.18", "openfaas-ce/0
 NETES = Target("faas-netes", "kubernetes", "amd64", "0.5", "openfaas-pro/0.4")
 PROCESS = Target("away", "process", "", "")
 DOCKER = Target("away", "docker", "", "")
+PLAN = Plan("f", "", "m:f", "d", "away/f", "t", {"image": "r:5000/away/f:t@x"}, {})
 
 
 # ---------------------------------------------------------------- who it is
@@ -799,12 +802,41 @@ def test_a_missing_secret_without_a_value_is_said_before_the_push(place, registr
     assert len(registry.asked("PUT")) == pushed
 
 
+@pytest.mark.parametrize(
+    ("target", "login"),
+    [
+        (DOCKER, r"\(docker login r:5000, as .*config\.json\)"),
+        (FAASD, r"\(faas-cli registry-login, for faasd\)"),
+        (NETES, r"\(imagePullSecrets, for Kubernetes\)"),
+        (None, r"\(faas-cli registry-login for faasd, imagePullSecrets for Kubernetes\)"),
+    ],
+)
+def test_a_refused_pull_says_how_this_provider_is_given_a_login(target, login):
+    from away.connection.conversations import Reply
+
+    text = 'cannot pull: Get "https://r:5000/v2/": unauthorized'
+    words, hint = in_words(Reply(500, (), text.encode()), PLAN, target)
+    assert re.search(login, words)
+    assert re.search(login, hint)
+
+
+def test_what_a_gateway_says_at_length_is_cut_between_words_and_marked():
+    from away.connection.conversations import Reply
+
+    text = " ".join(["unable to do it:", *(f'Get "http://registry-{i}/v2/"' for i in range(40))])
+    words, _ = in_words(Reply(500, (), text.encode()), PLAN, FAASD)
+    assert words.endswith(('/v2/" \N{HORIZONTAL ELLIPSIS}', "Get \N{HORIZONTAL ELLIPSIS}"))
+    assert len(words) < 340
+    words, _ = in_words(Reply(500, (), b"x" * 400), PLAN, FAASD)
+    assert words.endswith("xx\N{HORIZONTAL ELLIPSIS}")
+    words, _ = in_words(Reply(500, (), b"as short as this"), PLAN, FAASD)
+    assert words.endswith("as short as this")
+
+
 @given(st.text(max_size=80), st.sampled_from([400, 404, 500, 502]))
 def test_any_refusal_is_one_sentence(text, status):
     from away.connection.conversations import Reply
-    from away.publish.deployment import Plan
 
-    plan = Plan("f", "", "m:f", "d", "away/f", "t", {"image": "r:5000/away/f:t@x"}, {})
-    words, _ = in_words(Reply(status, (), text.encode(errors="replace")), plan, FAASD)
+    words, _ = in_words(Reply(status, (), text.encode(errors="replace")), PLAN, FAASD)
     assert "\n" not in words
     assert str(status) in words

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from away.exceptions import CallTimedOut
-from away.names import printable
+from away.names import printable, shortened
 from away.secret_texts import hidden
 
 if TYPE_CHECKING:
@@ -66,8 +66,7 @@ PULL = (
         r"unauthorized|authentication required|authorization failed|denied|forbidden|40[13]\b"
         r"|insufficient_scope|no basic auth|anonymous token",
         "the provider may not pull {image}: its registry wants a login that the provider does not have",
-        "give it one (faas-cli registry-login for faasd, imagePullSecrets for Kubernetes), or make the"
-        " image public",
+        "give it one (A LOGIN), or make the image public",
     ),
     _refusal(
         r"no match for platform|exec format error",
@@ -137,20 +136,34 @@ def in_words(reply: Reply, plan: Plan, target: Target | None) -> tuple[str, str 
     Returns:
         The sentence, with the gateway's own words at its end, and the hint that is in it.
     """
-    said = printable(" ".join(hidden(reply.text).split())[:_SHOWN])
+    said = printable(shortened(hidden(reply.text), _SHOWN))
     own = f"the gateway answered {reply.status}" + (f" {said}" if said else "")
     image = str(plan.request.get("image", "")).partition("@")[0]
     table = PULL if _PULLING.search(reply.text) else OTHERS
     for each in table:
         if each.pattern.search(reply.text):
             meaning = each.meaning.format(host=image.partition("/")[0], image=image)
-            hint = each.hint.replace("NAME", plan.name)
+            hint = each.hint.replace("NAME", plan.name).replace(
+                "A LOGIN", login_of(target, image.partition("/")[0])
+            )
             return f"{meaning}; {hint}; {own}", hint
     if reply.status == 502 and not said:
         hint = "see that its provider runs"
         who = target.label if target is not None else "the gateway"
         return f"{own}, as {who} does while its provider is down; {hint}", hint
     return own, None
+
+
+def login_of(target: Target | None, host: str) -> str:
+    """Say how the provider of a gateway is given a login for a registry."""
+    ways = {
+        "docker": f"docker login {host}, as the user whom the gateway runs as: it reads Docker's"
+        " config.json",
+        "faasd": "faas-cli registry-login, for faasd",
+        "kubernetes": "imagePullSecrets, for Kubernetes",
+    }
+    both = "faas-cli registry-login for faasd, imagePullSecrets for Kubernetes"
+    return ways.get(target.family if target is not None else "unknown", both)
 
 
 def is_there_already(reply: Reply) -> bool:

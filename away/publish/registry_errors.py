@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from away.exceptions import PublishFailed
-from away.names import printable
+from away.names import printable, shortened
 from away.secret_texts import hidden
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ def said(reply: Reply) -> str:
         if detail and detail != message:
             words.append(f"({detail if isinstance(detail, str) else json.dumps(detail)})")
         parts.append(" ".join(filter(None, words)))
-    text = "; ".join(parts) or " ".join(reply.text[:2000].split())
-    return printable(hidden(text)[:300].strip().rstrip("."))
+    text = "; ".join(parts) or reply.text[:2000]
+    return printable(shortened(hidden(text), 300).rstrip("."))
 
 
 def failed(url: str, what: str, reply: Reply, *, step: str = "push") -> PublishFailed:

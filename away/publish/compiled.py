@@ -12,6 +12,7 @@ nothing of layers and images.
 
 from __future__ import annotations
 
+import ast
 import dis
 import importlib.util
 import marshal
@@ -54,6 +55,7 @@ def with_compiled(
     files: Iterable[File],
     *,
     columns: bool = True,
+    docs: bool = True,
     keep: bool = False,
     leave: Collection[str] = (),
 ) -> Iterator[File]:
@@ -63,6 +65,7 @@ def with_compiled(
         files: Paths in the image, without the leading slash, and contents.
         columns: False to leave out at which columns of a line an instruction stands, a third of
             such a file: tracebacks then show the line and no marks below it.
+        docs: False to leave out docstrings, which the sources have.
         keep: True to keep what was compiled for the next time in this process: of a function that
             is published again, most modules are as they were.
         leave: Paths of sources that stay without a compiled form.
@@ -75,7 +78,7 @@ def with_compiled(
         yield path, data
         if path in leave:
             continue
-        made = (_compiled_once if keep else compiled_file)(path, data, columns=columns)
+        made = (_compiled_once if keep else compiled_file)(path, data, columns=columns, docs=docs)
         if made is not None:
             yield made
 
@@ -94,13 +97,16 @@ def beside_source(file: File) -> tuple[str, str]:
     return f"{above}/{name.partition('.')[0]}.py".lstrip("/"), path
 
 
-def compiled_file(path: str, source: bytes, *, columns: bool = True) -> File | None:
+def compiled_file(
+    path: str, source: bytes, *, columns: bool = True, docs: bool = True
+) -> File | None:
     """Compile a source file for its place in an image.
 
     Args:
         path: Where the source will be, without the leading slash.
         source: What it holds.
         columns: As for :func:`with_compiled`.
+        docs: As for :func:`with_compiled`.
 
     Returns:
         Path and contents of the compiled file; None for what is no Python source, or of another
@@ -113,13 +119,33 @@ def compiled_file(path: str, source: bytes, *, columns: bool = True) -> File | N
         with _quiet, warnings.catch_warnings():
             # What is odd in the source was said when it ran here; as errors they would be failures.
             warnings.simplefilter("ignore")
-            code = compile(source, f"/{path}", "exec", dont_inherit=True, optimize=0)
+            code = compile(
+                source if docs else without_docs(source),
+                f"/{path}",
+                "exec",
+                dont_inherit=True,
+                optimize=0,
+            )
         body = _Canonical(columns=columns).dump(code)
     except (SyntaxError, ValueError, RecursionError, OverflowError):
         return None
     head = importlib.util.MAGIC_NUMBER + _UNCHECKED_HASH + importlib.util.source_hash(source)
     place = f"{folder}/__pycache__" if folder else "__pycache__"
     return f"{place}/{name.removesuffix('.py')}.{CACHE_TAG}.pyc", head + body
+
+
+def without_docs(source: bytes) -> ast.Module:
+    """Read a source and take its docstrings out; every line keeps its number.
+
+    ``optimize=2`` would take assertions out as well.
+    """
+    tree = ast.parse(source)
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(tree):
+        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
+            # Nothing stands in its place where something follows: imports from __future__ come first.
+            node.body[:1] = [] if node.body[1:] else [ast.copy_location(ast.Pass(), node.body[0])]
+    return tree
 
 
 _compiled_once = lru_cache(maxsize=1024)(compiled_file)

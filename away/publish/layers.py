@@ -37,7 +37,7 @@ FUNCTION_FOLDER = "opt/away/function"
 MODULES_FOLDER = f"{FUNCTION_FOLDER}/modules"
 
 # Changes with how these layers are made, so that none of an earlier Away is taken for one of this.
-_FORMAT = 2
+_FORMAT = 3
 
 # PyYAML's writing half, which the runtime never uses: it is imported with the rest at the first text
 # that is YAML and no JSON, takes 20 ms then, and compiled would be a tenth of what an image adds.
@@ -75,7 +75,9 @@ def kept_shared_layer(shared: Part, docker: bool, compiled: bool, cache: Path | 
     files: Iterable[File] = ((f"{LIBRARY_FOLDER}/{path}", data) for path, data in shared.files)
     if compiled:
         # Nobody debugs by the columns of these files' instructions, which are a third of them.
-        files = with_compiled(files, columns=False, leave=_NOT_COMPILED)
+        # Nor does anybody ask there for docstrings, of Away's own files at least.
+        docs = shared.origin is not None
+        files = with_compiled(files, columns=False, docs=docs, leave=_NOT_COMPILED)
     layer = make_layer(files, docker=docker, comment=shared.name)
     if cache is not None:
         keep_layer(cache, f"shared-{name}", layer)

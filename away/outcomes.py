@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from away.publish.report import Report
+    from away.publish.steps import Published
     from away.publish.together import Outcome
 
 __all__ = ["Stopped", "show_reports", "tell"]
@@ -55,6 +56,8 @@ def tell(
         for each in outcomes:
             if each.published is not None:
                 line(f"{each.published.action} {each.name}")
+                for note in _quiet_notes(each.published, shown=shown):
+                    complain(f"{each.name}: note: {note}")
     for name, error in failures:
         said = words(error)
         # Of several it has to be said whose it is, where the sentence does not begin by the function.
@@ -67,11 +70,17 @@ def tell(
     return codes.pop() if len(codes) == 1 else min(len(codes), 1)
 
 
-def row(outcome: Outcome, words: Callable[[BaseException], str]) -> dict[str, str]:
+def _quiet_notes(published: Published, *, shown: bool) -> tuple[str, ...]:
+    """Return the notes that nobody was shown yet; of what is unchanged there is nothing new."""
+    return () if shown or published.action == "unchanged" else published.notes
+
+
+def row(outcome: Outcome, words: Callable[[BaseException], str]) -> dict[str, object]:
     """Return an outcome as JSON has it."""
     if outcome.published is not None:
         published = outcome.published
-        return {"name": outcome.name, "action": published.action, "digest": published.digest}
+        found = {"name": outcome.name, "action": published.action, "digest": published.digest}
+        return {**found, "notes": list(published.notes)}
     error = words(outcome.error) if outcome.error is not None else ""
     return {"name": outcome.name, "action": "failed", "error": error}
 

@@ -588,10 +588,29 @@ def test_what_is_not_honoured_is_told_once(tmp_path, registry, function, capsys)
             warnings.simplefilter("error")
             publish_all([publication])
         assert capsys.readouterr().err.count("takes limits['cpu']") == 1
-        with pytest.warns(IgnoredOptionWarning):
-            publish_all(
-                [publication._replace(options={**options, "name": "told-by-none"})], verbose=False
-            )
+        silent = publication._replace(options={**options, "name": "told-by-result"})
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            (outcome,) = publish_all([silent], verbose=False)
+        assert "takes limits['cpu']" in str(outcome.published.notes)
+        assert capsys.readouterr().err == ""
+
+
+def test_the_command_tells_of_it_as_a_note_of_the_function(tmp_path, registry, function, capsys):
+    from away.outcomes import tell
+
+    options = {"limits": {"cpu": "1"}, "check": False}
+    said = {}
+    with faasd(tmp_path / "double") as double:
+        connection = connected(double, registry)
+        for name, as_json in (("json", True), ("quiet", False)):
+            wanted = Publication(function, connection, {**options, "name": name})
+            outcomes = publish_all([wanted], verbose=False)
+            tell(outcomes, shown=False, as_json=as_json, words=str, code=lambda _: 1)
+            said[name] = capsys.readouterr()
+    assert "takes limits['cpu']" in json.loads(said["json"].out)[0]["notes"][0]
+    assert said["quiet"].out == "created quiet\n"
+    assert "quiet: note: faasd takes limits['cpu']" in said["quiet"].err
 
 
 async def in_a_loop(function, connection, options):

@@ -84,10 +84,9 @@ def check_target(publisher: Publisher, before: FunctionInfo | None) -> Conversat
         if target.family == "kubernetes" and publisher.registry_host:
             yield from _check_public(publisher)
     publisher.notes = (*dropped(target, options), *_contradictions(options, target))
-    # In a thread of Away's own no line can be pointed at: what is shown of the publish says it then.
-    unshown = publisher.progress.listener is None
+    # In a thread of Away's own no line can be pointed at: the notes of what was published say it then.
     publisher.warned = tuple(
-        note for note in publisher.notes if warn_user(note, IgnoredOptionWarning, anywhere=unshown)
+        note for note in publisher.notes if warn_user(note, IgnoredOptionWarning)
     )
 
 

@@ -11,22 +11,20 @@ __all__ = ["warn_user"]
 _BETWEEN = ("away.", "asyncio.", "concurrent.", "contextlib", "threading")
 
 
-def warn_user(message: str, category: type[Warning], *, anywhere: bool = True) -> bool:
+def warn_user(message: str, category: type[Warning]) -> bool:
     """Warn at the first line up the stack that is neither Away's nor an event loop's.
 
     Args:
         message: What is to be known.
         category: Of which kind the warning is.
-        anywhere: Whether to warn too where no line of the user's is on the stack, as in a thread of
-            Away's own.
 
     Returns:
-        Whether it was warned.
+        Whether it was warned: in a thread of Away's own there is no line to point at.
     """
     level, frame = 1, sys._getframe()  # noqa: SLF001 - the documented way to look at a caller
     while frame.f_back is not None and _is_between(frame.f_globals.get("__name__", "")):
         level, frame = level + 1, frame.f_back
-    if not anywhere and _is_between(frame.f_globals.get("__name__", "")):
+    if _is_between(frame.f_globals.get("__name__", "")):
         return False
     warnings.warn(message, category, stacklevel=level)
     return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gzip
 import hashlib
 import json
 import secrets
@@ -23,6 +24,11 @@ OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
+DOCKER_KINDS = (
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.docker.container.image.v1+json",
+    "application/vnd.docker.image.rootfs.diff.tar.gzip",
+)
 
 Hook = Callable[[Seen], Behaviour | None]
 
@@ -53,40 +59,59 @@ class Store:
         return digest_of(data)
 
     def add_image(
-        self, repository: str, tag: str, layers: list[bytes], *, architecture: str = "amd64"
+        self,
+        repository: str,
+        tag: str,
+        layers: list[bytes],
+        *,
+        architecture: str = "amd64",
+        docker: bool = False,
+        **said: str,
     ) -> dict[str, object]:
-        """Put a whole image there, and return its entry for an index."""
+        """Put a whole image there, and return its entry for an index.
+
+        Args:
+            repository: Its name.
+            tag: Its tag.
+            layers: Its layers, as plain archives.
+            architecture: What it is for.
+            docker: Whether it is of Docker's kind, whose layers are gzip, and not of OCI's.
+            **said: What else its configuration says, such as ``os``.
+        """
+        kinds = DOCKER_KINDS if docker else (OCI_MANIFEST, OCI_CONFIG, OCI_LAYER)
         config = json.dumps(
             {
                 "architecture": architecture,
                 "os": "linux",
                 "config": {"Env": ["PATH=/usr/local/bin:/usr/bin"]},
                 "rootfs": {"type": "layers", "diff_ids": [digest_of(each) for each in layers]},
+                **said,
             }
         ).encode()
+        packed = [gzip.compress(each, mtime=0) if docker else each for each in layers]
         manifest = json.dumps(
             {
                 "schemaVersion": 2,
-                "mediaType": OCI_MANIFEST,
+                "mediaType": kinds[0],
                 "config": {
-                    "mediaType": OCI_CONFIG,
+                    "mediaType": kinds[1],
                     "digest": self.add_blob(repository, config),
                     "size": len(config),
                 },
                 "layers": [
                     {
-                        "mediaType": OCI_LAYER,
+                        "mediaType": kinds[2],
                         "digest": self.add_blob(repository, each),
                         "size": len(each),
                     }
-                    for each in layers
+                    for each in packed
                 ],
             }
         ).encode()
-        digest = self.add_manifest(repository, tag, OCI_MANIFEST, manifest)
+        digest = self.add_manifest(repository, tag, kinds[0], manifest)
         platform = {"os": "linux", "architecture": architecture}
         size = len(manifest)
-        return {"mediaType": OCI_MANIFEST, "digest": digest, "size": size, "platform": platform}
+        return {"mediaType": kinds[0], "digest": digest, "size": size, "platform": platform}
 
     def add_index(self, repository: str, tag: str, entries: list[dict[str, object]]) -> str:
         index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}

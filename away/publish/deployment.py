@@ -16,6 +16,7 @@ from away.capture.leaks import holds_secret, redacted
 from away.exceptions import NameRefused, PublishFailed
 from away.names import function_name, printable
 from away.publish.name_rules import check_scaling
+from away.publish.platforms import check_platform
 from away.publish.quantities import check_resources
 from away.publish.references import is_repository
 from away.publish.timeouts import check_timeout, timeout_environment
@@ -315,6 +316,8 @@ def check_options(options: Options) -> None:
     check_resources(options.limits, options.requests)
     if options.timeout is not None:
         check_timeout(options.timeout)
+    if options.platform is not None:
+        check_platform(options.platform)
     if DEPLOYMENT_KEY in options.env:
         raise refused(f"env has {DEPLOYMENT_KEY}, which Away itself sets; leave it out")
     for key in options.env:

@@ -100,6 +100,13 @@ class BaseImage(NamedTuple):
         return str(self.config.get("architecture", ""))
 
     @property
+    def machine(self) -> tuple[str, str, str]:
+        """The system, processor and variant that it is for, each an empty text where it does not say."""
+        found = [self.config.get(key) for key in ("os", "architecture", "variant")]
+        system, processor, variant = (each if isinstance(each, str) else "" for each in found)
+        return system, processor, variant
+
+    @property
     def layers(self) -> list[dict[str, Any]]:
         """The descriptors of its layers, the lowest first."""
         return list(self.manifest.get("layers") or [])

@@ -10,13 +10,13 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from away.exceptions import PublishFailed
-from away.names import printable
+from away.names import nearest, printable
 from away.publish.references import is_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Platform", "choose_manifest", "parse_platform"]
+__all__ = ["Platform", "check_fits", "check_platform", "choose_manifest", "parse_platform"]
 
 # What uname says, and what Go says.
 PROCESSORS = {
@@ -31,6 +31,11 @@ PROCESSORS = {
     "i386": "386",
     "i686": "386",
 }
+# Those that Linux images are made for, by Go's names.
+KNOWN = frozenset(
+    ["386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle"]
+    + ["ppc64", "ppc64le", "riscv64", "s390x"]
+)
 # The variant that is meant where none is said (containerd's rule).
 USUAL_VARIANTS = {"arm64": "v8", "arm": "v7", "amd64": "v1"}
 # What runs on a machine, the best first: a processor runs what older ones of its kind do.
@@ -75,6 +80,54 @@ def parse_platform(text: str) -> Platform:
     processor = PROCESSORS.get(processor.lower(), processor.lower())
     processor, _, meant = processor.partition("/")
     return Platform(system.lower(), processor, variant[0].lower() if variant else meant)
+
+
+def check_platform(text: str) -> None:
+    """Check a ``platform=`` of the user's: functions run on Linux, on a processor that has images.
+
+    Raises:
+        PublishFailed: It is none.
+    """
+    wanted = parse_platform(text)
+    if wanted.system != "linux":
+        raise PublishFailed(
+            f"platform={printable(text)[:60]!r} is of another system, and functions run on Linux;"
+            f" write linux/{printable(wanted.processor)[:30]}",
+            step="options",
+        )
+    if wanted.processor not in KNOWN:
+        near = nearest(wanted.processor, KNOWN, 1)
+        hint = f"did you mean linux/{near[0]}?" if near else f"there are {', '.join(sorted(KNOWN))}"
+        raise PublishFailed(
+            f"platform={printable(text)[:60]!r} names no processor that images are for: {hint}",
+            step="options",
+        )
+
+
+def check_fits(image: Platform, asked: str | None, where: str) -> None:
+    """Check what an image says that it is for; an empty text says nothing.
+
+    Args:
+        image: What it says.
+        asked: The user's ``platform=``.
+        where: What to call the image.
+
+    Raises:
+        PublishFailed: It is for another system than Linux, or another machine than the user asks for.
+    """
+    wanted = parse_platform(asked) if asked else Platform("linux", image.processor, image.variant)
+    same = (
+        image.system in ("", wanted.system)
+        and image.processor in ("", wanted.processor)
+        and (not image.variant or image.variant in wanted.variants)
+    )
+    if not same:
+        whose = "platform= asks for" if asked else "functions run on"
+        raise PublishFailed(
+            f"the base image {where} is for {printable(str(image))[:60]} and {whose} {wanted}; pass a"
+            " base_image= for that, or another platform=",
+            step="base image",
+        )
 
 
 def choose_manifest(index: Mapping[str, Any], wanted: Platform, where: str) -> str:

@@ -14,6 +14,7 @@ from away.publish.builders.order import Base
 from away.publish.credentials import Credentials
 from away.publish.gates import GATES
 from away.publish.image import assemble
+from away.publish.platforms import Platform, check_fits
 from away.publish.references import registry_url
 from away.publish.registry import ManifestRefused, Registry, find_base
 from away.publish.registry_session import RegistryUnreachable
@@ -82,6 +83,7 @@ class RegistryBuilder:
                 self.source, found = yield from find_base(name, platform, self.registry, self.other)
             except RegistryUnreachable as error:
                 raise self.out_of_reach(error) from error.__cause__
+        check_fits(Platform(*found.machine), self.order.options.platform, str(name))
         self.image_below = found
         python = found.labels.get("away.python") or found.variable("PYTHON_VERSION")
         environment = label_environment(found)

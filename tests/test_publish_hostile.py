@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from away import FaasConnection
+from away.exceptions import PublishFailed
+from away.publish.builders.context import read_context
+from away.publish.builders.dockerfile import images_below
 from away.publish.export import export
 
 REGISTRY = "registry.example.com"
@@ -43,3 +50,113 @@ def test_an_exports_list_removes_nothing_through_a_linked_folder(tmp_path, faas,
     (folder / ".away-export.json").write_text(json.dumps(listed))
     export(add, faas, folder, force=True, registry=REGISTRY)
     assert (victim / "known.txt").read_text() == "user=ada\n"
+
+
+# ---------------------------------------------------------------- a Dockerfile and its folder
+
+
+def test_a_dockerfile_that_is_a_link_out_of_its_folder_is_refused(tmp_path):
+    folder, other = tmp_path / "images", tmp_path / "other"
+    folder.mkdir()
+    other.mkdir()
+    (other / "Dockerfile").write_text("FROM scratch\nCOPY . /app\n")
+    (other / "private").write_text("of another project")
+    (folder / "Dockerfile").symlink_to(other / "Dockerfile")
+    for path in (folder, folder / "Dockerfile"):
+        with pytest.raises(PublishFailed, match="is a link that leads out of its folder"):
+            read_context(path)
+
+
+def test_a_dockerfile_that_is_a_link_within_its_folder_is_sent_with_that_folder(tmp_path):
+    (tmp_path / "docker").mkdir()
+    (tmp_path / "docker" / "prod").write_text("FROM scratch\n")
+    (tmp_path / "Dockerfile").symlink_to("docker/prod")
+    (tmp_path / ".dockerignore").write_text("docker\n")
+    found = read_context(tmp_path)
+    assert (found.folder, found.dockerfile) == (tmp_path.resolve(), "docker/prod")
+    assert {"docker/prod", "Dockerfile"} <= {each.path for each in found.entries}
+
+
+def test_a_dockerfile_that_is_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "Dockerfile")
+    with pytest.raises(PublishFailed, match="it is no regular file"):
+        read_context(tmp_path)
+
+
+PEM = "-----BEGIN {} KEY-----\nabc\n"
+KEYS = {
+    ".env": "API=shh",
+    "app/.env.production": "API=shh",
+    ".ssh/config": "Host x",
+    ".aws/credentials": "[default]",
+    ".netrc": "machine x",
+    ".docker/config.json": "{}",
+    "id_ed25519": "x",
+    "secrets.yaml": "a: b",
+    "terraform.tfstate": "{}",
+    "notes.txt": "\n" + PEM.format("OPENSSH PRIVATE"),
+    ".git/config": "[remote]\nurl = https://u:p@h/x\n",
+}
+
+
+@pytest.mark.parametrize("path", KEYS)
+def test_a_key_beside_the_dockerfile_is_sent_only_where_it_is_meant(tmp_path, path):
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    (tmp_path / path).parent.mkdir(exist_ok=True)
+    (tmp_path / path).write_text(KEYS[path])
+    with pytest.raises(PublishFailed, match=rf"{re.escape(path)} beside the Dockerfile looks like"):
+        read_context(tmp_path)
+    (tmp_path / ".dockerignore").write_text(f"{path}\n")
+    assert path not in {each.path for each in read_context(tmp_path).entries}
+    # A folder that is kept says nothing of the keys in it.
+    (tmp_path / ".dockerignore").write_text(f"*\n!{path.split('/')[0]}\n")
+    if "/" in path:
+        with pytest.raises(PublishFailed, match="looks like a key"):
+            read_context(tmp_path)
+    (tmp_path / ".dockerignore").write_text(f"!{path}\n")
+    assert path in {each.path for each in read_context(tmp_path).entries}
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (".git/config", "[remote]\nurl = git@example.com:a/b\n"),
+        (".env.example", "API=\n"),
+        ("credentials.py", "class Login: ...\n"),
+        ("keys.py", PEM.format("RSA PRIVATE")),
+        ("public.txt", PEM.format("PUBLIC")),
+        ("environment.yml", "a: b\n"),
+    ],
+)
+def test_what_is_no_key_is_sent(tmp_path, path, text):
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    (tmp_path / path).parent.mkdir(exist_ok=True)
+    (tmp_path / path).write_text(text)
+    assert path in {each.path for each in read_context(tmp_path).entries}
+
+
+DOCKERFILES = {
+    "a continued line": (
+        "FROM a\nRUN echo 'select 1 \\\n  FROM t' \\\n# FROM c\n\nFROM u\n",
+        ["a"],
+    ),
+    "after it": ("FROM a\nRUN one \\\n two\nFROM b\n", ["a", "b"]),
+    "another escape": ("# escape=`\nFROM a\nRUN dir c:\\\nFROM b\nRUN x `\nFROM c\n", ["a", "b"]),
+    "a document": ("FROM a\nCOPY <<EOF /q.sql\nFROM t\nEOF\nFROM b\n", ["a", "b"]),
+    "a quoted one": ("FROM a\nRUN <<'END' sh\nFROM t\n END\nEND\nFROM b\n", ["a", "b"]),
+    "with tabs": ("FROM a\nRUN sh <<-E\n\tFROM t\n\tE\nFROM b\n", ["a", "b"]),
+    "two of them": ("FROM a\nCOPY <<A <<B /\nFROM t\nA\nFROM u\nB\nFROM b\n", ["a", "b"]),
+    "no document": ("FROM a\nRUN echo $((1<<2))\nFROM b\n", ["a", "b"]),
+    "a split FROM": ("FROM \\\n  a \\\n  AS x\nFROM x\n", ["a"]),
+}
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_only_an_instruction_names_an_image_to_build_on(name):
+    text, images = DOCKERFILES[name]
+    assert images_below(text) == images
+
+
+@given(st.text())
+def test_no_text_of_a_dockerfile_breaks_the_reading(text):
+    assert isinstance(images_below(text), list)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from away.capture.callables import MAIN_NAMES, inner_function
 from away.capture.entry import project_root
-from away.capture.modules import MAX_PACKED_BYTES, MAX_PACKED_FILES, looks_like_key, walk
+from away.capture.keys import holds_key, is_key_folder, looks_like_key
+from away.capture.modules import MAX_PACKED_BYTES, MAX_PACKED_FILES, walk
 from away.exceptions import CaptureRefused
 from away.names import printable
 
@@ -120,14 +121,15 @@ def find_included(
         shown = printable(os.fspath(given))
         top = Path(os.path.normpath(place.folder / given))
         below = position(top, place, shown)
-        if top.is_dir():
+        if top.is_dir() and not is_key_folder(below):
             for file in walk(top, warnings):
-                inside(file, place, f"{shown} in include= has {file.relative_to(top)}, which")
-                found[(below / file.relative_to(top)).as_posix()] = file
-        elif looks_like_key(top):
+                inner = file.relative_to(top)
+                inside(file, place, f"{shown} in include= has {_shown(inner)}, which")
+                found[(below / inner).as_posix()] = file
+        elif looks_like_key(top) or is_key_folder(below) or holds_key(top):
             raise CaptureRefused(
-                f"{shown} in include= looks like a key, which never goes into an image; create a"
-                " secret of it and read that with away.secret('NAME')",
+                f"{shown} in include= looks like a key or a login, which never goes into an image;"
+                " create a secret of it and read that with away.secret('NAME')",
                 path=shown,
             )
         else:
@@ -141,15 +143,15 @@ def position(top: Path, place: Place, shown: str) -> Path:
     if not top.is_file() and not top.is_dir():
         what = "is neither a file nor a folder" if top.exists() else "does not exist"
         raise CaptureRefused(
-            f"{shown} in include= {what}: {top}; paths start from {place.folder}, where the function"
-            " is",
+            f"{shown} in include= {what}: {_shown(top)}; paths start from {_shown(place.folder)},"
+            " where the function is",
             path=shown,
         )
     inside(top, place, f"{shown} in include=")
     if not top.is_relative_to(place.root):
         raise CaptureRefused(
-            f"{shown} in include= is not below {place.root}, the folder that the function's modules"
-            " are imported from, so that it has no place beside them; move it there",
+            f"{shown} in include= is not below {_shown(place.root)}, the folder that the function's"
+            " modules are imported from, so that it has no place beside them; move it there",
             path=shown,
         )
     return top.relative_to(place.root)
@@ -162,10 +164,15 @@ def inside(file: Path, place: Place, shown: str) -> None:
     ):
         return
     raise CaptureRefused(
-        f"{shown} leads out of the project in {place.project}, and nothing outside of it is packed;"
-        " copy it into the project",
+        f"{shown} leads out of the project in {_shown(place.project)}, and nothing outside of it is"
+        " packed; copy it into the project",
         path=shown.partition(" ")[0],
     )
+
+
+def _shown(path: Path) -> str:
+    """Return a path for people."""
+    return printable(str(path))
 
 
 def check_size(files: Mapping[str, Path]) -> None:

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from away.capture.bytecode import Import
+from away.capture.keys import holds_key, looks_like_key
 from away.capture.leaks import line_of_secret
 from away.capture.named_texts import never_runs, read_texts
 from away.exceptions import CaptureRefused
+from away.names import printable
 from away.requirements import Requirement, module_file, origin, requirement
 
 if TYPE_CHECKING:
@@ -30,16 +32,10 @@ __all__ = [
     "gather",
     "imports_of",
     "is_local",
-    "looks_like_key",
     "needs_client",
     "walk",
 ]
 
-# What is never packed: keys and certificates of servers, whatever their folder.
-_KEYS = (
-    "*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.kdbx", "*.ppk", "*.env",
-    "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*",
-)  # fmt: skip
 _FOLDERS = frozenset({"__pycache__", "CVS", "_darcs", "node_modules"})
 _LEFT_OUT = ("*.pyc", "*.pyo", "*.swp", "*~")
 _COMPILED = frozenset({".so", ".pyd", ".dylib"})
@@ -335,7 +331,7 @@ def walk(folder: Path, warnings: list[str]) -> Iterator[Path]:
             path = Path(where, name)
             if looks_like_key(path):
                 if not name.startswith("."):
-                    warnings.append(f"{path} looks like a key and is left out")
+                    warnings.append(f"{printable(str(path))} looks like a key and is left out")
             elif not (
                 any(
                     each.startswith(".") or fnmatch(each, out)
@@ -344,12 +340,10 @@ def walk(folder: Path, warnings: list[str]) -> Iterator[Path]:
                 )
                 or not path.is_file()
             ):
-                yield path
-
-
-def looks_like_key(path: Path) -> bool:
-    """Tell a file that by its name is a key, a certificate or a file of secrets."""
-    return any(fnmatch(each.lower(), key) for each in _names(path) for key in _KEYS)
+                if holds_key(path):
+                    warnings.append(f"{printable(str(path))} holds a private key and is left out")
+                else:
+                    yield path
 
 
 def _names(path: Path) -> tuple[str, str]:

@@ -116,11 +116,27 @@ class BaseFinder:
         Raises:
             PublishFailed: It has none of them, and no registry gives one.
         """
+        found, failures = await self.sought(engine, names)
+        if found is None:
+            own = described == str(self.order.base_name)
+            raise missing(self.order.base_words if own else f"the base image {described}", failures)
+        if not self.fits(found):
+            raise self.misfit(described, found)
+        return found
+
+    async def sought(
+        self, engine: Engine, names: list[str]
+    ) -> tuple[LocalImage | None, list[tuple[str, PullFailed]]]:
+        """Look for an image in the engine, then in registries; one that fits where there is one.
+
+        Returns:
+            The image, None where there is none, and which pulls failed.
+        """
         found: LocalImage | None = None
         for each in names:
             found = await engine.image(each)
             if found is not None and self.fits(found):
-                return found
+                return found, []
         failures: list[tuple[str, PullFailed]] = []
         for each in names:
             host = parse_image(each).host
@@ -134,12 +150,9 @@ class BaseFinder:
                 continue
             pulled = await engine.image(each)
             if pulled is not None and self.fits(pulled):
-                return pulled
+                return pulled, failures
             found = pulled or found
-        if found is not None:
-            raise self.misfit(described, found)
-        own = described == str(self.order.base_name)
-        raise missing(self.order.base_words if own else f"the base image {described}", failures)
+        return found, failures
 
     def fits(self, image: LocalImage) -> bool:
         """Tell whether an image is for the machine that is asked for."""
@@ -168,25 +181,49 @@ class BaseFinder:
         assert self.options.dockerfile is not None
         context = read_context(Path(self.options.dockerfile))
         arguments = self.arguments(context.text)
-        for each in dockerfile.images_below(context.text):
-            # Pulled here, since a build asks for no login, and only says that there is none.
-            await self.fetched(engine, [hub_name(each)], each)
+        absent = await self.fetched_below(engine, context.text)
         with self.order.progress.step("build"), tempfile.TemporaryFile() as archive:
             context.write(archive)
             archive.seek(0)
-            identity = await engine.build(
-                archive,
-                f"the build of {printable(context.dockerfile)}",
-                dockerfile=context.dockerfile,
-                labels={dockerfile.BUILT_LABEL: "dockerfile"},
-                arguments=arguments,
-                platform=str(self.platform) if self.options.platform else None,
-            )
+            try:
+                identity = await engine.build(
+                    archive,
+                    f"the build of {printable(context.dockerfile)}",
+                    dockerfile=context.dockerfile,
+                    labels={dockerfile.BUILT_LABEL: "dockerfile"},
+                    arguments=arguments,
+                    platform=str(self.platform) if self.options.platform else None,
+                )
+            except PublishFailed as error:
+                # Of an image that the build misses too, we know where it was looked for.
+                said = next((told for name, told in absent.items() if name in str(error)), None)
+                raise said or error from error.__cause__
         described = f"of {printable(context.dockerfile)}"
         image = await self.known(engine, identity, described)
         if not self.fits(image):
             raise self.misfit(described, image)
         return described, image
+
+    async def fetched_below(self, engine: Engine, text: str) -> dict[str, Exception]:
+        """Pull the images that a Dockerfile builds on: a build asks for no login, and just fails.
+
+        Returns:
+            The errors for those that there are none of, by their names. They are read from the text
+            without carrying it out, so that only the build can tell whether one is needed.
+        """
+        absent: dict[str, Exception] = {}
+        for each in dockerfile.images_below(text):
+            described = printable(each)
+            try:
+                found, failures = await self.sought(engine, [hub_name(each)])
+            except PublishFailed as error:
+                absent[each] = error  # no image has such a name
+                continue
+            if found is None:
+                absent[each] = missing(f"the base image {described}", failures)
+            elif not self.fits(found):
+                raise self.misfit(described, found)
+        return absent
 
     def arguments(self, text: str) -> dict[str, str]:
         """Return the build arguments of the user's Dockerfile: the base image, where it takes one."""

@@ -12,9 +12,10 @@ import os
 import re
 import stat
 import tarfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, NamedTuple
 
+from away.capture.keys import holds_key, is_key_folder, looks_like_key
 from away.capture.leaks import line_of_secret
 from away.exceptions import PublishFailed
 from away.names import printable
@@ -23,7 +24,7 @@ from away.secret_texts import known
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Context", "Entry", "Rule", "is_ignored", "read_context", "read_rules"]
+__all__ = ["Context", "Entry", "Rule", "is_ignored", "is_kept", "read_context", "read_rules"]
 
 IGNORE_FILE = ".dockerignore"
 # Beyond this a virtual environment or data was most likely forgotten, and a build takes minutes.
@@ -54,7 +55,7 @@ class Context(NamedTuple):
 
     Attributes:
         folder: Where it is.
-        dockerfile: The Dockerfile's name in it.
+        dockerfile: The Dockerfile's path in it.
         text: What the Dockerfile says.
         entries: What is sent, sorted by path.
     """
@@ -128,16 +129,27 @@ def read_context(path: Path) -> Context:
     """
     file = path / "Dockerfile" if path.is_dir() else path
     try:
-        file = file.resolve(strict=True)
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "it is no text"
-        raise refused(
-            f"the Dockerfile {printable(str(path))} cannot be read ({why}); pass its path"
-        ) from error
-    folder, name = file.parent, file.name
-    entries = tuple(sorted(gathered(folder, name, rules_of(folder, name))))
+        folder, real = file.parent.resolve(strict=True), file.resolve(strict=True)
+        if not real.is_file():
+            raise ValueError("it is no regular file")  # a pipe would wait for its writer, for ever
+        if not real.is_relative_to(folder):
+            # What lies beside it there is not what the user named, and nobody may want it sent.
+            raise ValueError(f"it is a link that leads out of its folder, to {real}")
+        text = real.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise unreadable(path, "it is no text") from error
+    except (OSError, ValueError) as error:
+        raise unreadable(path, getattr(error, "strerror", None) or str(error)) from error
+    name = real.relative_to(folder).as_posix()
+    entries = tuple(sorted(gathered(folder, name, rules_of(folder, file.name))))
     return Context(folder, name, text, entries)
+
+
+def unreadable(path: Path, why: str) -> PublishFailed:
+    """Make the error for a Dockerfile that cannot be read."""
+    return refused(
+        f"the Dockerfile {printable(str(path))} cannot be read ({printable(why)}); pass its path"
+    )
 
 
 def rules_of(folder: Path, dockerfile: str) -> tuple[Rule, ...]:
@@ -189,10 +201,28 @@ def walked(
             if not ignored:
                 yield Entry(path, mode_of(each), 0, None, is_folder=True)
             # Something in an ignored folder may be kept after all.
-            if not ignored or excepts:
+            if not ignored or excepts or any(one.startswith(f"{path}/") for one in keep):
                 yield from walked(folder, path, rules, keep)
         elif each.is_file() and not ignored:
+            refuse_key(folder, path, rules)
             yield Entry(path, mode_of(each), each.stat().st_size, None, is_folder=False)
+
+
+def refuse_key(folder: Path, path: str, rules: tuple[Rule, ...]) -> None:
+    """Refuse what looks like a key or a login, unless the folder says that it is meant.
+
+    Raises:
+        PublishFailed: It does.
+    """
+    whole = folder / path
+    if is_kept(path, rules):
+        return
+    if looks_like_key(whole) or is_key_folder(PurePosixPath(path)) or holds_key(whole):
+        raise refused(
+            f"{printable(path)} beside the Dockerfile looks like a key or a login, and would be sent"
+            f" to the container engine; list it in {IGNORE_FILE}, or keep it by a line"
+            f" !{printable(path)} there"
+        )
 
 
 def mode_of(entry: os.DirEntry[str]) -> int:
@@ -267,3 +297,9 @@ def is_ignored(path: str, rules: Iterable[Rule]) -> bool:
         if rule.keeps == ignored and any(rule.pattern.match(each) for each in prefixes):
             ignored = not rule.keeps
     return ignored
+
+
+def is_kept(path: str, rules: Iterable[Rule]) -> bool:
+    """Tell whether the last rule that names a file itself, not only a folder above, keeps it."""
+    named = [rule.keeps for rule in rules if rule.pattern.match(path)]
+    return bool(named) and named[-1]

@@ -13,7 +13,7 @@ from away.exceptions import PublishFailed
 from away.names import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from away.publish.builders.order import Settings
 
@@ -203,13 +203,48 @@ def comment(text: str) -> str:
 
 _FROM = re.compile(r"\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?", re.IGNORECASE)
 _ARGUMENT = re.compile(r"\s*ARG\s+([A-Za-z_][A-Za-z0-9_]*)", re.IGNORECASE)
+# "Parser directives" and "Here-documents" of the Dockerfile reference.
+_ESCAPE = re.compile(r"\s*#\s*escape\s*=\s*([`\\])\s*\Z", re.IGNORECASE)
+_DIRECTIVE = re.compile(r"\s*#\s*[A-Za-z][A-Za-z0-9]*\s*=")
+_TAKES_DOCUMENTS = re.compile(r"\s*(?:ONBUILD\s+)?(?:RUN|COPY|ADD)\s", re.IGNORECASE)
+_DOCUMENT = re.compile(r"(?<!\S)\d*<<(-?)([\"']?)([A-Za-z0-9_][^\s<\"']*)\2(?!\S)")
+
+
+def instructions(text: str) -> Iterator[str]:
+    """Give a Dockerfile's instructions, each as one line, without comments and here-documents."""
+    lines = iter(text.removeprefix("\ufeff").splitlines())
+    escape, directives, joined = "\\", True, ""
+    for line in lines:
+        if directives and (found := _ESCAPE.match(line)):
+            escape = found[1]
+        directives = directives and _DIRECTIVE.match(line) is not None
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue  # in the middle of an instruction too
+        rest = line.rstrip(" \t")
+        if rest.endswith(escape):
+            joined += rest.removesuffix(escape)
+            continue
+        whole, joined = joined + line, ""
+        yield whole
+        if _TAKES_DOCUMENTS.match(whole):
+            for tabs, _, end in _DOCUMENT.findall(whole):
+                skip_document(lines, end, tabs=bool(tabs))
+    if joined:
+        yield joined
+
+
+def skip_document(lines: Iterator[str], end: str, *, tabs: bool) -> None:
+    """Leave out the lines of a here-document."""
+    for line in lines:
+        if (line.lstrip("\t") if tabs else line) == end:
+            return
 
 
 def images_below(text: str) -> list[str]:
     """Return the images that a Dockerfile builds on, as far as they are named without a variable."""
     stages: set[str] = set()
     found: dict[str, None] = {}
-    for line in text.splitlines():
+    for line in instructions(text):
         if (match := _FROM.match(line)) is None:
             continue
         name, stage = match.groups()
@@ -222,4 +257,4 @@ def images_below(text: str) -> list[str]:
 
 def arguments_of(text: str) -> set[str]:
     """Return the names of a Dockerfile's build arguments."""
-    return {match[1] for line in text.splitlines() if (match := _ARGUMENT.match(line))}
+    return {match[1] for line in instructions(text) if (match := _ARGUMENT.match(line))}

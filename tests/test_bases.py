@@ -209,6 +209,26 @@ def test_what_stands_on_an_image_of_ocis_kind_is_of_it_throughout(registry, send
     assert kinds <= {OCI_LAYER, f"{OCI_LAYER}+gzip"}
 
 
+STANDS_ON = "org.opencontainers.image.base"
+
+
+def test_an_image_says_which_one_it_stands_on_wherever_it_is_pushed(registry, send):
+    entry = registry.store.add_image("python", "3", [base_layer()])
+    registry.store.add_index("python", "both", [entry])
+    digest = {f"{STANDS_ON}.digest": entry["digest"]}
+    for name in ("python:3", "python:both"):
+        assert pushed(registry, send(name))[1]["annotations"] == digest
+    # A name that means the same everywhere is said too; one without a host is not such.
+    whole = f"{registry.host}/python:3"
+    images = []
+    for prefix in ("one", "two"):
+        published = send(whole, registry_prefix=prefix)
+        images.append(published.image.rpartition("@")[2])
+        manifest = json.loads(registry.store.manifests[f"{prefix}/standing"][images[-1]][1])
+        assert manifest["annotations"] == {**digest, f"{STANDS_ON}.name": whole}
+    assert images[0] == images[1]
+
+
 # ---------------------------------------------------------------- by plain http
 
 

@@ -53,6 +53,8 @@ DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 MANIFEST_TYPES = (OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX)
 
+BASE_ANNOTATION = "org.opencontainers.image.base"
+
 # An image has no date of its own: with one, the same function would be another image every time.
 EPOCH = "1970-01-01T00:00:00Z"
 # tar cannot say "no time"; zip-based tools dislike dates before 1980, so not the epoch here.
@@ -361,11 +363,23 @@ def assemble(
     environment: Mapping[str, str],
     working_folder: str,
     labels: Mapping[str, str],
+    base_name: str = "",
 ) -> Image:
     """Put layers on a base image.
 
     User, environment, labels and whatever else the base says are kept; command and entry point are
-    replaced, since together they would be one command line.
+    replaced, since together they would be one command line. What the image stands on is said by the
+    annotations that the OCI image specification has for it ("Pre-Defined Annotation Keys"); Docker's
+    manifest knows none.
+
+    Args:
+        base: The image to stand on.
+        layers: What lies on it.
+        command: What is run.
+        environment: Variables beside the base's.
+        working_folder: Where it is run.
+        labels: Labels beside the base's.
+        base_name: The base's whole name; an empty text where it has none.
     """
     stacked = tuple(layers)
     config = canonical(
@@ -382,10 +396,17 @@ def assemble(
                 "digest": digest_of(config),
             },
             "layers": [*map(descriptor_of, base.layers), *map(layer_descriptor, stacked)],
+            **({} if base.docker else {"annotations": stands_on(base, base_name)}),
         }
     )
     media_type = DOCKER_MANIFEST if base.docker else OCI_MANIFEST
     return Image(manifest, media_type, digest_of(manifest), config, digest_of(config), stacked)
+
+
+def stands_on(base: BaseImage, name: str) -> dict[str, str]:
+    """Return the annotations that say what an image stands on."""
+    said = {f"{BASE_ANNOTATION}.digest": base.digest}
+    return {**said, f"{BASE_ANNOTATION}.name": name} if name else said
 
 
 def stacked_config(

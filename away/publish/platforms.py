@@ -33,8 +33,10 @@ PROCESSORS = {
 }
 # Those that Linux images are made for, by Go's names.
 KNOWN = frozenset(
-    ["386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle"]
-    + ["ppc64", "ppc64le", "riscv64", "s390x"]
+    (
+        *("386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle"),
+        *("ppc64", "ppc64le", "riscv64", "s390x"),
+    )
 )
 # The variant that is meant where none is said (containerd's rule).
 USUAL_VARIANTS = {"arm64": "v8", "arm": "v7", "amd64": "v1"}

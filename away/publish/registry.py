@@ -404,7 +404,11 @@ class Registry:
         return "pushed"
 
     def send_once(self, digest: str, body: Upload, repository: str) -> Conversation[Reply]:
-        """Begin an upload, or go on with one that a mount began, and send all."""
+        """Begin an upload, or go on with one that a mount began, and send all.
+
+        In one PUT, which every registry takes ("Monolithic Uploads"): the least length of a piece that
+        some ask for by ``OCI-Chunk-Min-Length`` is for uploads in several.
+        """
         path = f"/v2/{repository}/blobs/uploads/"
         scopes = pushing(repository)
         begun = self.begun.pop((repository, digest), None)

@@ -139,6 +139,8 @@ class RegistryBuilder:
             environment=settings.environment,
             working_folder=settings.working_folder,
             labels=settings.labels,
+            # Without a host it is no whole name: it would be another one at each registry.
+            base_name=str(name) if (name := self.order.base_name).host else "",
         )
         try:
             yield from self.push(image, repository, tag)

@@ -670,3 +670,39 @@ def test_what_is_missing_in_a_clean_interpreter_is_told(tmp_path, module, words)
     out = verified(tmp_path, "from mod import f", {"mod.py": module}, [])
     assert out.startswith("mod:f does not load in a clean interpreter: ")
     assert words in out
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        (
+            "import os\nimport helping\ndef f(): ...\n",
+            "helping.py:2: KeyError: 'HOME_OF_DB'; pass env= the variable",
+        ),
+        (
+            "import os\nHERE = os.environ.get('AWAY_RUNTIME')\n1 / (not HERE)\ndef f(): ...\n",
+            "mod.py:3: ZeroDivisionError: division by zero; move what fails there",
+        ),
+        (
+            "import os\nopen('main.py' if not os.environ.get('AWAY_RUNTIME') else 'a.csv').close()\n"
+            "def f(): ...\n",
+            "mod.py:2: FileNotFoundError: [Errno 2] No such file or directory: 'a.csv'; pass include=",
+        ),
+        (
+            "\n\nimport yaml\ndef f(): ...\n",
+            "mod.py:3: ModuleNotFoundError: No module named 'yaml'; what is missing there may be listed"
+            " in requirements=",
+        ),
+    ],
+    ids=["a variable", "own code", "a file", "a requirement"],
+)
+def test_what_fails_in_own_code_there_is_told_with_its_line_and_what_would_mend_it(
+    tmp_path, module, words, monkeypatch
+):
+    helping = (
+        "import os\nDB = os.environ['HOME_OF_DB' if os.environ.get('AWAY_RUNTIME') else 'PATH']\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    out = verified(tmp_path, "from mod import f", {"mod.py": module, "helping.py": helping}, [])
+    assert f"does not load in a clean interpreter: {words}" in out
+    assert "requirements=" not in out or "yaml" in out

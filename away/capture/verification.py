@@ -29,6 +29,34 @@ _END_OF_OUTPUT = 2_000
 # Written so that the last line of stderr says what went wrong, whatever the module printed before.
 _LOADER = r"""
 import json, os, sys
+
+def place_of(error, folder):
+    "Return the innermost line of the packed modules that an error passed through."
+    found = ""
+    if isinstance(error, SyntaxError) and str(error.filename).startswith(folder):
+        return f"{os.path.relpath(error.filename, folder)}:{error.lineno}"
+    step = error.__traceback__
+    while step is not None:
+        name = step.tb_frame.f_code.co_filename
+        if name.startswith(folder):
+            found = f"{os.path.relpath(name, folder)}:{step.tb_lineno}"
+        step = step.tb_next
+    return found
+
+def kind_of(error):
+    "Return what would mend an error."
+    if isinstance(error, ImportError):
+        return "import"
+    if isinstance(error, FileNotFoundError):
+        return "file"
+    step = error.__traceback__
+    while step is not None and step.tb_next is not None:
+        step = step.tb_next
+    if isinstance(error, KeyError) and step is not None:
+        if step.tb_frame.f_globals.get("__name__") == "os":
+            return "environment"
+    return "own"
+
 sys.path[:0] = json.loads(sys.argv[2])
 with open(sys.argv[1], "rb") as file:
     header, body = json.loads(file.readline()), file.read()
@@ -46,7 +74,9 @@ try:
         raise TypeError(f"it loads as {type(function).__name__}, which cannot be called")
 except BaseException as error:
     text = f"{type(error).__name__}: {error}".replace("\n", " ")
-    sys.stderr.write("\n" + text)
+    folder = json.loads(sys.argv[2])[0] + os.sep
+    said = {"text": text, "place": place_of(error, folder), "kind": kind_of(error)}
+    sys.stderr.write("\n" + json.dumps(said))
     sys.stderr.flush()
     os._exit(3)
 # What the module left running must not keep this process.
@@ -96,13 +126,40 @@ def check(
                 path=entry,
             ) from None
     if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip()[-_END_OF_OUTPUT:]
-        reason = said.splitlines()[-1] if said else f"it ended with status {done.returncode}"
-        raise CaptureRefused(
-            f"{entry} does not load in a clean interpreter: {reason}; what is missing there may be"
-            " listed in requirements=, or what fails be moved into the function",
-            path=entry,
-        )
+        raise _refused(entry, done)
+
+
+# What to do, by what kind of error it was.
+_IMPORT = (
+    "what is missing there may be listed in requirements=, or what fails be moved into the function"
+)
+_OWN = "move what fails there into the function"
+_WAYS_OUT = {
+    "import": _IMPORT,
+    "file": "pass include= the file, if it is one of yours, or move what reads it into the function",
+    "environment": "pass env= the variable that it reads, or move what reads it into the function",
+}
+
+
+def _refused(entry: str, done: subprocess.CompletedProcess[bytes]) -> CaptureRefused:
+    """Make the error for a payload that did not load, of what the loader said last."""
+    import json
+
+    said = done.stderr.decode("utf-8", "replace").strip()
+    last = said.splitlines()[-1] if said else ""
+    try:
+        found = json.loads(last)
+        text, place, kind = str(found["text"]), str(found["place"]), str(found["kind"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        # It ended by itself, or was ended: its own last words, or none.
+        text = last[-_END_OF_OUTPUT:] or f"it ended with status {done.returncode}"
+        place, kind = "", ""
+    where = f"{place}: " if place else ""
+    way = _WAYS_OUT.get(kind, _OWN if place else _IMPORT)
+    return CaptureRefused(
+        f"{entry} does not load in a clean interpreter: {where}{text[:_END_OF_OUTPUT]}; {way}",
+        path=entry,
+    )
 
 
 def _run(

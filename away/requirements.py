@@ -16,8 +16,11 @@ import sysconfig
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from away.exceptions import CaptureRefused
+from away.names import printable
+from away.secret_texts import remember
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,6 +31,25 @@ __all__ = ["Origin", "Requirement", "listed", "module_file", "origin", "requirem
 Kind = Literal["standard", "away", "installed", "local", "absent"]
 
 _SITES = frozenset({"site-packages", "dist-packages"})
+
+# A requirement by the grammar of PEP 508, in one line and without what pip's files of requirements
+# would read as an option, a variable or a comment.
+_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
+_CLAUSE = r"(?:===?|~=|!=|<=|>=|<|>) *[A-Za-z0-9.*+!_-]+"
+_CLAUSES = rf"{_CLAUSE}(?: *, *{_CLAUSE})*(?: *,)?"
+_MARKER = r" *; *(?! )(?:(?! -)[A-Za-z0-9 _.,'\"()<>=!~+*/-])+"
+_REQUIREMENT = re.compile(
+    rf" *(?P<name>{_NAME}) *(?:\[ *(?:{_NAME}(?: *, *{_NAME})*)? *\] *)?"
+    rf"(?:(?P<versions>{_CLAUSES}|\( *{_CLAUSES} *\))?(?:{_MARKER})?|@ *(?P<address>[^ ]+)(?: +{_MARKER})?) *\Z"
+)
+_EXACT = re.compile(r"===? *([A-Za-z0-9.!+_-]+)\Z")
+# An address without a login, a query or a variable; a fragment has the file's hash and nothing else.
+_ADDRESS = re.compile(
+    r"https?://(?:\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+)(?::[0-9]+)?/[A-Za-z0-9._~%!+,=/-]*\.whl"
+    r"(?:#sha(?:256|384|512)=[0-9a-f]+)?\Z"
+)
+# Longer than any requirement that somebody wrote.
+_MAX_LENGTH = 2000
 
 
 class Requirement(NamedTuple):
@@ -193,7 +215,7 @@ def requirement(
         raise CaptureRefused(
             f"{why}, and {distribution.name} {distribution.version} was installed from an address"
             " of its own instead of a package index; list it in requirements=, as"
-            f" '{distribution.name} @ ADDRESS' or '{distribution.name}==VERSION'",
+            f" '{distribution.name} @ https://HOST/….whl' or '{distribution.name}==VERSION'",
             path=name,
         )
     if "+" in distribution.version:
@@ -214,23 +236,62 @@ def requirement(
 def listed(specs: Iterable[str]) -> tuple[Requirement, ...]:
     """Read the requirements that the user listed (PEP 508).
 
+    An address is that of a wheel: anything else, such as a folder, an archive of sources or a
+    repository, would run its own code on this machine to say what it is.
+
     >>> [each.version for each in listed(["numpy==2.1.0", "pandas>=2"])]
     ['2.1.0', '']
 
     Raises:
-        CaptureRefused: An entry does not begin with a distribution's name.
+        CaptureRefused: An entry is no requirement, or has an address that is not taken.
     """
     found = []
     for spec in specs:
-        match = re.match(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(\[[^\]]*\])?", spec)
-        if match is None:
+        match = _REQUIREMENT.match(spec) if len(spec) <= _MAX_LENGTH else None
+        if match is None and "://" not in spec and "@" not in spec:
             raise CaptureRefused(
-                f"{spec!r} in requirements= is no requirement; write it as 'name==version'"
+                f"{printable(spec[:80])!r} in requirements= is no requirement; write it as"
+                " 'name==version', and pack a folder of yours with include="
             )
-        exact = re.match(r"===?\s*([A-Za-z0-9.!+_-]+)\s*\Z", spec[match.end() :])
-        version = exact[1] if exact else ""
-        found.append(Requirement(match[1], version, "listed in requirements=", spec.strip()))
+        if match is None or match["address"] is not None:
+            _check_address(spec, match)
+        assert match is not None, "what has no form was refused"
+        exact = _EXACT.match((match["versions"] or "").strip("() "))
+        version = exact[1] if exact and ";" not in spec else ""
+        found.append(Requirement(match["name"], version, "listed in requirements=", spec.strip()))
     return tuple(found)
+
+
+def _check_address(spec: str, match: re.Match[str] | None) -> None:
+    """Refuse an address by which pip would do more than to fetch a wheel.
+
+    The sentence does not repeat it: it may have a login.
+    """
+    address = (match["address"] if match else "") or ""
+    for secret in re.findall(r"//[^/@]*:([^/@]+)@|//([^/:@]{8,})@", spec):
+        for each in filter(None, secret):
+            remember(each)
+            remember(unquote(each))
+    named = re.match(rf"\s*({_NAME})\s*(?:\[[^\]]*\]\s*)?@", spec)
+    name = named[1] if named else "an entry"
+    parts = urlsplit(address) if _ADDRESS.match(address) else None
+    if parts is not None:
+        own = parts.hostname or ""
+        if parts.scheme == "https" or own in ("localhost", "::1") or own.startswith("127."):
+            return
+        why = "has an address of plain http, where anybody on the way can change what comes"
+    elif "@" in address.partition("//")[2].partition("/")[0] or re.search(r"//[^/@]*@", spec):
+        why = "has a login in its address, which would be read in the image by everybody"
+    else:
+        why = (
+            "has an address that is no wheel's: a folder, a repository or an archive of sources"
+            " would run code of its own on this machine"
+        )
+    raise CaptureRefused(
+        f"{printable(name)} in requirements= {why}; write 'name==version', or 'name @"
+        " https://HOST/….whl' with the address of a wheel, without a login and a query (pip knows"
+        " other indexes and their logins by its own configuration), or pack its folder with include="
+    )
 
 
 def _normal(name: str) -> str:

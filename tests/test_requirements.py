@@ -137,7 +137,7 @@ def test_what_no_installer_could_find_is_refused_unless_it_is_listed(site, state
     ("statement", "users", "specs"),
     [
         ("import labelled\ndef f(): return labelled", ["labelled==5.0"], ["labelled==5.0"]),
-        ("import from_git\ndef f(): return from_git", ["From_Git @ https://x/y"], ["From_Git @ https://x/y"]),
+        ("import from_git\ndef f(): return from_git", ["From_Git @ https://x/y-1.whl"], ["From_Git @ https://x/y-1.whl"]),
         ("import orphan\ndef f(): return orphan", ["orphan>=1"], ["orphan>=1"]),
         ("import plain\ndef f(): return plain", ["plain>=0.5"], ["plain>=0.5"]),
         ("def f(): ...", ["extra[fast]==1"], ["extra[fast]==1"]),
@@ -202,3 +202,61 @@ def test_a_pin_is_found_again_after_an_upgrade(tmp_path, monkeypatch):
     (site / "moving-1.0.dist-info" / "RECORD").unlink()
     install(site, "moving", "1.1", {"moving_part/__init__.py": ""})
     assert requirement("moving_part", "f").version == "1.1"
+
+
+# ---------------------------------------------------------------- what is no requirement
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ("git+https://x/y", "is no wheel's"),
+        ("evil @ git+file:///tmp/evil", "is no wheel's"),
+        ("evil @ file:///tmp/evil", "is no wheel's"),
+        ("evil @ file:///tmp/evil-1-py3-none-any.whl", "is no wheel's"),
+        ("evil @ https://x/evil-1.tar.gz", "is no wheel's"),
+        ("evil @ https://x/evil.whl?file=evil.tar.gz", "is no wheel's"),
+        ("evil @ https://x/evil.whl#egg=evil", "is no wheel's"),
+        ("evil @ https://x/${HOME}.whl", "is no wheel's"),
+        ("evil @ http://x.example/evil-1-py3-none-any.whl", "plain http"),
+        ("evil @ https://ada:T0KEN-987@x/evil-1-py3-none-any.whl", "a login in its address"),
+        ("evil @ https://T0KEN-987@x/evil-1-py3-none-any.whl", "a login in its address"),
+        ("git+https://ada:T0KEN-987@x/y", "a login in its address"),
+        ("/tmp/evil", "is no requirement"),
+        ("./evil-1-py3-none-any.whl", "is no requirement"),
+        ("-r other.txt", "is no requirement"),
+        ("plain==1\n--index-url=x", "is no requirement"),
+        ("plain==1\n", "is no requirement"),
+        ("plain==1 --config-settings=x", "is no requirement"),
+        ("plain; python_version > '3' --global-option=x", "is no requirement"),
+        ("plain==1 # and", "is no requirement"),
+        ("", "is no requirement"),
+    ],
+)
+def test_what_would_run_code_here_or_is_an_option_is_refused_without_its_address(spec, why):
+    from away.secret_texts import hidden
+
+    with pytest.raises(CaptureRefused) as caught:
+        listed([spec])
+    text = str(caught.value)
+    assert why in text
+    assert "'name==version'" in text
+    assert "T0KEN" not in text
+    assert "tmp/evil" not in text or "@" not in spec
+    assert "T0KEN" not in spec or hidden("T0KEN-987") != "T0KEN-987"
+
+
+@pytest.mark.parametrize(
+    ("spec", "name", "version"),
+    [
+        ("numpy==2.1.0", "numpy", "2.1.0"),
+        ("numpy (== 2.1.0)", "numpy", "2.1.0"),
+        ("pandas >=2, <3", "pandas", ""),
+        ("extra[fast,all]~=1.0; python_version < '3.12' and os_name == \"posix\"", "extra", ""),
+        ("wx @ https://x.example/a/wx-1-py3-none-any.whl", "wx", ""),
+        ("wx@https://x/wx-1+cu.whl#sha256=00ff ; os_name=='posix'", "wx", ""),
+        ("wx @ http://127.0.0.1:80/wx-1-py3-none-any.whl", "wx", ""),
+    ],
+)
+def test_requirements_by_the_grammar_are_taken(spec, name, version):
+    assert listed([spec])[0][:2] == (name, version)

@@ -405,3 +405,41 @@ def test_large_and_small_stored_and_deflated_files_all_arrive_as_they_are(index,
         member = archive.getinfo("away_large/deflated.bin")
         assert stream_of(file, member) in layer.data.read_bytes()
         assert zlib.decompress(stream_of(file, member), -15) == noise
+
+
+# ---------------------------------------------------------------- addresses
+
+
+def trap(folder: Path) -> Path:
+    """Make a project whose setup.py leaves a mark when it is run."""
+    folder.mkdir()
+    (folder / "setup.py").write_text(
+        f"open({str(folder / 'MARK')!r}, 'w').close()\n"
+        "from setuptools import setup\nsetup(name='evil', version='1')\n"
+    )
+    return folder
+
+
+def test_an_address_among_the_needs_of_a_wheel_runs_nothing_here(index, cache, tmp_path):
+    evil = trap(tmp_path / "evil")
+    wheel(index, "one", "1.0", "py3-none-any", f"evil @ file://{evil}")
+    with pytest.raises(PublishFailed) as caught:
+        made(cache, pin("one"))
+    assert not (evil / "MARK").exists()
+    assert caught.value.step == "requirements"
+
+
+def test_a_requirement_that_came_as_no_wheel_is_an_error(index, cache):
+    wheel(index, "other", "1.0")
+    with pytest.raises(PublishFailed, match="came as no wheel for Python"):
+        made(cache, Pin("one", "", "other==1.0"))
+    assert not list(cache.glob("*.layer"))
+    # A marker may say that the target needs none.
+    away = made(cache, Pin("one", "", "one==1.0; sys_platform == 'win32'"), pin("other"))
+    assert modules_of(away) == ["other.py"]
+
+
+def test_what_an_image_says_of_its_layer_has_names_and_versions_and_no_address(index, cache):
+    path = wheel(index, "one", "1.0")
+    layer = made(cache, Pin("one", "", f"one @ file://{path}"))
+    assert layer.comment == "requirements one==1.0"

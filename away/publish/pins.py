@@ -31,6 +31,11 @@ class Pin(NamedTuple):
     def __str__(self) -> str:
         return self.spec or self.name
 
+    @property
+    def shown(self) -> str:
+        """What to call it where others read: an address is left out."""
+        return f"{self.name} @ …" if "@" in self.spec else str(self)
+
     @classmethod
     def of(cls, requirement: Requirement) -> Self:
         """Make a pin of a requirement; of one that is a bare name, one for any version."""

@@ -46,10 +46,20 @@ _MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "arm": "armv7l", "386": "i68
 _PIP_SECONDS = 300.0
 
 # Runs pip with the markers of the target. Its arguments: a wheel of pip to run, if there is none
-# installed, and what to change in the environment that markers are judged by.
+# installed, and what to change in the environment that markers are judged by. Other programs are not
+# started: a wheel that names an address among its own needs would have pip run what lies there,
+# whatever --only-binary says. A keyring that the user configured for an index is.
 _PIP = """
-import json, runpy, sys
+import json, os, runpy, sys
 wheel, environment = json.loads(sys.argv.pop(1))
+STARTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork",
+          "os.forkpty")
+def refuse(event, arguments):
+    if event in STARTS:
+        name = os.path.basename(str(arguments[0])) if arguments else ""
+        if event != "subprocess.Popen" or name not in ("keyring", "keyring.exe"):
+            raise PermissionError(f"a wheel needs no other program, such as {name or event}")
+sys.addaudithook(refuse)
 if wheel:
     sys.path.insert(0, wheel)
 if environment:

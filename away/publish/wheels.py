@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["Target", "no_wheel", "place_of", "platform_options", "requirements_layer"]
 
 # Changes with how these layers are made, so that none of an earlier Away is taken for one of this.
-_FORMAT = 3
+_FORMAT = 4
 # From here on a file's deflate stream is taken over as it is: a member of gzip costs some bytes.
 _STREAM_BYTES = 16384
 _ENCRYPTED = 1
@@ -110,6 +110,7 @@ def requirements_layer(
                 versions = versions or installed_versions()
                 download(pins, versions, target, Path(folder), reasons or {})
                 wheels = sorted(Path(folder).glob("*.whl"))
+            refuse_absent(pins, wheels, target, reasons or {})
             layer = packed(wheels, Path(folder), pins, docker=docker, compiled=compiled)
             layer = keep_layer_file(cache, layer)
             note(cache, name, layer, wheels)
@@ -125,8 +126,35 @@ def packed(
         files = wheel_files([opened.enter_context(zipfile.ZipFile(each)) for each in wheels])
         if compiled:
             files = with_compiled(files)
-        comment = f"requirements {', '.join(map(str, pins))}"
+        # Everybody who pulls the image reads this: names and versions, and no address.
+        versions = versions_of(wheels)
+        names = {each.name for each in pins} & versions.keys()
+        named = sorted(f"{name}=={versions[name]}" for name in names)
+        comment = f"requirements {', '.join(named)}"
         return make_layer_file(folder / "layer", files, docker=docker, comment=comment)
+
+
+def versions_of(wheels: Iterable[Path]) -> dict[str, str]:
+    """Return the versions of wheels by their distributions' normal names."""
+    # NAME-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl, with no other dash (PEP 427)
+    split = [each.name.split("-") for each in wheels]
+    return {normal_name(parts[0]): parts[1] for parts in split if len(parts) > 1}
+
+
+def refuse_absent(
+    pins: Iterable[Pin], wheels: Iterable[Path], target: Target, reasons: Mapping[str, str]
+) -> None:
+    """Refuse to make a layer without what was asked for: the function would miss it at its first call.
+
+    Raises:
+        PublishFailed: There is no wheel of one of the pins.
+    """
+    there = versions_of(wheels)
+    for each in pins:
+        # One with a marker need not be meant for the target.
+        if each.name not in there and ";" not in each.spec:
+            why = f"came as no wheel for {target}"
+            raise no_wheel(each.shown, why, reasons.get(each.name, ""))
 
 
 # ---------------------------------------------------------------- what was chosen before
@@ -144,11 +172,7 @@ def choice(record: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def note(cache: Path, name: str, layer: Layer, wheels: Iterable[Path]) -> None:
     """Write down what was chosen: the layer, the wheels' digests, the versions installed here."""
-    chosen = {}
-    for each in wheels:
-        # NAME-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl, with no other dash (PEP 427)
-        distribution, version = each.name.split("-")[:2]
-        chosen[normal_name(distribution)] = version
+    chosen = versions_of(wheels)
     here = {
         "installed": installed_versions(chosen),
         "layer": described(layer),

@@ -751,7 +751,8 @@ def _(place):
     CaptureRefused,
     "home:homely",
     "only at home",
-    "requirements=",
+    "home.py:4: ",
+    "move what fails there into the function",
 )
 def _(place):
     place.patch.setattr(sys, "away_test_marker", True, raising=False)

@@ -28,6 +28,7 @@ from hypothesis import strategies as st
 
 from away import FaasConnection, builder, gateway
 from away.capture import capture
+from away.config import configure, forget
 from away.connection.conversations import Send, TransportError
 from away.exceptions import (
     AnswerLost,
@@ -894,6 +895,27 @@ def test_a_python_that_contradicts_the_base_image_is_refused_before_the_push(faa
     for options in ({}, {"base_image": "t/old:1"}):
         publish(module.said, faas, python=f"{minor}.0", **options)
         assert faas.invoke("said", b"[]").body.strip() == b"1"
+
+
+def test_a_section_of_nearly_the_functions_name_is_told(running, written, tmp_path, monkeypatch):
+    module = written("pub_near", "def nc_toml():\n    return 1\n\ndef nc_tomlx():\n    return 2\n")
+    monkeypatch.chdir(tmp_path)
+    configure("near", url=running.url, user=running.user, password=running.password)
+    try:
+        faas = FaasConnection.named("near")
+        table = "[gateways.near.functions.{}]\ntimeout = 20\n"
+        (tmp_path / "away.toml").write_text(table.format("nc_tomll"))
+        (note,) = preview(module.nc_toml, faas).notes
+        assert "functions.nc_tomll of gateway 'near' sets options for no function" in note
+        assert "write functions.nc_toml (" in note
+        assert "away.toml line 2)" in note
+        assert publish(module.nc_toml, faas).notes == (note,)
+        # A section of its own, one of a neighbour's, and one that is for quite another function.
+        for name in ("nc_toml", "nc_tomlx", "nc_other"):
+            (tmp_path / "away.toml").write_text(table.format(name))
+            assert preview(module.nc_toml, faas).notes == (), name
+    finally:
+        forget("near")
 
 
 def push_strange_base(faas, captured) -> None:

@@ -57,6 +57,7 @@ __all__ = [
     "names",
     "normal_url",
     "publish_options",
+    "publish_sections",
     "resolve",
 ]
 
@@ -252,6 +253,22 @@ def publish_options(
         ConfigError: A value cannot be used, or a project's file would send a secret elsewhere.
     """
     return _read(environ, cwd).publish_options(name, function)
+
+
+def publish_sections(
+    name: str,
+    *,
+    environ: Mapping[str, str] | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+) -> dict[str, str]:
+    """Return the functions of a gateway that options of publishing are configured for, and where.
+
+    Args:
+        name: The gateway.
+        environ: The environment, if not this process's.
+        cwd: The working folder, if not this process's.
+    """
+    return _read(environ, cwd).publish_sections(name)
 
 
 def forget(name: str) -> None:

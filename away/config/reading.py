@@ -161,6 +161,15 @@ class Reading:
         tables = [self._own_options(name, place) for place in dict.fromkeys(("", function))]
         return laid_over(tables)
 
+    def publish_sections(self, name: str) -> dict[str, str]:
+        """Return the functions that a gateway has options of publishing for, and where they begin."""
+        return {
+            function: next(iter(options.values())).where
+            for source in self._sources
+            for function, options in source.publish.get(name, {}).items()
+            if function
+        }
+
     def _own_options(self, name: str, place: str) -> dict[str, Setting]:
         """Return what is said of one function itself, or with an empty name of all of them."""
         of = f"function {place!r} of gateway {name!r}" if place else f"gateway {name!r}"

@@ -199,6 +199,10 @@ def publisher_of(
     progress: Progress,
 ) -> Publisher:
     """Make the publisher of a function, which can capture it in its other form if need be."""
+    from away.publish.sections import note_on_sections
+
+    notes = note_on_sections(function, connection, options.name or captured.name)
+    captured = captured._replace(warnings=(*captured.warnings, *notes))
 
     def imported() -> Captured | None:
         if captured.form == "import":

@@ -523,7 +523,8 @@ def _difference(declaration: Declared) -> str:
     options = {key: value for key, value in declaration.options.items() if key != "verbose"}
     # What an import waits for is never the time that a publish may take.
     given = options.get("publish_timeout") or faas.connect_timeout
-    options["publish_timeout"] = min(given, faas.connect_timeout)
+    if isinstance(given, int | float):  # of anything else the publish says that it is no time
+        options["publish_timeout"] = min(given, faas.connect_timeout)
     after = "calls go to it all the same, 'away publish' deploys what stands here"
     try:
         standing = publishing.compare(declaration.function, faas, **options)

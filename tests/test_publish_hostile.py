@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
+import socket
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from away import FaasConnection
-from away.exceptions import PublishFailed
+from away.exceptions import ConfigError, PublishFailed
+from away.publish import Options, preview, publish
 from away.publish.builders.context import read_context
 from away.publish.builders.dockerfile import images_below
+from away.publish.deployment import check_options
 from away.publish.export import export
 
 REGISTRY = "registry.example.com"
@@ -160,3 +164,80 @@ def test_only_an_instruction_names_an_image_to_build_on(name):
 @given(st.text())
 def test_no_text_of_a_dockerfile_breaks_the_reading(text):
     assert isinstance(images_below(text), list)
+
+
+# ---------------------------------------------------------------- options
+
+
+WRONG = {
+    **dict.fromkeys(
+        ("name", "namespace", "image_builder", "base_image", "platform", "python", "registry"),
+        (5, b"x", ["x"], {}),
+    ),
+    **dict.fromkeys(("inside_registry", "registry_prefix"), (5, b"x", ["x"])),
+    **dict.fromkeys(("safe_args", "overwrite", "compile", "enable_dev_building"), (1, "yes", [])),
+    **dict.fromkeys(("read_only_root", "check"), ("no", 0)),
+    **dict.fromkeys(
+        ("requirements", "module_imports", "system_packages", "constraints"),
+        (5, [5], {"a": "b"}, b"x", [None]),
+    ),
+    "include": (5, [5], {"a": "b"}, b"x"),
+    "secrets": (5, [5], {1: "x" * 9}, {"a": 5}, b"x"),
+    **dict.fromkeys(("env", "labels", "annotations"), ("x", 5, ["a"], {1: 2}, {"a": 1})),
+    **dict.fromkeys(("limits", "requests"), ("x", 5, {"memory": 5}, {1: "5Mi"})),
+    "dockerfile": (5, b"x", ["x"]),
+    "registry_auth": (5, ("a", 5), ("a",), "a"),
+    "timeout": ("x", [1], math.nan, math.inf, True, 0, -1, 10**400),
+    "publish_timeout": ("x", [1], math.nan, math.inf, True, -1, 10**400),
+    "max_inflight": ("3", 1.5, True, 0, 10**30, 10**400, math.nan),
+}
+
+
+def test_every_option_is_tried_with_wrong_types():
+    assert set(WRONG) == set(Options._fields)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in WRONG.items() for value in values]
+)
+def test_an_option_of_a_wrong_type_is_one_sentence_before_anything_is_sent(add, name, value):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0)
+        with (
+            FaasConnection("127.0.0.1", port=server.getsockname()[1]) as faas,
+            pytest.raises((PublishFailed, ConfigError, TypeError)) as told,
+        ):
+            publish(add, faas, **{"publish_timeout": 5, name: value})
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    said = str(told.value)
+    assert name in said
+    assert "\n" not in said
+    assert "unsupported operand" not in said
+    assert "object" not in said
+
+
+BAD_TEXTS = {
+    "a path": ({"env": {"PYTHONPATH": "/x"}}, "finds Away and the function's modules"),
+    "safe path": ({"env": {"PYTHONSAFEPATH": ""}}, "finds Away and the function's modules"),
+    "runtime": ({"env": {"AWAY_RUNTIME": "0"}}, "finds Away and the function's modules"),
+    "home": ({"env": {"PYTHONHOME": "/x"}}, "finds Away and the function's modules"),
+    "a line in a name": ({"env": {"A\n": "x"}}, "cannot be the name of a variable"),
+    "a constraint": ({"constraints": ["a\nb"]}, "constraints has 'a\\nb', with a control"),
+    "an annotation": ({"annotations": {"a": "x\0"}}, "annotations has 'x\\x00', with a control"),
+    "its key": ({"annotations": {"a\n": "x"}}, "annotations has 'a\\n', with a control"),
+    "a label": ({"labels": {"a": "x\n"}}, "labels has 'x\\n', with a control"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TEXTS)
+def test_texts_that_no_deployment_can_have_are_refused(add, faas, name):
+    options, words = BAD_TEXTS[name]
+    with pytest.raises(PublishFailed) as told:
+        preview(add, faas, **options)
+    assert words in str(told.value)
+    assert str(told.value).isprintable()
+
+
+def test_an_annotation_of_several_lines_is_one():
+    check_options(Options(annotations={"a": "one\n\ttwo\r\n"}, env={"A": "one\ntwo"}))

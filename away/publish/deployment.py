@@ -16,6 +16,7 @@ from away.capture.leaks import holds_secret, redacted
 from away.exceptions import NameRefused, PublishFailed
 from away.names import function_name, printable
 from away.publish.name_rules import check_scaling
+from away.publish.option_texts import check_characters, check_environment
 from away.publish.platforms import check_platform
 from away.publish.quantities import check_resources
 from away.publish.references import is_repository
@@ -320,9 +321,8 @@ def check_options(options: Options) -> None:
         check_platform(options.platform)
     if DEPLOYMENT_KEY in options.env:
         raise refused(f"env has {DEPLOYMENT_KEY}, which Away itself sets; leave it out")
-    for key in options.env:
-        if not key or "=" in key or "\0" in key or "\0" in options.env[key]:
-            raise refused(f"env has {key!r}, which cannot be the name of a variable, or its value")
+    check_environment(options.env)
+    check_characters(options)
     for key in options.annotations:
         if key == "built-with" or key.startswith("away."):
             raise refused(f"the annotation {key!r} is written by Away itself; take another key")

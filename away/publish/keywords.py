@@ -7,18 +7,18 @@ says of the gateway. Mappings add up key by key; of anything else the strongest 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from away.exceptions import AwayError, ConfigError, NameRefused
 from away.names import function_name, nearest
 from away.publish.deployment import check_options
+from away.publish.option_types import check_types, paths, texts
 from away.publish.options import Options
 from away.publish.secret_values import sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from away.config.secret import Secret
     from away.connection import FaasConnection
@@ -31,7 +31,7 @@ GONE = {
     "server_unpack_args": "is not needed any more: arguments travel by protocol, or see safe_args=",
 }
 # Options that are one text or several, and those that are a mapping.
-TEXTS = ("requirements", "module_imports", "include", "system_packages", "secrets", "constraints")
+TEXTS = ("requirements", "module_imports", "system_packages", "secrets", "constraints")
 MAPPINGS = ("env", "labels", "annotations", "limits", "requests")
 
 
@@ -119,6 +119,11 @@ def read_options(
         given: The keywords.
         values: False to leave the values of secrets unread, where only their names count.
         function: The function, whose folder the paths of secrets' files start from.
+
+    Raises:
+        TypeError: A keyword is unknown, or of a wrong type.
+        PublishFailed: A number of seconds or calls is none.
+        ConfigError: A secret's file cannot be used, or ``registry_auth`` is no login.
     """
 
     def folder() -> Path:
@@ -127,10 +132,13 @@ def read_options(
         return place_of(function).folder if function is not None else Path.cwd()
 
     check_keywords(given)
+    check_types(given)
     stated = {key: value for key, value in given.items() if value is not None}
     for key in TEXTS:
-        if key in stated and not isinstance(stated[key], Mapping):
+        if key in stated and not (key == "secrets" and isinstance(stated[key], Mapping)):
             stated[key] = texts(key, stated[key])
+    if "include" in stated:
+        stated["include"] = paths("include", stated["include"])
     if "secrets" in stated:
         given_secrets = stated["secrets"]
         stated["secrets"] = sealed(given_secrets, folder) if values else tuple(given_secrets)
@@ -155,12 +163,3 @@ def login(given: object) -> tuple[str, Secret]:
     if not (isinstance(user, str) and isinstance(password, str | Secret) and user and password):
         raise ConfigError("registry_auth is a pair of user and password, or 'USER:PASSWORD'")
     return user, password if isinstance(password, Secret) else Secret(password)
-
-
-def texts(what: str, value: Iterable[Any] | str | PathLike[str]) -> tuple[Any, ...]:
-    """Take one text or several; a text is an iterable too, and never meant as one here."""
-    found = (value,) if isinstance(value, str | PathLike) else tuple(value)
-    for each in found:
-        if not isinstance(each, str) and not (what == "include" and isinstance(each, PathLike)):
-            raise TypeError(f"{what} takes texts, not {type(each).__name__}")
-    return found

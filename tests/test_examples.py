@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
+from away import FaasConnection
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -55,6 +58,42 @@ def test_the_readmes_first_command_runs_the_main_job_and_the_second_the_tests():
 def test_every_file_that_the_readme_points_at_exists():
     for target in re.findall(r"\]\(((?!http)[^)#]+)\)", (ROOT / "README.md").read_text()):
         assert (ROOT / target).exists(), target
+
+
+def test_the_readmes_configuration_is_one_and_reaches_a_connection(tmp_path, monkeypatch):
+    blocks = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    own = "\n".join(each for each in blocks if each.startswith("[gateways"))
+    home = tmp_path / "away"
+    home.mkdir()
+    (home / "config.toml").write_text(own)
+    (home / "prod.password").write_text("not-to-be-shown")
+    (home / "prod.password").chmod(0o600)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    faas = FaasConnection.named("prod")
+    assert (faas.url, faas.registry) == ("https://faas.example.com", "ghcr.io/me")
+    assert faas.password == "not-to-be-shown"
+    for each in blocks:
+        tomllib.loads(each)
+
+
+def test_what_the_readme_publishes_from_a_file_calls_nothing_as_it_is_imported():
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL):
+        tree = ast.parse(block)
+        published = {
+            each.name
+            for each in tree.body
+            if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
+            and any("builder.publish" in ast.unparse(one) for one in each.decorator_list)
+        }
+        called = {
+            ast.unparse(node.func)
+            for each in tree.body
+            if isinstance(each, ast.Expr | ast.Assign)
+            for node in ast.walk(each)
+            if isinstance(node, ast.Call)
+        }
+        assert not published & called
 
 
 def test_the_readmes_python_is_python():

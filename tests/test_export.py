@@ -144,6 +144,10 @@ def test_the_readme_has_the_commands_of_every_function_of_the_folder(tmp_path, f
     assert "faas-cli login --gateway https://faas.example.com " in text
     assert "faas-cli up -f stack.yml" in text
     assert "needs pip" in text
+    first, second = [
+        each for each in text.splitlines() if each.startswith("faas-cli") and "#" in each
+    ]
+    assert first.index("#") == second.index("#")
     assert "`token`" in text
 
 

@@ -64,7 +64,7 @@ def readme_text(gateway: str, functions: Mapping[str, Any]) -> str:
     builds = [line for _, entry in sorted(functions.items()) for line in build_lines(entry)]
     return _HEAD.format(
         gateway=shlex.quote(gateway),
-        padding=" " * max(0, len(shlex.quote(gateway)) - 2),
+        padding=" " * (len(shlex.quote(gateway)) - 1),
         secrets=_SECRETS.format(names=", ".join(f"`{each}`" for each in names)) if names else "",
         builds="\n".join(builds),
     )

@@ -37,6 +37,9 @@ ANSWER_SECONDS = 20.0
 CANCEL_SECONDS = 5.0
 WITHOUT = "leave image_builder= out, or say image_builder='registry', which needs no Docker"
 
+# How an engine says that a step's program failed.
+_ENDED = re.compile(r"The command '.*' returned a non-zero code: (\d+)", re.DOTALL)
+
 T = TypeVar("T")
 
 
@@ -414,7 +417,8 @@ class Engine:
         transcript: Transcript | None = None,
     ) -> PublishFailed:
         """Make the error for what the engine could not do."""
-        why = said(error)
+        # A step is named already, with the command that the engine repeats.
+        why = _ENDED.sub(r"it returned a non-zero code: \1", said(error))
         at = f" at {transcript.step!r}" if transcript and transcript.step else ""
         lines = transcript.last_lines() if transcript else ""
         if "no space left on device" in f"{why} {lines}".lower():

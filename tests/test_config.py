@@ -1828,3 +1828,64 @@ def test_a_configured_limit_that_is_no_amount_names_file_and_line(machine, monke
     monkeypatch.chdir(machine.cwd)
     with pytest.raises(ConfigError, match=r"is '1 GB', which is no amount.*config\.toml line 4"):
         options_for(len, FaasConnection.named("prod"), {})
+
+
+# ---------------------------------------------------------------- what a project may say of publishing
+
+
+def settings_of(machine, gateway: str, function: str) -> dict:
+    return config.publish_options(gateway, function, environ=machine.environ, cwd=machine.cwd)
+
+
+@pytest.mark.parametrize("key", ["env", "labels", "annotations"])
+@pytest.mark.parametrize("table", ["publish", "functions.add"])
+def test_variables_of_the_users_do_not_go_to_a_server_that_a_project_chose(machine, key, table):
+    mine = (
+        f'[gateways.dev]\nurl = "http://a.example"\n[gateways.dev.{table}]\n{key} = {{A = "mine"}}'
+    )
+    theirs = (
+        '[gateways.dev]\nurl = "http://evil.example"\n'
+        f'[gateways.dev.publish]\n{key} = {{B = "b"}}\n'
+        f'[gateways.dev.functions.add]\n{key} = {{B = "b"}}'
+    )
+    machine.write({USERS: mine})
+    assert settings_of(machine, "dev", "add")[key].value == {"A": "mine"}
+    machine.write({AWAY: theirs})
+    with pytest.raises(ConfigError) as caught:
+        settings_of(machine, "dev", "add")
+    text = str(caught.value)
+    assert f"{key} of gateway 'dev'" in text
+    assert "away.toml line 2" in text
+    assert "write the url beside it" in text
+    machine.set(AWAY_GATEWAY_DEV_URL="http://a.example")
+    assert settings_of(machine, "dev", "add")[key].value == {"A": "mine", "B": "b"}
+
+
+@pytest.mark.parametrize(
+    "spec", ["evil @ file:///tmp/evil", "git+https://x/y", "wx @ https://x/wx-1-py3-none-any.whl"]
+)
+def test_a_project_gives_requirements_by_name_and_not_by_address(machine, spec):
+    text = f'[gateways.dev]\nurl = "http://a.example"\n[gateways.dev.publish]\nrequirements = ["{spec}"]'
+    machine.write({AWAY: text})
+    with pytest.raises(ConfigError, match=r"requirements of gateway 'dev' .*away\.toml line 4"):
+        settings_of(machine, "dev", "add")
+    machine.write({AWAY: "", USERS: text})
+    assert settings_of(machine, "dev", "add")["requirements"].value == (spec,)
+
+
+def test_a_registry_says_whether_a_project_chose_it(machine):
+    text = (
+        '[gateways.dev]\nurl = "http://a.example"\nregistry = "r.example"\n'
+        '[gateways.dev.publish]\nregistry = "s.example"'
+    )
+    for file, wheres in ((AWAY, ["away.toml line 3", "away.toml line 5"]), (USERS, ["", ""])):
+        machine.write({AWAY: "", USERS: "", file: text})
+        found = [machine.resolve("dev").registry, settings_of(machine, "dev", "")["registry"].value]
+        assert found == ["r.example", "s.example"]
+        for each, where in zip(found, wheres, strict=True):
+            assert str(getattr(each, "where", "")).endswith(where)
+            assert bool(getattr(each, "where", "")) == bool(where)
+            again = pickle.loads(pickle.dumps(each))
+            assert again == each
+            assert bool(getattr(again, "where", "")) == bool(where)
+            assert "away.toml" not in str(pickle.dumps(each))

@@ -371,6 +371,30 @@ def test_a_login_for_the_registry_that_is_pushed_to_goes_to_no_other(tmp_path):
     assert find_login("other.example", given=GIVEN, environ=environ).login is None
 
 
+def test_a_registry_that_a_project_chose_is_sent_what_is_meant_for_it_alone(tmp_path):
+    environ = config_in(tmp_path, auths={"r.example": auth("docker", "docker-password")})
+    environ |= {"AWAY_REGISTRY_USER": "env", "AWAY_REGISTRY_PASSWORD": "env-password"}
+    where = "/p/away.toml line 2"
+
+    def user(host, **more):
+        found = find_login(host, pushed=True, environ=environ, **more).login
+        return found and found.user
+
+    assert user("r.example", chosen_by=where) == "docker"
+    assert user("evil.example", chosen_by=where) is None
+    hint = Credentials("evil.example", pushed=True, chosen_by=where, environ=environ).hint()
+    assert where in hint
+    assert "set AWAY_REGISTRY_HOST=evil.example" in hint
+    with pytest.raises(ConfigError, match=r"registry_auth= is not sent .*away\.toml line 2"):
+        user("evil.example", chosen_by=where, given=("ada", "password-x"))
+    environ["AWAY_REGISTRY_HOST"] = "good.example"
+    assert user("good.example", chosen_by=where) == "env"
+    assert user("good.example", chosen_by=where, given=("ada", "password-x")) == "ada"
+    assert user("evil.example", chosen_by=where) is None
+    # The variable says whom the two are for, whoever names another.
+    assert user("other.example") is None
+
+
 @pytest.mark.parametrize(
     "environ", [{"AWAY_REGISTRY_USER": "a"}, {"AWAY_REGISTRY_PASSWORD": "hidden-password"}]
 )

@@ -184,6 +184,16 @@ def test_only_a_source_distribution_is_none_and_nothing_of_it_is_run(index, cach
     assert not mark.exists()
 
 
+def test_a_name_that_the_index_does_not_have_is_told_from_one_without_a_wheel(index, cache):
+    wheel(index, "away_one", "1.1")
+    with pytest.raises(PublishFailed, match="which has none of that name") as caught:
+        made(cache, pin("away-onne"))
+    assert "has no wheel" not in str(caught.value)
+    wheel(index, "away_built", "1.0", "cp311-cp311-win_amd64")
+    with pytest.raises(PublishFailed, match=r"away-built==1\.0 has no wheel for"):
+        made(cache, pin("away-built"))
+
+
 def test_a_version_that_the_index_lacks_is_told_with_those_that_it_has(index, cache):
     wheel(index, "away_one", "1.1")
     wheel(index, "away_one", "1.2")
@@ -411,12 +421,12 @@ def test_large_and_small_stored_and_deflated_files_all_arrive_as_they_are(index,
 
 
 def trap(folder: Path) -> Path:
-    """Make a project whose setup.py leaves a mark when it is run."""
+    """Make a project whose own build backend (PEP 517) leaves a mark when it is run."""
     folder.mkdir()
-    (folder / "setup.py").write_text(
-        f"open({str(folder / 'MARK')!r}, 'w').close()\n"
-        "from setuptools import setup\nsetup(name='evil', version='1')\n"
+    (folder / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
     )
+    (folder / "backend.py").write_text(f"open({str(folder / 'MARK')!r}, 'w').close()\n")
     return folder
 
 

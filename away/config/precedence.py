@@ -43,8 +43,10 @@ __all__ = [
     "login",
     "overlay",
     "refuse_a_projects_word",
+    "refuse_addresses_of_a_project",
     "refuse_secrets_for_a_project",
     "refuse_two_secrets",
+    "refuse_values_for_a_project",
     "url_of",
 ]
 
@@ -224,6 +226,45 @@ def refuse_secrets_for_a_project(
         raise ConfigError(
             f"secrets of gateway {name!r} ({secrets.where}) would be created at the server that the"
             f" project chose ({url.where}); write the url beside them"
+        )
+
+
+def refuse_values_for_a_project(
+    name: str, options: Mapping[str, Setting], settings: Mapping[str, Setting]
+) -> None:
+    """Refuse to send the user's variables, labels and annotations to a server that a project chose.
+
+    Args:
+        name: The gateway.
+        options: What one source says of publishing there.
+        settings: The gateway's settings.
+
+    Raises:
+        ConfigError: It would do so.
+    """
+    url = settings.get("url")
+    if url is None or url.trust != PROJECT:
+        return
+    for key in ("env", "labels", "annotations"):
+        if key in options and options[key].trust != PROJECT:
+            raise ConfigError(
+                f"{key} of gateway {name!r} ({options[key].where}) would be sent to the server that"
+                f" the project chose ({url.where}); write the url beside it"
+            )
+
+
+def refuse_addresses_of_a_project(name: str, key: str, setting: Setting) -> None:
+    """Refuse a requirement with an address from a project's file: this machine would fetch from there.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    if setting.trust != PROJECT or key != "requirements" or not isinstance(setting.value, tuple):
+        return
+    if any("@" in each or "://" in each for each in setting.value):
+        raise ConfigError(
+            f"requirements of gateway {name!r} come from the project and have an address, which only"
+            f" code and your own config.toml can give; write 'NAME==VERSION' ({setting.where})"
         )
 
 

@@ -14,7 +14,9 @@ from away.config.precedence import (
     gather,
     login,
     refuse_a_projects_word,
+    refuse_addresses_of_a_project,
     refuse_secrets_for_a_project,
+    refuse_values_for_a_project,
     url_of,
 )
 from away.config.publish_settings import laid_over, option_value
@@ -26,6 +28,7 @@ from away.config.settings import (
     RESERVED,
     SUPPLIED,
     USER,
+    ProjectText,
     Setting,
     Source,
     check,
@@ -176,6 +179,9 @@ class Reading:
         tables = []
         for source in self._sources:
             given = source.publish.get(name, {}).get(place, {})
+            if given:
+                # Before they are joined with others', whose word they would be then.
+                refuse_values_for_a_project(name, given, self._gather(name))
             tables.append({key: self._option(key, each, name, of) for key, each in given.items()})
         options = laid_over(tables)
         if "secrets" in options:
@@ -186,7 +192,12 @@ class Reading:
         def find(what: str, path: str) -> Path:
             return find_file(name, what, setting._replace(value=path), self._environ)
 
-        return setting._replace(value=option_value(key, setting, of, find))
+        value = option_value(key, setting, of, find)
+        if key == "registry" and setting.trust == PROJECT:
+            value = ProjectText(str(value), setting.where)
+        found = setting._replace(value=value)
+        refuse_addresses_of_a_project(name, key, found)
+        return found
 
     def _with_options(self, gateway: GatewayConfig, *, strict: bool) -> GatewayConfig:
         """Add what is configured for publishing there, for people to see."""
@@ -353,7 +364,7 @@ def _gateway(
         timeout=cast("float", value("timeout")),
         connect_timeout=cast("float", value("connect_timeout")),
         ca_bundle=bundle,
-        registry=cast("str | None", value("registry")),
+        registry=_registry(name, settings),
         base_image=cast("str | None", value("base_image")),
         namespace=str(value("namespace")),
         inside_url=cast("str | None", value("inside_url")),
@@ -362,6 +373,14 @@ def _gateway(
         insecure_registries=cast("tuple[str, ...]", value("insecure_registries") or ()),
         origins=origins,
     )
+
+
+def _registry(name: str, settings: Mapping[str, Setting]) -> str | None:
+    """Return the registry, marked where a project's file chose it: the user's login is not for it."""
+    found = cast("str | None", _value("registry", name, settings))
+    if found is None or settings["registry"].trust != PROJECT:
+        return found
+    return ProjectText(found, settings["registry"].where)
 
 
 def _value(key: str, name: str, settings: Mapping[str, Setting]) -> object:

@@ -10,7 +10,7 @@ import keyword
 import math
 import os
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from away.config.secret import Secret
 from away.config.urls import normal_url
@@ -31,6 +31,7 @@ __all__ = [
     "SECRETS",
     "SUPPLIED",
     "USER",
+    "ProjectText",
     "Setting",
     "Source",
     "check",
@@ -72,6 +73,23 @@ class Setting(NamedTuple):
     trust: str
     folder: Path
     """Where a relative path begins; for a project's file also where it ends."""
+
+
+class ProjectText(str):
+    """A text that a project's file gave; ``where`` is the file and line, for who has to know it."""
+
+    __slots__ = ("where",)
+    where: str
+
+    def __new__(cls, text: str, where: str = "a project's file") -> Self:
+        """Make one."""
+        made = super().__new__(cls, text)
+        made.where = where
+        return made
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str]]:
+        """Pickle it without the place, which is a path of this machine."""
+        return type(self), (str(self),)
 
 
 class Source(NamedTuple):

@@ -5,8 +5,11 @@
 3. What Docker has: its ``config.json`` (in ``DOCKER_CONFIG``, else ``~/.docker``) with the credential
    helper of the registry, the one for all, and the logins that stand in the file.
 
-The first two are for the registry that is pushed to and for no other; the third is by host. The
-gateway's own registry takes the gateway's login, which is none of these.
+The first two are for the registry that is pushed to and for no other; the third is by host. Where a
+project's file chose that registry, neither of the two is sent to it, unless ``AWAY_REGISTRY_HOST`` names
+that very host: a cloned repository would decide who gets the password. That variable, where it is set,
+says which one registry the other two are for. The gateway's own registry takes the gateway's login,
+which is none of these.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from away.config.secret import Secret
 from away.exceptions import ConfigError
+from away.names import printable
 from away.publish.beside import Beside
 from away.publish.docker_config import config_file, docker_login, sound
 from away.secret_texts import remember
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Credentials", "Found", "GivenLogin", "RegistryLogin", "find_login", "given_login"]
 
 USER_VARIABLE, PASSWORD_VARIABLE = "AWAY_REGISTRY_USER", "AWAY_REGISTRY_PASSWORD"
+HOST_VARIABLE = "AWAY_REGISTRY_HOST"
 DOCKER = "Docker's config.json"
 
 GivenLogin: TypeAlias = "tuple[str, str | Secret] | str | RegistryLogin"
@@ -133,6 +138,7 @@ def find_login(
     *,
     given: GivenLogin | None = None,
     pushed: bool = False,
+    chosen_by: str = "",
     environ: Mapping[str, str] | None = None,
 ) -> Found:
     """Look for the login at a registry; a credential helper may take seconds.
@@ -141,12 +147,16 @@ def find_login(
         host: The registry, ``HOST[:PORT]``.
         given: What the user passed for the registry that is pushed to.
         pushed: Whether this is that registry.
+        chosen_by: The project's file and line that named the registry, if one did.
         environ: The environment; the process's own if left out.
 
     Raises:
-        ConfigError: What was given, or stands in the environment, is no login.
+        ConfigError: What was given, or stands in the environment, is no login, or it was given for a
+            registry that a project's file chose.
     """
-    return Credentials(host, given=given, pushed=pushed, environ=environ).look()
+    return Credentials(
+        host, given=given, pushed=pushed, chosen_by=chosen_by, environ=environ
+    ).look()
 
 
 class Credentials:
@@ -156,10 +166,12 @@ class Credentials:
         host: The registry, ``HOST[:PORT]``.
         given: What the user passed for the registry that is pushed to.
         pushed: Whether this is that registry.
+        chosen_by: The project's file and line that named the registry, if one did.
         environ: The environment; the process's own if left out.
 
     Raises:
-        ConfigError: What was given, or stands in the environment, is no login.
+        ConfigError: What was given, or stands in the environment, is no login, or it was given for a
+            registry that a project's file chose.
     """
 
     def __init__(
@@ -168,14 +180,28 @@ class Credentials:
         *,
         given: GivenLogin | None = None,
         pushed: bool = False,
+        chosen_by: str = "",
         environ: Mapping[str, str] | None = None,
     ) -> None:
         self.host = host
         self.pushed = pushed
         self.environ = os.environ if environ is None else environ
         self.explicit: RegistryLogin | None = None
-        if pushed:
-            self.explicit = environment_login(self.environ) if given is None else given_login(given)
+        meant = self.environ.get(HOST_VARIABLE, "")
+        self.chosen_by = "" if meant == host else chosen_by
+        if not pushed:
+            return
+        if given is not None:
+            login = given_login(given)
+            if self.chosen_by:
+                raise ConfigError(
+                    f"registry_auth= is not sent to the registry {printable(host)}, which a project's"
+                    f" file chose ({self.chosen_by}); give registry= beside it, or set"
+                    f" {HOST_VARIABLE}={printable(host)}"
+                )
+            self.explicit = login
+        elif not self.chosen_by and meant in ("", host):
+            self.explicit = environment_login(self.environ)
 
     @property
     def key(self) -> object:
@@ -199,9 +225,16 @@ class Credentials:
 
     def hint(self) -> str:
         """Say how to log in, as a clause."""
+        docker = f"log in by 'docker login {self.host}'"
         if not self.pushed:
-            return f"log in by 'docker login {self.host}'"
+            return docker
+        if self.chosen_by:
+            return (
+                f"{docker}, or set {HOST_VARIABLE}={self.host}: a project's file chose this registry"
+                f" ({self.chosen_by}), and {USER_VARIABLE} and {PASSWORD_VARIABLE} are sent to none"
+                " of these otherwise"
+            )
         return (
-            f"log in by 'docker login {self.host}', or give registry_auth=(user, password) or"
-            f" {USER_VARIABLE} and {PASSWORD_VARIABLE}"
+            f"{docker}, or give registry_auth=(user, password) or {USER_VARIABLE} and"
+            f" {PASSWORD_VARIABLE}"
         )

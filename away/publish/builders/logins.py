@@ -33,7 +33,8 @@ class Logins:
         if self.order.registry_host is None:
             return self.of_gateway()
         given = self.order.options.registry_auth
-        return find_login(self.push_host, given=given, pushed=True).login
+        chosen_by = self.order.registry_chosen_by
+        return find_login(self.push_host, given=given, pushed=True, chosen_by=chosen_by).login
 
     def for_pull(self, host: str) -> RegistryLogin | None:
         """Return the login at a registry that a base comes from."""

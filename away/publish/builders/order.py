@@ -85,6 +85,11 @@ class Order(NamedTuple):
     reading: Callable[[str, str], None] = lambda _processor, _python: None
 
     @property
+    def registry_chosen_by(self) -> str:
+        """The project's file and line that named the registry; an empty text where the user did."""
+        return getattr(self.options.registry or self.connection.registry, "where", "")
+
+    @property
     def base_words(self) -> str:
         """What to call the base image in a sentence: its name, and that it is the default one."""
         given = self.options.base_image or self.connection.base_image

@@ -6,6 +6,7 @@ Only what the registry lacks is sent, the manifest last. The base may lie in ano
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 from away.exceptions import PublishFailed
@@ -49,12 +50,16 @@ class RegistryBuilder:
                 " gateway's login; leave it out, or name a registry",
                 step="options",
             )
+        credentials = None
+        if host is not None:
+            chosen_by = order.registry_chosen_by
+            credentials = Credentials(host, given=given, pushed=True, chosen_by=chosen_by)
         self.registry = Registry(
             order.ask,
             order.registry_url,
             own=host is None,
             user=order.connection.user,
-            credentials=Credentials(host, given=given, pushed=True) if host else None,
+            credentials=credentials,
             sent=order.progress.sent,
             folder=order.cache,
         )
@@ -85,7 +90,7 @@ class RegistryBuilder:
                 raise self.out_of_reach(error) from error.__cause__
         check_fits(Platform(*found.machine), self.order.options.platform, str(name))
         self.image_below = found
-        python = found.labels.get("away.python") or found.variable("PYTHON_VERSION")
+        python = minor_of(found.labels.get("away.python") or found.variable("PYTHON_VERSION"))
         environment = label_environment(found)
         scanned = Scan()
         if environment is None and not target.runs_processes:
@@ -93,13 +98,13 @@ class RegistryBuilder:
             cache = self.order.cache
 
             def reading() -> None:
-                self.order.reading(found.architecture, ".".join(python.split(".")[:2]))
+                self.order.reading(found.architecture, python)
 
             scanned = yield from scan(self.source, found, cache, keeping=elsewhere, reading=reading)
             environment = dict(scanned.environment) or None
         return Base(
             str(name),
-            python=".".join(python.split(".")[:2]) or scanned.python,
+            python=python or scanned.python,
             architecture=found.architecture,
             glibc=scanned.glibc,
             environment=environment,
@@ -188,6 +193,12 @@ class RegistryBuilder:
         Who comes second then finds it there and has it mounted.
         """
         return GATES.holding(f"{self.registry.url} {digest}")
+
+
+def minor_of(version: str) -> str:
+    """Return the minor version of what an image says of its Python; nothing of what is no version."""
+    match = re.match(r"(3\.[0-9]{1,3})(?![0-9])[A-Za-z0-9.+]*\Z", version)
+    return match[1] if match else ""
 
 
 def label_environment(base: BaseImage) -> dict[str, str] | None:

@@ -407,3 +407,32 @@ def test_a_function_that_takes_pickles_is_for_one_minor_version_in_either_form(p
     captured(project, script)
     header = json.loads((project.parent / "image/payload.away").read_bytes().split(b"\n")[0])
     assert header["python"] == header["magic"] == header["cache_tag"] == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("credentials.json", "{}"),
+        ("secrets.yaml", "a: b"),
+        ("terraform.tfstate", "{}"),
+        (".netrc", "machine x"),
+        (".aws/config", "[default]"),
+        ("innocent.txt", "-----BEGIN RSA PRIVATE KEY-----\nabc\n"),
+    ],
+)
+def test_a_login_or_a_key_is_neither_listed_nor_taken_with_its_folder(project, path, text):
+    write(project, {f"data/{path}": text, "data/table.csv": "1"})
+    script = "from saying import say\ndef f(): return 1\nsay(f)"
+    said = captured(project, script, include=[f"data/{path}"])
+    assert f"data/{path} in include= looks like a key or a login" in said["error"]
+    said = captured(project, script, include=["data"])
+    assert "data/table.csv" in said["files"]
+    assert f"data/{path}" not in said["files"]
+
+
+@pytest.mark.parametrize("path", ["a\0b", "a\x1b[31mb", "a\udcffb"])
+def test_a_path_that_cannot_be_printed_is_told_in_letters_that_can(project, path):
+    script = "from saying import say\ndef f(): return 1\nsay(f)"
+    said = captured(project, script, include=[path])
+    assert "in include= does not exist" in said["error"]
+    assert said["error"].isprintable()

@@ -8,6 +8,10 @@ import math
 import os
 import re
 import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,11 +19,13 @@ from hypothesis import strategies as st
 
 from away import FaasConnection
 from away.exceptions import ConfigError, PublishFailed
-from away.publish import Options, preview, publish
+from away.publish import Options, preview, publish, transfer
 from away.publish.builders.context import read_context
 from away.publish.builders.dockerfile import images_below
+from away.publish.cache import remove_unused
 from away.publish.deployment import check_options
 from away.publish.export import export
+from away.publish.keywords import read_options
 
 REGISTRY = "registry.example.com"
 
@@ -241,3 +247,79 @@ def test_texts_that_no_deployment_can_have_are_refused(add, faas, name):
 
 def test_an_annotation_of_several_lines_is_one():
     check_options(Options(annotations={"a": "one\n\ttwo\r\n"}, env={"A": "one\ntwo"}))
+
+
+# ---------------------------------------------------------------- files of secrets
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "folder", "device", "NUL", "surrogate"])
+def test_a_secrets_file_that_is_none_is_told_once_and_not_waited_for(tmp_path, kind):
+    pipe, link = tmp_path / "pipe\x1b[31m", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    path, words = {
+        "pipe": (pipe, "which is no regular file"),
+        "link to a pipe": (link, "which is no regular file"),
+        "folder": (tmp_path, "which is no regular file"),
+        "device": (Path("/dev/zero"), "which is no regular file"),
+        "NUL": (Path("a\0b"), "which cannot be"),
+        "surrogate": (Path("a\ud800b"), "which cannot be"),
+    }[kind]
+    with pytest.raises(ConfigError, match=words) as told:
+        read_options({"secrets": {"t": path}})
+    assert str(told.value).count(" names ") == 1
+    assert str(told.value).isprintable()
+
+
+@pytest.mark.skipif(not os.access("/proc/kmsg", os.R_OK), reason="only root may read /proc/kmsg")
+def test_a_regular_file_that_never_ends_is_not_waited_for():
+    program = (
+        "import os, pathlib\n"
+        "from away.publish.secret_values import sealed\n"
+        "try: sealed({'t': pathlib.Path('/proc/kmsg')})\n"
+        "except Exception as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=30)
+    assert done.stderr == b""
+
+
+# ---------------------------------------------------------------- what is left in the cache
+
+
+def test_what_interrupted_publishes_left_is_removed_after_a_day_and_nothing_that_is_written(
+    tmp_path,
+):
+    old = time.time() - 25 * 3600
+    kept = ["wheels-runs/layer", "new-runs/a.py", "bases/tmpruns", "bases/aa.layer", "other/file"]
+    left = ["wheels-old/a.whl", "new-old/in/a.py", "site-old/x", "bases/tmpold", "bases/bb.layer"]
+    for each in (*kept, *left):
+        (tmp_path / each).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / each).write_text("x")
+    victim = tmp_path / "other"
+    (tmp_path / "new-link").symlink_to(victim)
+    for each in (*tmp_path.rglob("*"),):
+        os.utime(each, (old, old), follow_symlinks=False)
+    for each in kept:
+        os.utime(tmp_path / each)
+    # Of a running one, what a wheel brings may be of 1970; its folder is written to.
+    os.utime(tmp_path / "new-runs" / "a.py", (1, 1))
+    os.utime(tmp_path / "new-runs")
+    remove_unused(tmp_path)
+    there = {each.relative_to(tmp_path).as_posix() for each in tmp_path.rglob("*")}
+    assert set(kept) <= there
+    assert not {each for each in there if "old" in each or "bb" in each}
+
+
+def test_a_layer_that_is_taken_up_again_is_no_leftover(tmp_path):
+    data = b"layer"
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    place = transfer.place_of(tmp_path, digest)
+    place.parent.mkdir()
+    place.write_bytes(data)
+    os.utime(place, (1, 1))
+    assert transfer.kept(tmp_path, digest) == place
+    with transfer.keeper(tmp_path, f"sha256:{'0' * 64}"):
+        assert place.exists()
+    os.utime(place, (1, 1))
+    with transfer.keeper(tmp_path, f"sha256:{'1' * 64}"):
+        assert not place.exists()

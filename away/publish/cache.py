@@ -27,6 +27,7 @@ __all__ = [
     "kept_layer_file",
     "private_folder",
     "read_record",
+    "remove_left",
     "remove_unused",
     "unpacked",
     "used",
@@ -35,6 +36,8 @@ __all__ = [
 
 # A layer that no publish asked for in so long is removed.
 UNUSED_SECONDS = 60 * 24 * 3600.0
+# What a publish had begun is left for good if nothing was written to it in so long.
+LEFT_SECONDS = 24 * 3600.0
 NOTED_SECONDS = 24 * 3600.0
 CHUNK_BYTES = 1 << 20
 _DESCRIBED = ("digest", "size", "diff_id", "media_type", "comment")
@@ -82,6 +85,7 @@ def unpacked(parts: Iterable[Part], cache: Path) -> Path:
     target = cache / f"lib-{hashlib.sha256(' '.join(names).encode()).hexdigest()[:24]}"
     if target.is_dir():
         return target
+    remove_left(cache)
     made = Path(tempfile.mkdtemp(dir=cache, prefix="new-"))
     try:
         for each in chosen:
@@ -216,10 +220,37 @@ def used(folder: Path, *names: str) -> None:
 
 
 def remove_unused(folder: Path, seconds: float = UNUSED_SECONDS) -> None:
-    """Remove layers and records that no publish has asked for in a long time."""
+    """Remove what no publish has asked for in a long time, and what interrupted ones left behind."""
     before = time.time() - seconds
     for pattern in ("*.layer", "shared-*.json", "requirements-*.json", ".*.layer.*", ".*.json.*"):
         for place in folder.glob(pattern):
             with suppress(OSError):
                 if place.stat().st_mtime < before:
                     place.unlink()
+    remove_left(folder)
+
+
+def remove_left(folder: Path, seconds: float = LEFT_SECONDS) -> None:
+    """Remove what publishes had begun and did not end; those that still run write all the time."""
+    import shutil
+
+    before = time.time() - seconds
+    for pattern in ("new-*", "wheels-*", "site-*"):
+        for place in folder.glob(pattern):
+            if newest(place) < before and not place.is_symlink():
+                shutil.rmtree(place, ignore_errors=True)
+    # Layers on their way to another registry, and what is being written there.
+    for pattern in ("*.layer", "tmp*"):
+        for place in (folder / "bases").glob(pattern):
+            if newest(place) < before:
+                with suppress(OSError):
+                    place.unlink()
+
+
+def newest(place: Path) -> float:
+    """Return when a file, or something in a folder, was last written; links are not followed."""
+    times = [0.0]
+    for each in (place, *place.rglob("*")):
+        with suppress(OSError):
+            times.append(each.lstat().st_mtime)
+    return max(times)

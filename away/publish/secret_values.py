@@ -7,6 +7,7 @@ the checks of a deployment find it wherever it would leave this process but to t
 from __future__ import annotations
 
 import os
+import stat
 from base64 import b64encode
 from collections.abc import Mapping
 from os import PathLike
@@ -151,7 +152,7 @@ def _value(name: str, source: object, folder: Callable[[], Path]) -> SecretValue
     elif isinstance(source, PathLike):
         path = _found(what, Path(source), folder)
         data = _without_line_end(_read(what, path))
-        what = f"{what} names {path}, which"
+        what = f"{what} names {_shown(path)}, which"
     else:
         raise ConfigError(
             f"{what} is of type {type(source).__name__}; give a text, bytes, or the pathlib.Path of a"
@@ -171,9 +172,12 @@ def _found(what: str, path: Path, folder: Callable[[], Path]) -> Path:
     try:
         path = path.expanduser()
         whole = path if path.is_absolute() else folder() / path
-    except (OSError, RuntimeError) as error:  # no home of that name, or no working folder
-        raise ConfigError(f"{what} names {path}, which cannot be found: {error}") from error
-    remember_file(os.path.realpath(whole))
+        remember_file(os.path.realpath(whole))
+    except (OSError, RuntimeError, ValueError) as error:
+        # No home of that name, no working folder, or no path that any system could have.
+        raise ConfigError(
+            f"{what} names {_shown(path)}, which cannot be found: {printable(str(error))}"
+        ) from error
     return whole
 
 
@@ -190,13 +194,39 @@ def _without_line_end(data: bytes) -> bytes:
 
 def _read(what: str, path: Path) -> bytes:
     try:
-        if path.exists() and not path.is_file():
-            # A named pipe would wait for its writer, for ever.
-            raise ConfigError(f"{what} names {path}, which is no regular file")
-        with path.open("rb") as file:
-            return file.read(MAX_SECRET_BYTES + 1)
-    except (OSError, RuntimeError, ValueError) as error:
-        words = getattr(error, "strerror", None) or str(error)
+        data = _regular(path)
+    except (OSError, ValueError) as error:
+        words = printable(getattr(error, "strerror", None) or str(error))
         raise ConfigError(
-            f"{what} names {path}, which cannot be read: {words[:1].lower()}{words[1:]}"
+            f"{what} names {_shown(path)}, which cannot be read: {words[:1].lower()}{words[1:]}"
         ) from error
+    if data is None:
+        raise ConfigError(f"{what} names {_shown(path)}, which is no regular file")
+    return data
+
+
+def _regular(path: Path) -> bytes | None:
+    """Return a regular file's bytes, up to one more than a secret can have; None of anything else.
+
+    Never waiting: a named pipe would have us wait for its writer, for ever.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    if path.is_dir():
+        return None  # which some systems do not even open
+    descriptor = os.open(path, flags | getattr(os, "O_NOCTTY", 0))
+    try:
+        # Of what is open, not of what the path led to a moment ago.
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        pieces, left = [], MAX_SECRET_BYTES + 1
+        while left > 0 and (piece := os.read(descriptor, left)):
+            pieces.append(piece)
+            left -= len(piece)
+        return b"".join(pieces)
+    finally:
+        os.close(descriptor)
+
+
+def _shown(path: Path) -> str:
+    """Return a path for people."""
+    return printable(str(path))

@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import os
 import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
 from away.exceptions import PublishFailed
 from away.names import printable
+from away.publish.cache import remove_left
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,6 +75,7 @@ def keeper(folder: Path | None, digest: str) -> Iterator[list[FileTaker]]:
     if folder is None:
         yield []
         return
+    remove_left(folder)
     place = place_of(folder, digest)
     place.parent.mkdir(mode=0o700, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=place.parent, delete=False) as file:
@@ -95,7 +98,11 @@ def kept(folder: Path | None, digest: str) -> Path | None:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return None
-    return place if f"sha256:{found}" == digest else None
+    if f"sha256:{found}" != digest:
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(place)  # it is in use, and no leftover
+    return place
 
 
 def drop(folder: Path | None, digest: str) -> None:

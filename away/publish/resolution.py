@@ -157,6 +157,18 @@ def no_wheel(requirement: str, why: str, reason: str = "") -> PublishFailed:
     )
 
 
+def no_such_name(requirement: str, reason: str) -> PublishFailed:
+    """Make the error for a requirement that the index has nothing of."""
+    needed = f" ({printable(reason)})" if reason else ""
+    return PublishFailed(
+        f"the requirement {printable(requirement)}{needed} is not in the package index, which has"
+        " none of that name, and the base image does not have it; correct the name, list what"
+        " provides it in requirements=, or take a base_image= that has it",
+        step="requirements",
+        hint="correct the name, or list what provides it in requirements=",
+    )
+
+
 # ---------------------------------------------------------------- pip
 
 
@@ -186,7 +198,39 @@ def download(
         # What is installed here need not exist for the target, and its own needs are then others.
         failed = run_pip(pins, [], target, folder) and failed
     if failed:
-        raise explained(pins, target, failed, reasons)
+        unknown = unknown_name(failed, folder)
+        raise explained(pins, target, failed, reasons, unknown=unknown)
+
+
+def unknown_name(said: str, folder: Path) -> bool:
+    """Tell whether the index has nothing at all of the name that pip found no version of.
+
+    pip says the same of a name that there is not and of one without a wheel; what it met on its way
+    is in what it says at length.
+    """
+    found = _NOT_FOUND.search(said)
+    name = re.match(r"[A-Za-z0-9._-]+", found["spec"]) if found else None
+    if found is None or name is None or found["versions"] != "none" or "@" in found["spec"]:
+        return False
+    command = [sys.executable, "-P", "-c", _PIP, json.dumps([bundled_pip(), {}]), "download", "-vv"]
+    command += ["--disable-pip-version-check", "--no-input", "--only-binary=:all:", "--no-deps"]
+    command += ["--no-cache-dir", "--dest", str(folder), name[0]]
+    try:
+        told = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_NAME_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    text = told.stdout.decode("utf-8", "replace")
+    return bool(
+        told.returncode
+        and "Could not find" in text + told.stderr.decode("utf-8", "replace")
+        and not _OF_THAT_NAME.search(text)
+    )
 
 
 def run_pip(
@@ -300,6 +344,10 @@ _NOT_FOUND = re.compile(
     r"satisfies the requirement (?P<spec>.+?)(?: \(from (?!versions:)(?P<by>[^)]*)\))?"
     r" \(from versions: (?P<versions>[^)]*)\)"
 )
+# What pip says at length of a link to a file that is of the name, whether it can be used or not.
+_OF_THAT_NAME = re.compile(r"Found link |Skipping link: (?!not a file|wrong project name)")
+# How long it may take to find out that there is no such name, which only makes an error clearer.
+_NAME_SECONDS = 30.0
 # Why an index was not reached, in the words of pip's HTTP library.
 _UNREACHED = re.compile(
     r"NewConnectionError|ConnectTimeoutError|ReadTimeoutError|NameResolutionError|ProxyError|SSLError"
@@ -320,9 +368,22 @@ def culprit_of(pins: Iterable[Pin], said: str) -> Pin | None:
 
 
 def explained(
-    pins: tuple[Pin, ...], target: Target, said: str, reasons: Mapping[str, str]
+    pins: tuple[Pin, ...],
+    target: Target,
+    said: str,
+    reasons: Mapping[str, str],
+    *,
+    unknown: bool = False,
 ) -> PublishFailed:
-    """Turn what pip said into one sentence that names the requirement."""
+    """Turn what pip said into one sentence that names the requirement.
+
+    Args:
+        pins: What was wanted.
+        target: What it is for.
+        said: What pip said.
+        reasons: What needs each of the pins.
+        unknown: Whether the index has nothing of that name.
+    """
     if "No module named" in said and "pip" in said:
         return PublishFailed(
             f"the requirement {pins[0]} cannot be fetched: {sys.executable} has no pip; install it"
@@ -353,15 +414,13 @@ def explained(
     has = f" (it has {', '.join(others[-_SHOWN:])})" if others else ""
     why = f"has no wheel for {target} in the package index{has}"
     if culprit is not None:
-        return no_wheel(str(culprit), why, reason_of(culprit, reasons))
-    by = found["by"] or str(pins[0])
-    through = next(
-        (pin for pin in pins if pin.name == normal_name(re.split(r"[=<>!~ ]", by)[0])), None
-    )
-    reason = f"{by} needs it" + (
-        f": {reasons[through.name]}" if through and reasons.get(through.name) else ""
-    )
-    return no_wheel(found["spec"], why, reason)
+        spec, reason = str(culprit), reason_of(culprit, reasons)
+    else:
+        by = found["by"] or str(pins[0])
+        name = normal_name(re.split(r"[=<>!~ ]", by)[0])
+        through = reasons.get(name) if any(pin.name == name for pin in pins) else ""
+        spec, reason = found["spec"], f"{by} needs it" + (f": {through}" if through else "")
+    return no_such_name(spec, reason) if unknown else no_wheel(spec, why, reason)
 
 
 def reason_of(pin: Pin, reasons: Mapping[str, str]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import io
 import tarfile
+import threading
 import time
 
 import pytest
@@ -13,9 +15,11 @@ from hypothesis import strategies as st
 
 from away import FaasConnection
 from away.connection.conversations import Deadline
+from away.exceptions import PublishFailed
 from away.publish import base_scan, tar_stream
 from away.publish.base_scan import Scan, scan
 from away.publish.credentials import Credentials
+from away.publish.following import following
 from away.publish.references import parse_image
 from away.publish.registry import Memory, Registry
 from away.publish.tar_stream import TarReader, Unpacker, clean
@@ -224,7 +228,17 @@ def test_the_distributions_of_that_python_are_found_and_no_others(faas, tmp_path
 def test_a_cache_that_was_damaged_is_made_anew(faas, tmp_path):
     assert scanned(faas, CASES["debian"][0], tmp_path)[1] == 0
     (kept,) = (tmp_path / "bases").iterdir()
-    for damage in ("", "[]", '{"python": "3.1"}', '{"python": "3.1", "glibc": [1]}', "\x00"):
+    infinite = '{"python": "3.11", "glibc": [Infinity, 1], "environment": {}}'
+    odd = '{"python": "3.11\\u001b[31m", "glibc": null, "environment": {}}'
+    for damage in (
+        infinite,
+        odd,
+        "",
+        "[]",
+        '{"python": "3.1"}',
+        '{"python": "3.1", "glibc": [1]}',
+        "\x00",
+    ):
         kept.write_text(damage)
         assert scanned(faas, CASES["debian"][0], tmp_path) == (Scan("3.11", (2, 36)), 0)
     kept.unlink()
@@ -325,3 +339,128 @@ def test_any_bytes_are_read_without_an_exception_of_pythons(noise, at, packed):
     unpacker = Unpacker(lambda: TarReader(listed.wants, listed.read))
     unpacker.write(gzip.compress(bytes(data)) if packed else bytes(data))
     unpacker.end()
+
+
+# ---------------------------------------------------------------- without measure, and in time
+
+
+def deep(parts: int) -> bytes:
+    """Make a small layer with one very deep name."""
+    return gzip.compress(tar(("a/" * parts + "python3", b""), ("usr/bin/python3.11", b"")), 9)
+
+
+def test_names_that_no_file_can_have_are_passed_over_in_no_time(faas):
+    layers = [
+        deep(150_000),
+        tar(("usr/bin/python3", "/a" * 100_000), ("x" * 300 + "/python3", b"")),
+    ]
+    began = time.monotonic()
+    found, _ = scanned(faas, layers)
+    assert time.monotonic() - began < 3
+    assert found.python == ""
+    assert scanned(faas, [deep(150_000), tar(*DEBIAN)])[0].python == "3.11"
+
+
+@pytest.mark.parametrize(
+    "search", ["/" + "a/" * 60_000, "/a:" * 100_000, ":".join(["/b" * 200] * 500)]
+)
+def test_a_path_without_measure_is_searched_in_no_time(faas, search):
+    began = time.monotonic()
+    scanned(faas, [tar(*DEBIAN)], search=search)
+    assert time.monotonic() - began < 3
+
+
+def test_a_name_of_many_dashes_is_no_distribution_in_no_time():
+    began = time.monotonic()
+    for _ in range(1000):
+        assert base_scan.installed_in("a/site-packages/" + "a-" * 120 + "!.dist-info/x") is None
+        assert base_scan.installed_in("a/site-packages/" + "-" * 240 + "/.dist-info") is None
+    assert time.monotonic() - began < 2
+
+
+def test_all_layers_together_have_a_measure(faas, monkeypatch):
+    layers = [tar(*[(f"f{number}", b"") for number in range(30)]), tar(*DEBIAN)]
+    monkeypatch.setattr(base_scan, "MAX_MEMBERS", 36)
+    assert scanned(faas, layers)[0].python == "3.11"
+    monkeypatch.setattr(base_scan, "MAX_MEMBERS", 34)
+    assert scanned(faas, layers)[0] == Scan()
+    monkeypatch.setattr(base_scan, "MAX_MEMBERS", 1000)
+    monkeypatch.setattr(base_scan, "MAX_IMAGE_BYTES", 100_000)
+    assert scanned(faas, layers)[0] == Scan()
+
+
+BOMB = gzip.compress(tarfile.TarInfo("x").tobuf(tarfile.PAX_FORMAT) * 600_000, 9)
+
+
+@pytest.fixture
+def bomb(faas):
+    """Give what scans a base whose one small layer has a great many files."""
+    with open_registry() as server:
+        server.store.add_image("t/base", "1", [BOMB])
+
+        def ask(request):
+            return faas.conversation_request(request, deadline=Deadline(60))
+
+        credentials = Credentials(server.host, environ={"HOME": "/none"})
+        registry = Registry(ask, server.url, own=False, memory=Memory(), credentials=credentials)
+        base = faas.run(registry.base(parse_image("t/base:1"), ""))
+        yield lambda seconds: scan(registry, base, None, deadline=Deadline(seconds))
+
+
+def test_no_more_time_is_taken_than_there_is(faas, bomb):
+    began = time.monotonic()
+    with pytest.raises(
+        PublishFailed, match=r"t/base was not read .* publish_timeout=0\.3"
+    ) as caught:
+        faas.run(bomb(0.3))
+    assert time.monotonic() - began < 2
+    assert caught.value.step == "base image"
+    assert not [each for each in threading.enumerate() if each.name == "away layer"]
+
+
+def test_an_event_loop_goes_on_while_a_layer_is_read(faas, bomb):
+    async def longest_pause() -> float:
+        reading = asyncio.ensure_future(faas.aio.run(bomb(1.5)))
+        last, longest = time.monotonic(), 0.0
+        while not reading.done():
+            await asyncio.sleep(0.01)
+            now = time.monotonic()
+            longest, last = max(longest, now - last), now
+        with pytest.raises(PublishFailed):
+            await reading
+        await faas.aio.close()
+        return longest
+
+    assert asyncio.run(longest_pause()) < 0.5
+
+
+class Heard:
+    """Takes bytes, slowly or not at all."""
+
+    def __init__(self, pause: float = 0.0) -> None:
+        self.data, self.pause = bytearray(), pause
+
+    def restart(self) -> None:
+        self.data.clear()
+
+    def write(self, piece: bytes) -> None:
+        time.sleep(self.pause)
+        self.data += piece
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.binary(max_size=200_000), max_size=5), st.integers(0, 5))
+def test_what_is_followed_arrives_whole_also_when_it_comes_again(faas, pieces, again):
+    heard = Heard(0.0005)
+    with following(heard, None) as follower:
+        for piece in pieces[:again]:
+            follower.write(piece)
+        follower.restart()
+        for piece in pieces:
+            follower.write(piece)
+
+        def finish():
+            yield from follower.finish()
+
+        faas.run(finish())
+    assert bytes(heard.data) == b"".join(pieces)

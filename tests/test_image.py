@@ -16,7 +16,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from away.exceptions import PublishFailed
@@ -33,6 +33,7 @@ from away.publish.image import (
     read_base,
     tar,
 )
+from away.publish.manifests import layers_of
 
 FILES = [
     ("opt/away/function/payload.away", b"{}\nbody"),
@@ -236,6 +237,72 @@ def test_a_base_that_is_none_is_refused_in_words(manifest, config):
     with pytest.raises(PublishFailed, match=r"base image away/python .*base_image=") as caught:
         read_base("away/python", "sha256:0", OCI_MANIFEST, manifest, config)
     assert caught.value.step == "base image"
+
+
+MANIFEST = {
+    "layers": [{"mediaType": "x", "size": 1, "digest": "sha256:" + "0" * 64}],
+    "config": {"digest": "sha256:" + "1" * 64},
+}
+CONFIG = {
+    "architecture": "amd64",
+    "config": {"Env": ["PATH=/x"], "Labels": {"a": "b"}, "ExposedPorts": {}},
+    "rootfs": {"diff_ids": ["sha256:1"]},
+    "history": [{}],
+}
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+def places_in(value, path=()):
+    """Give the path of everything in a JSON value."""
+    yield path
+    inner = value.items() if isinstance(value, dict) else ()
+    inner = enumerate(value) if isinstance(value, list) else inner
+    for key, each in inner:
+        yield from places_in(each, (*path, key))
+
+
+def put(value, path, other):
+    """Return a JSON value with something else in one place."""
+    if not path:
+        return other
+    changed = dict(value) if isinstance(value, dict) else list(value)
+    changed[path[0]] = put(value[path[0]], path[1:], other)
+    return changed
+
+
+@settings(max_examples=400)
+@given(st.data(), ANYTHING)
+def test_whatever_an_image_says_it_is_built_on_or_refused_in_words(data, other):
+    documents = [MANIFEST, CONFIG]
+    at = data.draw(st.integers(0, 1))
+    path = data.draw(st.sampled_from(list(places_in(documents[at]))))
+    documents[at] = put(documents[at], path, other)
+    manifest, config = (json.dumps(each).encode() for each in documents)
+    try:
+        found = read_base("t/base", "sha256:0", OCI_MANIFEST, manifest, config)
+        layers_of(found.manifest, "t/base")
+    except PublishFailed:
+        return
+    assert isinstance(found.variable("PATH"), str)
+    assert isinstance(found.architecture, str)
+    assert all(isinstance(each, str) for each in found.labels.values())
+    image = image_on(found, [make_layer(FILES)])
+    json.loads(image.config, parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize("config", [b"[" * 100_000, b'{"a":' * 400 + b"1" + b"}" * 400, b"NaN"])
+def test_json_that_others_would_not_read_is_refused(config):
+    manifest = json.dumps(MANIFEST).encode()
+    with pytest.raises(PublishFailed, match="is not a manifest with its configuration"):
+        read_base("t/base", "sha256:0", OCI_MANIFEST, manifest, config)
+    with pytest.raises(PublishFailed, match="is not a manifest with its configuration"):
+        read_base("t/base", "sha256:0", OCI_MANIFEST, config, json.dumps(CONFIG).encode())
 
 
 def deflated(data: bytes, level: int = 9) -> bytes:

@@ -14,7 +14,10 @@ import re
 import tempfile
 from typing import TYPE_CHECKING, NamedTuple
 
+from away.exceptions import PublishFailed
 from away.names import printable
+from away.publish.beside import Beside
+from away.publish.following import following
 from away.publish.tar_stream import NotRead, TarReader, Unpacker
 from away.publish.transfer import keeper
 
@@ -22,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from away.connection.conversations import Conversation
+    from away.connection.conversations import Conversation, Deadline
+    from away.publish.following import Follower
     from away.publish.image import BaseImage
     from away.publish.registry import Registry
     from away.publish.transfer import Taker
@@ -33,6 +37,15 @@ __all__ = ["Contents", "Finder", "Scan", "scan"]
 MAX_LAYER_BYTES = 2 << 30
 # Of all entries of an image, so many are looked for.
 MAX_ENTRIES = 50_000
+# Of a whole image: more than any has, and less than takes minutes.
+MAX_LAYERS = 500
+MAX_MEMBERS = 1_000_000
+MAX_IMAGE_BYTES = 16 << 30
+# What a path can be (PATH_MAX and NAME_MAX of Linux), and how deep; a PATH names some folders.
+MAX_PATH = 4096
+MAX_NAME = 255
+MAX_PARTS = 256
+MAX_SEARCHED = 64
 # Where a shell looks for python3 when the image does not say (Docker's default).
 USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PYTHON = re.compile(r"python3(?:\.(\d{1,3}))?\Z")
@@ -42,10 +55,9 @@ _NAMED = re.compile(r"(?:libc|ld)-(\d{1,3})\.(\d{1,3})\.so\Z")
 _LIBRARIES = re.compile(r"(?:usr/)?lib(?:32|64|x32)?(?:/[A-Za-z0-9_-]+-linux-gnu[A-Za-z0-9]*)?\Z")
 _MAX_LINKS = 16
 # What an installer writes for each distribution (the database of installed distributions, PEP 376).
-_INSTALLED = re.compile(
-    r"(?P<site>.+/(?:site|dist)-packages)/(?P<name>[A-Za-z0-9._-]+)-(?P<version>[A-Za-z0-9._+!]+)"
-    r"\.dist-info\Z"
-)
+_SITE_FOLDERS = ("/site-packages", "/dist-packages")
+_DISTRIBUTION = re.compile(r"([A-Za-z0-9._-]+)-([A-Za-z0-9._+!]+)\Z")
+_MINOR = re.compile(r"(?:3\.[0-9]{1,3})?\Z")
 
 
 class Scan(NamedTuple):
@@ -120,6 +132,8 @@ class Contents:
         """Return the path that a path means, through links of files and of folders."""
         for _ in range(_MAX_LINKS):
             parts = path.split("/")
+            if len(path) > MAX_PATH or len(parts) > MAX_PARTS:
+                return path  # nothing can be there
             for depth in range(1, len(parts) + 1):
                 upper = "/".join(parts[:depth])
                 link = self.entries.get(upper)
@@ -143,7 +157,9 @@ class Contents:
 
     def pythons(self, search: str) -> Iterator[tuple[str, str]]:
         """Give the folders of a PATH that have a ``python3``, each with the file that it means."""
-        for folder in search.split(":"):
+        for folder in search.split(":", MAX_SEARCHED)[:MAX_SEARCHED]:
+            if len(folder) > MAX_PATH:
+                continue
             wanted = posixpath.normpath(posixpath.join("/", folder, "python3")).lstrip("/")
             path = self.resolve(wanted)
             if path in self.entries:
@@ -163,9 +179,9 @@ class Contents:
             sites.add(f"usr/local/lib/python{version}/dist-packages")
         found = {}
         for path in self.entries:
-            match = _INSTALLED.match(path.rpartition("/")[0])
-            if match and match["site"] in sites:
-                found[match["name"]] = match["version"]
+            installed = installed_in(path.rpartition("/")[0])
+            if installed and installed[0] in sites:
+                found[installed[1]] = installed[2]
         return dict(sorted(found.items()))
 
     def beside(self, path: str) -> str:
@@ -200,6 +216,7 @@ class Finder:
 
     def __init__(self, contents: Contents) -> None:
         self.contents = contents
+        self.members = 0
 
     def reader(self) -> TarReader:
         """Begin a layer, or begin it anew."""
@@ -207,7 +224,16 @@ class Finder:
         return TarReader(self.wants, self.read)
 
     def wants(self, path: str, link: str | None) -> bool:
-        """Take an entry; True where its bytes are to be shown to :meth:`read`."""
+        """Take an entry; True where its bytes are to be shown to :meth:`read`.
+
+        Raises:
+            NotRead: The image has more entries than any.
+        """
+        self.members += 1
+        if self.members > MAX_MEMBERS:
+            raise NotRead("it has too many files")
+        if not is_path(path) or (link and len(link) > MAX_PATH):
+            return False
         folder, _, name = path.rpartition("/")
         # Folders may be links themselves: bin → usr/bin.
         matters = _PYTHON.match(name) or name.startswith(".wh.") or (link and "/" not in path)
@@ -217,7 +243,7 @@ class Finder:
         # A link's own target may have another name, as Debian's alternatives do.
         if link and not matters:
             matters = "alternatives" in folder and "python" in name
-        if name == "METADATA" and _INSTALLED.match(folder):
+        if name == "METADATA" and installed_in(folder):
             matters = True
         if not matters:
             return False
@@ -230,6 +256,49 @@ class Finder:
             self.contents.glibc[path] = int(match[1]), int(match[2])
         elif symbols := _SYMBOL.findall(data):
             self.contents.glibc[path] = 2, max(map(int, symbols))
+
+
+def is_path(path: str) -> bool:
+    """Tell whether a file of an image can have that path."""
+    if len(path) <= MAX_NAME:
+        return True
+    if len(path) > MAX_PATH or path.count("/") >= MAX_PARTS:
+        return False
+    return all(len(each) <= MAX_NAME for each in path.split("/"))
+
+
+def installed_in(folder: str) -> tuple[str, str, str] | None:
+    """Take the folder of a distribution's metadata apart: its site, name and version."""
+    site, _, last = folder.rpartition("/")
+    if not last.endswith(".dist-info") or not site.endswith(_SITE_FOLDERS):
+        return None
+    match = _DISTRIBUTION.match(last.removesuffix(".dist-info"))
+    return (site, match[1], match[2]) if match else None
+
+
+class Pace:
+    """Ends what takes too long, or grows beyond measure.
+
+    Args:
+        deadline: Until when it may take; None for no limit.
+    """
+
+    def __init__(self, deadline: Deadline | None) -> None:
+        self.deadline = deadline
+        self.late = False
+        self.stopped = False
+        self.count = 0
+
+    def __call__(self, count: int) -> None:
+        """Go on with so many bytes more.
+
+        Raises:
+            NotRead: That is too much, or too late.
+        """
+        self.count += count
+        self.late = self.deadline is not None and self.deadline.remaining() <= 0
+        if self.stopped or self.late or self.count > MAX_IMAGE_BYTES:
+            raise NotRead("it grows beyond measure")
 
 
 class Takers:
@@ -257,6 +326,7 @@ def scan(
     search: str = "",
     keeping: bool = False,
     reading: Callable[[], None] | None = None,
+    deadline: Deadline | None = None,
 ) -> Conversation[Scan]:
     """Find out which Python and which C library a base image has.
 
@@ -267,12 +337,13 @@ def scan(
         search: The PATH by which ``python3`` is found; the image's own if left out.
         keeping: Whether the layers are kept there, on their way to another registry.
         reading: Called before they are read, where that is not known from another time.
+        deadline: Until when it may take; None for no limit.
 
     Returns:
         What was found; nothing of an image whose layers cannot be read here.
 
     Raises:
-        PublishFailed: The registry does not give the layers.
+        PublishFailed: The registry does not give the layers, or there was no time to read them.
     """
     kept = None if cache is None else cache / "bases" / f"{base.digest.partition(':')[2]}.json"
     if kept is not None and (found := read_kept(kept)) is not None:
@@ -280,25 +351,53 @@ def scan(
     contents = Contents()
     finder = Finder(contents)
     sizes = [int(layer["size"]) for layer in base.layers]
-    if max(sizes, default=0) > MAX_LAYER_BYTES:
+    if max(sizes, default=0) > MAX_LAYER_BYTES or len(sizes) > MAX_LAYERS:
         return Scan()
+    pace = Pace(deadline)
     if reading is not None:
         reading()
     for layer, size in zip(reversed(base.layers), reversed(sizes), strict=True):
-        unpacker = Unpacker(finder.reader)
+        unpacker = Unpacker(finder.reader, pace)
         digest = str(layer["digest"])
-        with keeper(cache if keeping else None, digest) as kept_too:
-            takers = Takers(unpacker, *kept_too)
+        # Read beside, for unpacking takes seconds that an event loop has not.
+        with (
+            keeper(cache if keeping else None, digest) as kept_too,
+            beside(unpacker, pace, cache) as follower,
+        ):
+            takers = Takers(follower, *kept_too)
             yield from registry.stream(base.repository, digest, size, takers)
+            yield from follower.finish()
         unpacker.end()
+        if pace.late and deadline is not None:
+            raise PublishFailed(
+                f"the base image {printable(base.repository)} was not read through within"
+                f" publish_timeout={deadline.seconds:g} seconds; allow more, or pass another base_image=",
+                step="base image",
+            )
         if unpacker.failed:
             return Scan()
         contents.end_layer()
     paths = search or base.variable("PATH") or USUAL_PATH
-    found = Scan(contents.python(paths), contents.c_library(), contents.environment(paths))
+    found = yield from Beside(lambda: conclusion(contents, paths)).result()
     if kept is not None:
         keep(kept, found)
     return found
+
+
+@contextlib.contextmanager
+def beside(unpacker: Unpacker, pace: Pace, folder: Path | None) -> Iterator[Follower]:
+    """Have a thread unpack a layer as it comes, and end that at once where it is given up."""
+    with following(unpacker, folder) as follower:
+        try:
+            yield follower
+        except BaseException:
+            pace.stopped = True
+            raise
+
+
+def conclusion(contents: Contents, search: str) -> Scan:
+    """Say what the entries of an image come to."""
+    return Scan(contents.python(search), contents.c_library(), contents.environment(search))
 
 
 def read_kept(path: Path) -> Scan | None:
@@ -309,7 +408,9 @@ def read_kept(path: Path) -> Scan | None:
         if glibc is not None:
             glibc = int(glibc[0]), int(glibc[1])
         environment = {str(name): str(version) for name, version in data["environment"].items()}
-        return Scan(printable(str(python)), glibc, environment)
+        if not _MINOR.match(python):
+            return None
+        return Scan(python, glibc, environment)
     except (
         OSError,
         ValueError,
@@ -317,6 +418,7 @@ def read_kept(path: Path) -> Scan | None:
         TypeError,
         IndexError,
         AttributeError,
+        OverflowError,
         RecursionError,
     ):
         return None

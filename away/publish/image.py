@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from away.exceptions import PublishFailed
 from away.names import printable
 from away.publish.compiled import beside_source
+from away.publish.manifests import check_shapes, strict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -336,13 +337,15 @@ def read_base(
         PublishFailed: They are not what they say they are, or cannot be built on.
     """
     try:
-        parsed, settings = json.loads(manifest), json.loads(config)
-        layers, diff_ids = parsed["layers"], settings["rootfs"]["diff_ids"]
-        known_as = parsed.get("mediaType") or media_type
-        whole = len(layers) == len(diff_ids) and not any(layer.get("urls") for layer in layers)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        parsed, settings = strict(manifest), strict(config)
+    except ValueError as error:
         raise unreadable(repository, "is not a manifest with its configuration") from error
-    if not whole:
+    if wrong := check_shapes(parsed, settings):
+        why = f"is not a manifest with its configuration: {wrong} is not what it should be"
+        raise unreadable(repository, why)
+    layers, diff_ids = parsed["layers"], settings["rootfs"]["diff_ids"]
+    known_as = parsed.get("mediaType") or media_type
+    if len(layers) != len(diff_ids) or any(layer.get("urls") for layer in layers):
         raise unreadable(repository, "has layers that are not in the registry")
     docker = known_as == DOCKER_MANIFEST or parsed["config"].get("mediaType") == DOCKER_CONFIG
     return BaseImage(repository, digest, parsed, settings, docker)

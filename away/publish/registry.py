@@ -23,7 +23,7 @@ from away.publish.image import (
     digest_of,
     read_base,
 )
-from away.publish.manifests import check_layer, config_of, media_type_of, parsed
+from away.publish.manifests import check_layer, config_of, layers_of, media_type_of, parsed
 from away.publish.platforms import choose_manifest, parse_platform
 from away.publish.references import HUB, HUB_HOSTS, is_digest, is_repository, is_tag
 from away.publish.registry_errors import Broken, codes_of, failed, said
@@ -238,8 +238,7 @@ class Registry:
     ) -> Conversation[BaseImage]:
         """Read the manifest of one image, and get its configuration."""
         config = config_of(document)
-        for layer in document.get("layers") or []:
-            check_layer(layer, repository)
+        layers_of(document, repository)
         data = yield from self.blob(repository, *config, most=MAX_CONFIG_BYTES)
         digest = digest_of(reply.body)
         return read_base(repository, digest, media_type_of(reply), reply.body, data)

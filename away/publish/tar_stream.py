@@ -192,10 +192,17 @@ class Unpacker:
 
     A layer that cannot be read is noted in ``failed``, and the rest of it passes by: that its bytes
     are the right ones is judged by whoever streams it.
+
+    Args:
+        make: Begins a reader.
+        pace: Is told how many bytes more came out, a megabyte at most; raises NotRead to end it.
     """
 
-    def __init__(self, make: Callable[[], TarReader]) -> None:
+    def __init__(
+        self, make: Callable[[], TarReader], pace: Callable[[int], None] = lambda _: None
+    ) -> None:
         self.make = make
+        self.pace = pace
         self.restart()
 
     def restart(self) -> None:
@@ -249,6 +256,7 @@ class Unpacker:
 
     def pass_on(self, data: bytes) -> None:
         """Give the reader the next bytes of the archive."""
+        self.pace(len(data))
         self.count += len(data)
         if self.count > MAX_UNPACKED_BYTES:
             raise NotRead("it grows beyond measure")

@@ -100,7 +100,14 @@ class RegistryBuilder:
             def reading() -> None:
                 self.order.reading(found.architecture, python)
 
-            scanned = yield from scan(self.source, found, cache, keeping=elsewhere, reading=reading)
+            scanned = yield from scan(
+                self.source,
+                found,
+                cache,
+                keeping=elsewhere,
+                reading=reading,
+                deadline=self.order.deadline,
+            )
             environment = dict(scanned.environment) or None
         return Base(
             str(name),

@@ -405,6 +405,19 @@ def test_a_function_that_never_listens_is_deployed_and_cannot_be_reached(echo):
     assert echo.call("DELETE", "/system/functions", b'{"functionName": "dead"}')[0] == 200
 
 
+def test_an_update_that_dies_at_its_start_is_answered_with_its_last_lines(echo, fresh):
+    program = "for number in range(50): print(f'line {number}')"
+    image = echo.push_image("t/dying:1", command=["python3", "-c", program])
+    body = json.dumps({"service": fresh, "image": image}).encode()
+    status, _, text = echo.call("PUT", "/system/functions", body)
+    told, *lines = text.decode().splitlines()
+    assert status == 500
+    assert told.startswith(f"unable to start task: {fresh}: it ended before it listened on ")
+    assert told.endswith("; what ran before goes on; its log ends with")
+    assert lines == [f"line {number}" for number in range(20, 50)]
+    assert echo.call("POST", f"/function/{fresh}", b"next")[2] == b"next"
+
+
 def test_a_function_that_dies_at_each_start_is_not_started_at_each_call(echo):
     image = echo.push_image("t/dies:1", command=["python3", "-c", "print('a start')"])
     echo.deploy("dies", image)

@@ -22,7 +22,7 @@ from away.gateway.references import parse, with_host, with_tag
 from away.gateway.upstream import Pool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from away.gateway.providers import Instance, Provider
     from away.gateway.references import Reference
@@ -38,6 +38,8 @@ FIRST_START_SECONDS = 10.0
 DRAIN_SECONDS = 30.0
 # From SIGTERM to SIGKILL; faasd gives 30.
 STOP_GRACE_SECONDS = 10.0
+# How many lines of a function that does not come up are told to whoever updates it.
+LAST_LINES = 30
 # How many functions are started at once when the gateway starts.
 RESTORED_AT_ONCE = 4
 # How often what nothing refers to any more is removed.
@@ -51,7 +53,18 @@ IN_A_ROW_SECONDS = 60.0
 
 
 class CannotStart(Exception):
-    """A function that does not come up; the text says what was seen."""
+    """A function that does not come up; the text says what was seen, and ends with its last lines.
+
+    Args:
+        seen: What was seen.
+        lines: The end of what it printed.
+    """
+
+    def __init__(self, seen: str, lines: Sequence[str] = ()) -> None:
+        last = " | ".join(lines[-3:])
+        super().__init__(f"{seen}: {last}" if last else seen)
+        self.seen = seen
+        self.lines = tuple(lines)
 
 
 class Running:
@@ -246,16 +259,16 @@ class Function:
             # Cancelled while it came up: it must not stay behind.
             await asyncio.shield(self._provider.stop(instance, 0.0))
             raise
-        raise CannotStart(await self._why_not(instance, seconds))
+        raise await self._why_not(instance, seconds)
 
-    async def _why_not(self, instance: Instance, seconds: float) -> str:
+    async def _why_not(self, instance: Instance, seconds: float) -> CannotStart:
         where = self._provider.listens_on
         seen = f"it ended before it listened on {where}"
         if not await instance.ended(0.0 if instance.alive else 1.0):
             await self._provider.stop(instance, 0.0)
             seen = f"it does not listen on {where} after {seconds:.0f} s"
-        last = [line.text for line in self.log.lines() if line.instance == instance.name][-3:]
-        return f"{seen}: {' | '.join(last)}" if last else seen
+        own = [line.text for line in self.log.lines() if line.instance == instance.name]
+        return CannotStart(seen, own[-LAST_LINES:])
 
 
 class Deployments:
@@ -337,9 +350,10 @@ class Deployments:
             try:
                 before = await function.replace_by(found)
             except CannotStart as error:
+                log = "\n".join(["; its log ends with", *error.lines]) if error.lines else ""
                 raise Refused(
                     500,
-                    f"unable to start task: {found.name}: {error}; what ran before goes on",
+                    f"unable to start task: {found.name}: {error.seen}; what ran before goes on{log}",
                 ) from error
             self._store.save(found)
             self._in_background(function.retire(before))

@@ -9,17 +9,19 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from away.connection.conversations import Reply
 from away.exceptions import CallTimedOut
 from away.names import printable, shortened
 from away.secret_texts import hidden
 
 if TYPE_CHECKING:
-    from away.connection.conversations import Deadline, Reply
+    from away.connection.conversations import Deadline
     from away.exceptions import AwayError
     from away.publish.deployment import Plan
     from away.publish.target import Target
 
 __all__ = [
+    "apart",
     "in_words",
     "in_words_of_publish",
     "is_there_already",
@@ -108,6 +110,11 @@ OTHERS = (
         "pass a base_image= with Python for the gateway's processor",
     ),
     _refusal(
+        r"it ended before it listened|it does not listen on",
+        "the function was started and did not come up",
+        "correct what it does at its start, or env=",
+    ),
+    _refusal(
         r"unable to start task|failed to create shim|OCI runtime",
         "the provider could not start the container",
         "raise limits['memory'], or correct env=",
@@ -152,6 +159,26 @@ def in_words(reply: Reply, plan: Plan, target: Target | None) -> tuple[str, str 
         who = target.label if target is not None else "the gateway"
         return f"{own}, as {who} does while its provider is down; {hint}", hint
     return own, None
+
+
+# How the embedded gateway ends what it says of an update that does not come up.
+_GOES_ON = "; what ran before goes on"
+_LOG = "; its log ends with\n"
+
+
+def apart(reply: Reply) -> tuple[Reply, list[str]]:
+    """Take the lines of a function that did not come up from what a gateway says of it.
+
+    That what ran before goes on, which it says too, is left out: that is looked at.
+
+    Returns:
+        The answer without them, and the lines; none from any other answer.
+    """
+    told, _, log = reply.text.partition(_LOG)
+    if _GOES_ON not in told:
+        return reply, []
+    body = told.replace(_GOES_ON, "").encode()
+    return Reply(reply.status, reply.headers, body, reply.call_id), log.splitlines()
 
 
 def login_of(target: Target | None, host: str) -> str:

@@ -24,6 +24,7 @@ from away.publish.readiness import (
     told_deployment,
 )
 from away.publish.refusals import (
+    apart,
     in_words,
     in_words_of_publish,
     is_there_already,
@@ -33,6 +34,8 @@ from away.publish.refusals import (
 from away.secret_texts import hidden
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from away.connection import FaasConnection, FunctionInfo
     from away.connection.conversations import Conversation
     from away.publish.progress import Progress
@@ -132,7 +135,8 @@ class Rollout:
             return
         if accepted:
             raise (yield from self.undone("deploy", SWALLOWED))
-        raise (yield from self.undone("deploy", *in_words(reply, self.plan, self.target)))
+        reply, log = apart(reply)
+        raise (yield from self.undone("deploy", *in_words(reply, self.plan, self.target), log=log))
 
     def settled(self, request: dict[str, Any]) -> Conversation[None]:
         """Wait for the end of a deployment whose answer was lost, for the gateway goes on with it."""
@@ -237,11 +241,12 @@ class Rollout:
 
     # ------------------------------------------------------------ undo
 
-    def undone(self, step: str, why: str, hint: str | None = None) -> Conversation[PublishFailed]:
+    def undone(
+        self, step: str, why: str, hint: str | None = None, log: Sequence[str] = ()
+    ) -> Conversation[PublishFailed]:
         """Restore what ran and return the error that says what failed and what runs now."""
         # The caller's time may be over, and what ran is restored all the same.
         self.deadline = Deadline(UNDO_SECONDS)
-        log = ""
         if step == "ready" and why != REPLACED:
             why += yield from self.replicas()
             log = yield from self.log_end()
@@ -253,7 +258,7 @@ class Rollout:
             now = f"what runs now is not known, since restoring failed as well: {error}"
         self.connection.catalogue.drop()
         failed = PublishFailed(why, step=step, hint=hint)
-        return explained(self.plan, self.connection.url, failed, now + self.kept, log)
+        return explained(self.plan, self.connection.url, failed, now + self.kept, shown(log))
 
     def where_logs_are(self) -> str:
         """Say where else the function's log may be."""
@@ -343,7 +348,7 @@ class Rollout:
             )
         return "nothing runs under that name"
 
-    def log_end(self) -> Conversation[str]:
+    def log_end(self) -> Conversation[list[str]]:
         """Return the end of the function's log; nothing where the gateway keeps none."""
         query = {"name": self.plan.name, "tail": str(LOG_LINES)}
         if self.plan.namespace:
@@ -355,12 +360,11 @@ class Rollout:
             try:
                 reply = yield from self.ask(Request("GET", path, {}, None, True))
             except AwayError:
-                return ""
+                return []
             found = [str(line.get("text", "")) for line in listed(reply.text)]
             if reply.status != 200 or found:
                 break
-        lines = [printable(hidden(line).rstrip()) for line in found[-LOG_LINES:]]
-        return "\n".join(f"    {line}" for line in lines if reply.status == 200)
+        return found if reply.status == 200 else []
 
     # ------------------------------------------------------------ requests
 
@@ -373,6 +377,11 @@ class Rollout:
         return self.connection.conversation_function(
             self.plan.name, self.deadline, namespace=self.plan.namespace
         )
+
+
+def shown(log: Sequence[str]) -> str:
+    """Return the end of a log as an error shows it."""
+    return "\n".join(f"    {printable(hidden(line).rstrip())}" for line in log[-LOG_LINES:])
 
 
 def is_of(reply: Reply, request: dict[str, Any]) -> bool:

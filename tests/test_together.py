@@ -134,14 +134,14 @@ def index(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("index")
 def test_requirements_of_several_are_fetched_once(faas, written, monkeypatch):
     fetched = []
-    real = subprocess.run
+    real = subprocess.Popen.__init__
 
-    def counted(command, *rest, **options):
+    def counted(process, command, *rest, **options):
         if "download" in command:
             fetched.append(command)
-        return real(command, *rest, **options)
+        real(process, command, *rest, **options)
 
-    monkeypatch.setattr(subprocess, "run", counted)
+    monkeypatch.setattr(subprocess.Popen, "__init__", counted)
     module = written("tog_fetch", simple("fetches", 3))
     options = {"requirements": ["awaytogether==1.0"]}
     outcomes = publish_all(

@@ -331,6 +331,29 @@ def test_a_dockerfile_on_a_base_that_is_nowhere_is_told_alike(running, registry,
     running("none:2 is not in the container engine", dockerfile=tmp_path, base_image=None)
 
 
+def test_the_build_tells_what_is_wrong_with_it_before_an_image_that_it_may_not_need(
+    running, base_image, registry, tmp_path
+):
+    for below in (f"{registry}/none:3", "No/Image;Has:this"):
+        text = f"FROM {base_image}\nRUN echo no; exit 7\nFROM {below}\n"
+        (tmp_path / "Dockerfile").write_text(text)
+        running(r"'Step 2/\d : RUN echo no.*code:? 7", dockerfile=tmp_path, base_image=None)
+
+
+def test_a_word_of_a_step_is_no_image_to_pull(here, tmp_path):
+    (tmp_path / "Dockerfile").write_text(
+        "ARG BASE_IMAGE\nFROM $BASE_IMAGE\nRUN echo select 1 \\\n FROM no-such-table > /query\n"
+    )
+
+    @here.publish("queries", dockerfile=tmp_path)
+    def query():
+        from pathlib import Path
+
+        return Path("/query").read_text()
+
+    assert query() == "select 1 FROM no-such-table\n"
+
+
 def test_a_base_without_python_is_refused(running, base_image):
     name = "away-test/no-python:1"
     empty = b"\0" * 10240

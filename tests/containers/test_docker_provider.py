@@ -268,6 +268,7 @@ def test_limits_and_requests_are_the_containers(gateway, echo_image, name):
     assert (host["Memory"], host["MemorySwap"]) == (96 << 20, 96 << 20)
     assert (host["MemoryReservation"], host["NanoCpus"]) == (64_000_000, 250_000_000)
     assert host["CpuShares"] == 512
+    assert host["PidsLimit"] == 4096
 
 
 def test_more_processors_than_there_are_is_no_limit(gateway, echo_image, name):

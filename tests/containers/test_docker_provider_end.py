@@ -182,6 +182,29 @@ def test_two_gateways_leave_each_others_containers_alone(up, echo_image):
         assert containers_of(name) == [before]
 
 
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_a_container_of_others_stays_whatever_labels_it_carries(up, echo_image, end):
+    name, foreign = f"k-{uuid.uuid4().hex[:8]}", f"foreign-{uuid.uuid4().hex[:8]}"
+    running = up()
+    with running.gateway() as gateway:
+        assert gateway.put(name, echo_image)[0] == 200
+    labels = inspected(containers_of(name)[0])["Config"]["Labels"]
+    marks = [f"--label={key}={labels[key]}" for key in ("away.gateway", "away.gateway.run")]
+    docker_command("run", "--detach", "--name", foreign, *marks, echo_image)
+    try:
+        if end == "stop":
+            running.stop()
+        else:
+            running.kill()
+        until(lambda: not (containers_of(name) or wardens(labels["away.gateway.run"])))
+        # The next one sees both, and ends while it starts the function anew.
+        up().stop()
+        assert inspected(foreign)["Name"] == f"/{foreign}"
+        assert containers_of(name) == []
+    finally:
+        docker_command("rm", "--force", foreign)
+
+
 def test_functions_of_another_provider_stay_and_say_why_they_do_not_run(
     up, echo_image, tmp_path, registry, images
 ):

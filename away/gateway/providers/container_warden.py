@@ -17,6 +17,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote, urlsplit
 
+# How the gateway names its containers, as the engine writes it.
+NAMES = "/away-"
 # A container that the gateway had asked for when it was killed appears only after we looked; on a
 # busy machine that takes seconds.
 QUIET_SECONDS = 5.0
@@ -63,7 +65,9 @@ def main(address: str, label: str) -> int:
 
 
 def remove_all(address: str, label: str) -> int:
-    """Remove all containers with a label; return how many there were.
+    """Remove all of a gateway's containers with a label; return how many there were.
+
+    Another's container may carry it too, as one does that was made from a snapshot of ours.
 
     Raises:
         OSError: The engine cannot be reached.
@@ -73,11 +77,16 @@ def remove_all(address: str, label: str) -> int:
     status, body = ask(address, "GET", f"/containers/json?all=1&filters={filters}")
     if status != 200:
         raise ValueError(status)
-    found = json.loads(body)
+    found = [each for each in json.loads(body) if is_ours(each.get("Names"))]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         paths = [f"/containers/{each['Id']}?force=1&v=1" for each in found]
         list(pool.map(lambda path: ask(address, "DELETE", path), paths))
     return len(found)
+
+
+def is_ours(names: list[str] | None) -> bool:
+    """Tell a gateway's container by its names; one that is being removed may have none any more."""
+    return not names or any(each.startswith(NAMES) for each in names)
 
 
 def ask(address: str, method: str, path: str) -> tuple[int, bytes]:

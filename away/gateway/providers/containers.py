@@ -26,6 +26,8 @@ SECRETS = "/var/openfaas/secrets"
 LEAST_MEMORY = 6 * 1024 * 1024
 # A hundredth of a processor is the least that the engine can give.
 LEAST_CPU = 10_000_000
+# Far more than a function starts, and few enough that one that forks for ever stops by itself.
+MOST_PROCESSES = 4096
 ONE_CPU = 1_000_000_000
 # cgroups' weight of one processor, as Kubernetes has it.
 SHARES = 1024
@@ -118,6 +120,7 @@ def _host_configuration(
         "MemorySwap": limits.memory,
         "MemoryReservation": limits.promised_memory,
         "NanoCpus": limits.cpu,
+        "PidsLimit": MOST_PROCESSES,
         "CpuShares": limits.promised_cpu * SHARES // ONE_CPU,
         # The gateway reads what it prints as it prints it; the engine need not keep it too.
         "LogConfig": {"Type": "none"},

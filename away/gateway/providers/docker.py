@@ -23,6 +23,7 @@ from away.gateway.addresses import inside
 from away.gateway.deploy_request import Refused
 from away.gateway.providers import Prepared, StartRefused
 from away.gateway.providers.container import AGAIN_SECONDS, FAILURES, Container
+from away.gateway.providers.container_warden import is_ours
 from away.gateway.providers.containers import configuration, read_limits
 from away.gateway.providers.engine import BRIDGE, reason
 from away.gateway.providers.engine_images import EngineImages
@@ -75,6 +76,7 @@ class DockerProvider:
         self._run = secrets.token_hex(8)
         self._running: dict[str, Container] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._starting: set[asyncio.Task[Container]] = set()
         self._images = EngineImages(engine, own)
         self._warden: asyncio.subprocess.Process | None = None
 
@@ -108,6 +110,8 @@ class DockerProvider:
             StartRefused: The engine did not start it.
         """
         starting = self._task(self._start(deployment, log))
+        self._starting.add(starting)
+        starting.add_done_callback(self._starting.discard)
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
@@ -137,6 +141,10 @@ class DockerProvider:
 
     async def close(self) -> None:
         """Stop and remove all containers, then let the warden see that none is left."""
+        if self._starting:
+            # What the engine was asked for comes, whether or not we wait for it.
+            await asyncio.wait(self._starting, timeout=REMOVAL_SECONDS)
+        sure = not self._starting
         stops = [self.stop(each, CLOSING_GRACE) for each in self._running.values()]
         try:
             async with asyncio.timeout(CLOSING_GRACE + REMOVAL_SECONDS):
@@ -154,7 +162,7 @@ class DockerProvider:
         warden = self._warden
         if warden is not None:
             assert warden.stdin is not None
-            if done:
+            if done and sure:
                 warden.stdin.write(b".")
             warden.stdin.close()
             await warden.wait()
@@ -216,11 +224,15 @@ class DockerProvider:
             self._task(self.stop(starting.result(), 0.0))
 
     async def _remove_all(self, label: str, value: str) -> bool:
-        """Remove all containers with a label; say whether the engine has none by now."""
+        """Remove all of our containers with a label; say whether the engine has none by now."""
         filters = json.dumps({"label": [f"{label}={value}"]})
         try:
             async with asyncio.timeout(REMOVAL_SECONDS):
-                while found := await self._docker.containers.list(all=True, filters=filters):
+                while found := [
+                    each
+                    for each in await self._docker.containers.list(all=True, filters=filters)
+                    if is_ours(each["Names"])
+                ]:
                     await asyncio.gather(*(_remove(each) for each in found))
         except FAILURES:
             return False

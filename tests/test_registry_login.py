@@ -19,12 +19,18 @@ from away.config.secret import Secret
 from away.connection.conversations import Deadline
 from away.exceptions import AwayError, ConfigError, PublishFailed
 from away.publish import docker_config
+from away.publish.builders.logins import Logins
+from away.publish.builders.order import Order
+from away.publish.builders.registry import RegistryBuilder
 from away.publish.challenges import Challenge, parse_challenges
 from away.publish.credentials import Credentials, RegistryLogin, find_login, given_login
 from away.publish.docker_config import Stored, entry_for, read_config, stored_in
 from away.publish.image import make_layer
+from away.publish.keywords import options_for
+from away.publish.progress import Progress
 from away.publish.references import parse_image
 from away.publish.registry import Memory, Registry
+from away.publish.target import Target
 from tests import servers
 from tests.token_registry import TokenRegistry, TokenServer, error, open_registry, token_registry
 
@@ -393,6 +399,50 @@ def test_a_registry_that_a_project_chose_is_sent_what_is_meant_for_it_alone(tmp_
     assert user("evil.example", chosen_by=where) is None
     # The variable says whom the two are for, whoever names another.
     assert user("other.example") is None
+
+
+@pytest.mark.parametrize("place", ["gateway", "publish"])
+@pytest.mark.parametrize("chooser", ["project", "user"])
+def test_both_builders_know_who_chose_the_registry(tmp_path, monkeypatch, place, chooser):
+    for name in [each for each in os.environ if each.startswith("AWAY_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setenv("AWAY_REGISTRY_USER", "env")
+    monkeypatch.setenv("AWAY_REGISTRY_PASSWORD", "env-password")
+    project, user = tmp_path / "project" / "away.toml", tmp_path / "config" / "away" / "config.toml"
+    for each in (project, user):
+        each.parent.mkdir(parents=True)
+        each.write_text("")
+    monkeypatch.chdir(project.parent)
+    table = "[gateways.dev.publish]\n" if place == "publish" else ""
+    text = f'[gateways.dev]\nurl = "http://127.0.0.1:9"\n{table}registry = "r.example/me"\n'
+    (project if chooser == "project" else user).write_text(text)
+
+    def add(a, b):
+        return a + b
+
+    connection = FaasConnection.named("dev")
+    options = options_for(add, connection, {})
+    order = Order(
+        connection.conversation_request,
+        connection,
+        options,
+        Target("faasd", "containerd", "", ""),
+        parse_image("x"),
+        "r.example",
+        "https://r.example",
+        Progress(),
+        None,
+    )
+    for login in (
+        RegistryBuilder(order).registry.session.authenticator.credentials.look().login,
+        Logins(order).for_push(),
+    ):
+        assert (login and login.user) == (None if chooser == "project" else "env")
+    # What stands in code is the user's own word.
+    own = order._replace(options=options._replace(registry="r.example/me"))
+    assert Logins(own).for_push().user == "env"
 
 
 @pytest.mark.parametrize(

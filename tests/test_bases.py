@@ -10,7 +10,7 @@ import pytest
 
 from away import FaasConnection
 from away.exceptions import PublishFailed
-from away.publish import publish
+from away.publish import preview, publish
 from tests.faasd_double import PASSWORD, base_layer, faasd
 from tests.token_registry import (
     DOCKER_KINDS,
@@ -57,6 +57,21 @@ def send(double, registry, function):
         return publish(function, connection, check=False, **options)
 
     return send
+
+
+@pytest.fixture
+def look(double, registry, function):
+    """Find out what publishing the function would do; nothing may be changed by that."""
+
+    def look(**settings):
+        given = {"registry": registry.host, "base_image": "python:3", "timeout": 30, **settings}
+        connection = FaasConnection(double.url, password=PASSWORD, verbose=False, **given)
+        found = preview(function, connection)
+        methods = {seen.method for seen in [*registry.requests, *double.server.requests]}
+        assert methods <= {"GET", "HEAD"}
+        return found
+
+    return look
 
 
 @pytest.fixture
@@ -272,3 +287,29 @@ def test_a_base_in_a_registry_that_nobody_named_insecure_comes_by_tls_alone(regi
         host = by_another_name(other)
         refused(rf"https://{host}.*insecure_registries", base=f"{host}/team/python:3")
         assert not [seen for seen in other.requests if seen.path.startswith("/v2")]
+
+
+# ---------------------------------------------------------------- as a dry run says it
+
+
+@pytest.mark.parametrize("base", ["python:3", "elsewhere"])
+def test_a_dry_run_says_that_the_gateway_has_no_registry(registry, look, function, double, base):
+    registry.store.add_image("python", "3", [base_layer()])
+    name = f"{registry.host}/python:3" if base == "elsewhere" else base
+    connection = FaasConnection(double.url, password=PASSWORD, base_image=name, verbose=False)
+    with pytest.raises(PublishFailed, match="has no registry of its own") as caught:
+        publish(function, connection, check=False)
+    _, _, said = str(caught.value).partition("(registry): ")
+    report = look(registry=None, base_image=name)
+    found = [note for note in report.notes if "no registry of its own" in note]
+    assert found == [f"it would be refused: {said.partition(';')[0]}"]
+    # What the image elsewhere has is known all the same.
+    assert bool(report.below) is (base == "elsewhere")
+
+
+def test_layers_are_told_as_gzip_where_the_base_is_not_known(registry, look):
+    unknown = {each.part: each.size for each in look(base_image="absent:1").layers}
+    registry.store.add_image("python", "3", [base_layer()], docker=True)
+    known = look()
+    assert known.below
+    assert {each.part: each.size for each in known.layers} == unknown

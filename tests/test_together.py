@@ -473,6 +473,35 @@ def test_a_dry_run_without_a_gateway_notes_what_is_not_known(own_environment, wr
     }
 
 
+UNSAFE = """
+from away import FaasConnection, builder
+
+shop = FaasConnection.named("shop")
+
+@builder.publish(shop, safe_args=False)
+def takes_pickles(value):
+    return value
+
+@builder.publish(shop)
+def takes_none(value):
+    return value
+"""
+
+
+@pytest.mark.parametrize("form", [(), ("--json",), ("--quiet",), ("--dry-run",)])
+def test_the_command_says_which_functions_run_whoevers_code(gateway, shop, tmp_path, form):
+    stem = f"unsafe_{len(''.join(form))}"
+    source = UNSAFE.replace("takes_", f"{stem}_takes_")
+    (tmp_path / f"{stem}.py").write_text(source)
+    shop(gateway.url, gateway)
+    ran = run("publish", f"{stem}.py", *form, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    told = ran.stdout + ran.stderr
+    assert told.count("published with safe_args=False: whoever can reach it on") == 1
+    before = told.partition("published with safe_args=False")[0]
+    assert "takes-none: " not in before.splitlines()[-1]
+
+
 def test_the_command_shows_a_dry_run_of_all_functions(gateway, shop, tmp_path):
     source = FAILING.replace("broken_", "dry_broken_").replace("whole_", "dry_whole_")
     (tmp_path / "dry.py").write_text(textwrap.dedent(source))

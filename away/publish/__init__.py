@@ -170,6 +170,7 @@ def task_of(publication: Publication, *, overwrite: bool) -> Task:
         def begin() -> Conversation[Published]:
             # Not before its turn: its time is counted from here.
             publisher = publisher_of(function, captured, connection, options, progress)
+            publisher.warns_of_unsafe = False
             return publisher.conversation()
 
         return Ready(captured, options.namespace or connection.namespace, begin)

@@ -97,7 +97,9 @@ class _Look:
             (*suspects_of(captured), *in_options),
             request,
             secrets,
-            tuple(dict.fromkeys([*captured.warnings, *self.notes])),
+            tuple(
+                dict.fromkeys([*captured.warnings, *self.notes, *publisher.unsafe_notes()]),
+            ),
         )
 
     def tried(self, conversation: Conversation[T], unknown: str) -> Conversation[T | None]:
@@ -161,6 +163,10 @@ class _Look:
             return None
         if not self.asked and self.publisher.registry_host is None:
             return None  # its registry is the gateway's, of which that was said
+        failures = len(self.notes)
+        yield from self.tried(builder.check(), "it would be refused")
+        if len(self.notes) > failures and not self.publisher.base_name.host:
+            return None  # it is in that registry
         unknown = "the base image could not be looked at"
         base = yield from self.tried(builder.base(), unknown)
         if base is not None:
@@ -177,7 +183,9 @@ class _Look:
             f"layers are those for a base image with Python {publisher.options.python or MINOR} that"
             " has none of the requirements"
         )
-        return Base(str(publisher.base_name), architecture=publisher.target.architecture)
+        # Most images that functions stand on are of Docker's kind, on which layers are gzip.
+        architecture = publisher.target.architecture
+        return Base(str(publisher.base_name), architecture=architecture, docker=True)
 
     def layers(self, preparation: Preparation, base: Base) -> Conversation[list[Layer]]:
         """Make the layers, which stay in the cache for the publish to come."""

@@ -26,12 +26,14 @@ from away.publish.cache import cache_folder
 from away.publish.deployment import (
     Plan,
     Standing,
+    as_deployed,
     check_options,
     inside_environment,
     make_plan,
     recipe_of,
     standing_of,
     taken,
+    with_imported_form,
 )
 from away.publish.edition import check_namespace, check_target
 from away.publish.lock import PublishLock
@@ -141,6 +143,8 @@ class Publisher:
         self.target = _targets.get(connection.url, EMBEDDED)
         self.notes: tuple[str, ...] = ()
         self.warned: tuple[str, ...] = ()
+        # Decorators warn of it where they stand; ``away publish`` has nobody there who would see that.
+        self.warns_of_unsafe = True
         self.created_secrets: list[str] = []
         self.settle()
 
@@ -235,8 +239,9 @@ class Publisher:
             with self.untouched("nothing was changed"), self.progress.step("compare"):
                 standing, before = yield from self.compare()
                 if standing is Standing.UNCHANGED and before and before.available_replicas == 0:
-                    standing = yield from self.standing_of_sleeper()
+                    standing = yield from self.standing_of_sleeper(before)
             if standing is Standing.UNCHANGED and before is not None:
+                self.plan = as_deployed(self.plan, before)
                 return self.published("unchanged", before.image)
             theirs = standing in (Standing.OTHER, Standing.FOREIGN)
             if before is not None and theirs and not self.options.overwrite:
@@ -301,6 +306,7 @@ class Publisher:
             # Another gateway may listen where the remembered one did.
             yield from self.learn_target()
             yield from check_target(self, before)
+            self.note_imported_form()
             lacking = yield from self.lacking_secrets()
             digest = yield from Preparation(self).conversation()
             yield from self.create_secrets(lacking)
@@ -318,6 +324,13 @@ class Publisher:
         action: Literal["created", "updated"] = "updated" if before else "created"
         return self.published(action, request["image"])
 
+    def note_imported_form(self) -> None:
+        """Have a script's deployment say what ``away publish FILE`` would take it for."""
+        other = self.imported() if self.imported else None
+        if other is not None:
+            publisher = Publisher(other, self.connection, self.options, self.progress)
+            self.plan = with_imported_form(self.plan, publisher.plan)
+
     def published(
         self, action: Literal["created", "updated", "unchanged"], image: str
     ) -> Published:
@@ -326,6 +339,7 @@ class Publisher:
             digest=self.captured.identity, timeout=self.options.timeout
         )
         steps = tuple(self.progress.steps)
+        unsafe = self.unsafe_notes()
         return Published(
             self.plan.name,
             self.plan.namespace,
@@ -334,8 +348,17 @@ class Publisher:
             description,
             image,
             steps,
-            (*self.captured.warnings, *self.notes),
-            self.warned,
+            (*self.captured.warnings, *self.notes, *unsafe),
+            (*self.warned, *(unsafe if self.warns_of_unsafe else ())),
+        )
+
+    def unsafe_notes(self) -> tuple[str, ...]:
+        """Return what is to be known of a function that takes pickles; nothing of others."""
+        if self.options.safe_args:
+            return ()
+        return (
+            "it is published with safe_args=False: whoever can reach it on"
+            f" {self.connection.url} can run code in it, and its answers can run code here",
         )
 
     # ------------------------------------------------------------ secrets
@@ -368,7 +391,7 @@ class Publisher:
 
     # ------------------------------------------------------------ requests
 
-    def standing_of_sleeper(self) -> Conversation[Standing]:
+    def standing_of_sleeper(self, before: FunctionInfo) -> Conversation[Standing]:
         """Ask a function that has no replica whether it is asleep or dead.
 
         A deployment that failed, or whose publisher was killed, leaves the new record with nothing
@@ -377,7 +400,12 @@ class Publisher:
         from away.publish.rollout import Rollout
 
         rollout = Rollout(
-            self.plan, self.connection, None, self.deadline, self.progress, target=self.target
+            as_deployed(self.plan, before),
+            self.connection,
+            None,
+            self.deadline,
+            self.progress,
+            target=self.target,
         )
         alive = yield from rollout.awakes()
         return Standing.UNCHANGED if alive else Standing.CHANGED

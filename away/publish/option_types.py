@@ -19,6 +19,7 @@ __all__ = ["check_types", "paths", "texts"]
 # The longest that any system's clock lets one wait for.
 LONGEST = 7 * 86_400.0
 MOST_INFLIGHT = 2**31 - 1
+_SHOWN = 40
 
 
 def check_types(given: Mapping[str, Any]) -> None:
@@ -98,9 +99,9 @@ def _calls(name: str, value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
         raise _wrong(name, "a whole number of calls", value)
     if not 1 <= value <= MOST_INFLIGHT:
+        why = "lets no call in" if value < 1 else "is more than can be counted"
         raise PublishFailed(
-            f"{name}={str(value)[:40]} lets no call in; take a number from 1 to {MOST_INFLIGHT}",
-            step="checks",
+            f"{name}={_short(value)} {why}; take a number from 1 to {MOST_INFLIGHT}", step="checks"
         )
 
 
@@ -113,10 +114,15 @@ def _seconds(name: str, value: object) -> None:
     number = value if is_number else math.nan
     if not 0 <= number <= LONGEST:  # type: ignore[operator]  # a number by now
         raise PublishFailed(
-            f"{name}={repr(value)[:40]} is no number of seconds from 0 to {LONGEST:g} that the whole publish"
+            f"{name}={_short(value)} is no number of seconds from 0 to {LONGEST:g} that the whole publish"
             " may take",
             step="checks",
         )
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _wrong(name: str, what: str, value: object) -> TypeError:

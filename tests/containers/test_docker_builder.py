@@ -425,7 +425,8 @@ def test_a_build_ends_with_the_time_that_it_may_take(running, tmp_path):
     (tmp_path / "Dockerfile").write_text(f"ARG BASE_IMAGE\nFROM $BASE_IMAGE\nRUN {marker}\n")
     begun = time.monotonic()
     running("publish_timeout", dockerfile=tmp_path, publish_timeout=3)
-    assert time.monotonic() - begun < 20
+    # Not with the step, which takes a minute.
+    assert time.monotonic() - begun < 50
     assert_ended(marker)
 
 

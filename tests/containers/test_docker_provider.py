@@ -509,13 +509,12 @@ def test_a_flood_of_output_leaves_the_others_answering(gateway, echo, echo_image
 
         flood = threading.Thread(target=prints)
         flood.start()
-        slowest = 0.0
+        meanwhile = 0
         for _ in range(50):
-            started = time.monotonic()
             assert gateway.ask(f"{other}/look")["pid"] == 1
-            slowest = max(slowest, time.monotonic() - started)
+            meanwhile += flood.is_alive()
         flood.join()
-        assert slowest < 5.0
+        assert meanwhile
         assert len(gateway.lines(echo)) <= 10_000
     finally:
         gateway.remove(other)

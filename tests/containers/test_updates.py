@@ -51,8 +51,8 @@ def update_under_load(place: Place) -> tuple[Load, list[tuple[float, float]]]:
 def check(load: Load, times: list[tuple[float, float]]) -> None:
     assert load.lost == []
     assert [each for each in load.answers if each.status != 200] == []
-    seconds = times[-1][1] - times[0][0]
-    assert len(load.answers) > CALLS_A_SECOND * seconds * 0.9
+    # Enough to be there at every moment of an update, however busy the machine is that calls.
+    assert len(load.answers) > 10 * UPDATES
     seen = set()
     for each in load.answers:
         # One version whole: its code with its environment.

@@ -106,6 +106,30 @@ def test_what_away_publish_deployed_is_what_a_script_and_a_worker_want(faas, tmp
 
 
 @pytest.mark.slow
+def test_what_a_script_published_itself_is_unchanged_for_away_publish(faas, tmp_path):
+    source = ORDERED.replace("built", "itself")
+    file = app(tmp_path, source)
+    assert run(file, cwd=tmp_path).stdout == "2\n"
+    for words in (("-m", "away", "publish", file), (file,), ("-m", "away", "publish", file)):
+        said = run(*words, cwd=tmp_path)
+        if words[0] == "-m":
+            assert "unchanged" in said.stdout + said.stderr
+    # Of whatever else is another, it is an update.
+    for old, new in (
+        ("n + F", "n - F"),
+        ("verbose=F", "env={'A': 'b'}, verbose=F"),
+        ("n: int)", "n: int = 3)"),
+    ):
+        source = source.replace(old, new, 1)
+        app(tmp_path, source)
+        said = run("-m", "away", "publish", file, cwd=tmp_path)
+        assert "updated" in said.stdout + said.stderr, new
+        assert run(file, cwd=tmp_path).returncode == 0
+        said = run("-m", "away", "publish", file, cwd=tmp_path)
+        assert "unchanged" in said.stdout + said.stderr, new
+
+
+@pytest.mark.slow
 def test_eight_workers_that_import_a_publishing_module_publish_it_once(faas, tmp_path):
     source = ORDERED.replace("built", "shared").replace("verbose=False", "verbose=True")
     app(tmp_path, source, "worker.py")
@@ -174,9 +198,9 @@ def test_running_a_script_and_away_publish_do_not_undo_each_other(faas, tmp_path
     source = ORDERED.replace("built", "agreed").replace("verbose=False", "verbose=True")
     file = app(tmp_path, source)
     assert "created agreed" in run(file, cwd=tmp_path).stderr
-    # By value from the running script, by name from the command: one update, and then none.
+    # By value from the running script, by name from the command, and each knows the other's.
     said = run("-m", "away", "publish", file, cwd=tmp_path)
-    assert "updated agreed" in said.stdout + said.stderr
+    assert "unchanged agreed" in said.stdout + said.stderr
     at = faas.function("agreed").created_at
     for words in ((file,), ("-m", "app"), ("-m", "away", "publish", file)):
         said = run(*words, cwd=tmp_path)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Plan",
     "Standing",
+    "as_deployed",
     "check_options",
     "check_sizes",
     "inside_environment",
@@ -51,9 +52,12 @@ __all__ = [
     "restoring",
     "standing_of",
     "taken",
+    "with_imported_form",
 ]
 
 REQUEST_KEY = "away.request"
+# What a script that published itself is where it is imported instead, as `away publish FILE` does.
+IMPORTED_KEY = "away.imported"
 DEPLOYMENT_KEY = "AWAY_DEPLOYMENT"
 DEFAULT_PREFIX = "away"
 # faasd's limits, measured; one piece more and the deployment is refused or, for the environment,
@@ -257,13 +261,37 @@ def standing_of(plan: Plan, info: FunctionInfo | None) -> Standing:
     if description.entry != printable(plan.entry):
         return Standing.OTHER
     request = kept_request(info.annotations)
-    if request is None or description.digest != plan.digest:
+    if request is None:
         return Standing.CHANGED
     image = str(request.get("image", "")).partition("@")[0]
+    wanted = plan.annotations
+    if info.annotations.get(IMPORTED_KEY) == imported_form(plan):
+        # The same script, which published itself: only what it was packed as is another.
+        image = f"{image.rpartition(':')[0]}:{plan.tag}"
+        wanted = {}
+    elif description.digest != plan.digest:
+        return Standing.CHANGED
     same_request = {**request, "image": image} == plan.request
     # A provider may add annotations of its own, so more than those are allowed.
-    described = all(info.annotations.get(key) == text for key, text in plan.annotations.items())
+    described = all(info.annotations.get(key) == text for key, text in wanted.items())
     return Standing.UNCHANGED if same_request and described else Standing.CHANGED
+
+
+def imported_form(plan: Plan) -> str:
+    """Return the identity of a plan for a script as it is imported: of payload, image and options."""
+    told = {key: text for key, text in plan.annotations.items() if key != IMPORTED_KEY}
+    return hashlib.sha256(canonical_text([plan.digest, plan.tag, told]).encode()).hexdigest()
+
+
+def with_imported_form(plan: Plan, imported: Plan) -> Plan:
+    """Return a script's plan that says what the script is where it is imported."""
+    return plan._replace(annotations={**plan.annotations, IMPORTED_KEY: imported_form(imported)})
+
+
+def as_deployed(plan: Plan, info: FunctionInfo) -> Plan:
+    """Return a plan that is unchanged with the digest that what runs answers with."""
+    description = from_annotations(info.annotations)
+    return plan if description is None else plan._replace(digest=description.digest)
 
 
 def restoring(info: FunctionInfo) -> dict[str, Any] | None:

@@ -351,6 +351,8 @@ def connected(double, images, **settings) -> FaasConnection:
 KUBERNETES_CE = {"provider": "faas-netes-ce", "orchestration": "kubernetes"}
 FAASD_CE_INFO = {"provider": "faasd-ce", "orchestration": "containerd"}
 INSIDE = "registry.cluster.local:5000"
+# It leads to this machine, and is no name of its loopback.
+ANOTHER_NAME = "0.0.0.0"
 
 
 def refused(tmp_path, registry, function, message, *, info, settings=(), options=(), setup=None):
@@ -414,79 +416,53 @@ def test_a_registry_that_wants_a_password_is_refused_by_kubernetes_community_edi
     tmp_path, function
 ):
     said = {"WWW-Authenticate": 'Basic realm="x"'}
-    with servers.Server(servers.answer(401, b"", said)) as locked:
-        registry_host = locked.url.removeprefix("http://")
-        with faasd(tmp_path / "double", info=KUBERNETES_CE) as double:
-            connection = FaasConnection(
-                double.url,
-                password=PASSWORD,
-                registry="registry.example.com",
-                base_image="python:3",
-                verbose=False,
-            )
-            publisher = publisher_with(function, connection, locked.url)
-            with pytest.raises(PublishFailed, match=r"runs public images alone.*asks everybody"):
-                connection.run(publisher)
+    with (
+        servers.Server(servers.answer(401, b"", said)) as locked,
+        faasd(tmp_path / "double", info=KUBERNETES_CE) as double,
+    ):
+        elsewhere = f"{ANOTHER_NAME}:{locked.port}"
+        connection = FaasConnection(
+            double.url,
+            password=PASSWORD,
+            registry=elsewhere,
+            insecure_registries=[elsewhere],
+            base_image="python:3",
+            verbose=False,
+        )
+        with pytest.raises(PublishFailed, match=r"runs public images alone.*asks everybody"):
+            publish(function, connection, check=False)
+        assert not double.changes
+        assert [seen.path for seen in locked.requests] == ["/v2/"]
         assert [seen.headers.get("authorization") for seen in locked.requests] == [None]
-        assert registry_host
 
 
-@pytest.mark.parametrize(
-    ("url", "target", "is_refused"),
-    [
-        ("http://gw.example:8080", FAASD, True),
-        ("http://gw.example:8080", Target("", "", "", ""), True),
-        ("http://127.0.0.1:8080", FAASD, False),
-        ("http://127.0.0.1:8080", NETES, True),
-        ("http://127.0.0.1:8080", DOCKER, False),
-    ],
-    ids=[
-        "faasd elsewhere",
-        "anything elsewhere",
-        "faasd here",
-        "a cluster here",
-        "containers here",
-    ],
-)
+GATEWAYS = {
+    "faasd elsewhere": (False, {"provider": "faasd", "orchestration": "containerd"}, True),
+    "anything elsewhere": (False, {}, True),
+    "faasd here": (True, {"provider": "faasd", "orchestration": "containerd"}, False),
+    "a cluster here": (True, {"provider": "faas-netes", "orchestration": "kubernetes"}, True),
+    "containers here": (True, {"provider": "away", "orchestration": "docker"}, False),
+}
+
+
+@pytest.mark.parametrize("case", GATEWAYS)
 def test_a_loopback_registry_is_refused_where_it_is_another_machines(
-    function, url, target, is_refused
+    tmp_path, registry, function, case
 ):
-    connection = FaasConnection(url, registry="localhost:5000", base_image="python:3")
-    check = checked(function, connection, target)
-    if is_refused:
-        with pytest.raises(
-            PublishFailed, match=r"localhost:5000 is this machine's own.*cannot pull"
-        ):
-            next(check, None)
-    else:
-        assert next(check, None) is None
-    connection.inside_registry = "localhost:5000"  # who says so knows, as with kind
-    assert next(checked(function, connection, target), None) is None
-
-
-def checked(function, connection, target):
-    """Return the check of a publish on a gateway that is known to be such; it asks nobody."""
-    from away.capture import capture
-    from away.publish.edition import check_target
-    from away.publish.progress import Progress
-    from away.publish.steps import Publisher
-
-    publisher = Publisher(capture(function), connection, Options(), Progress())
-    publisher.target = target
-    return check_target(publisher, None)
-
-
-def publisher_with(function, connection, url):
-    """Return the check of a publish whose registry has that URL, by whatever name."""
-    from away.capture import capture
-    from away.publish.edition import check_target
-    from away.publish.progress import Progress
-    from away.publish.steps import Publisher
-
-    publisher = Publisher(capture(function), connection, Options(), Progress())
-    publisher.registry_url = url
-    publisher.target = NETES_CE
-    return check_target(publisher, None)
+    is_here, info, is_refused = GATEWAYS[case]
+    host = f"localhost:{registry.server.port}"
+    with faasd(tmp_path / "double", info=info) as double:
+        given = {"registry": host, "base_image": "python:3", "verbose": False, "timeout": 30}
+        url = double.url if is_here else f"http://{ANOTHER_NAME}:{double.server.port}"
+        connection = FaasConnection(url, password=PASSWORD, **given)
+        if is_refused:
+            message = r"localhost:\d+ is this machine's own.*cannot pull"
+            with pytest.raises(PublishFailed, match=message):
+                publish(function, connection, check=False)
+            assert not double.changes
+            # Who says by which name it is known there knows, as with kind.
+            connection = FaasConnection(url, password=PASSWORD, inside_registry=host, **given)
+        assert publish(function, connection, check=False).action == "created"
 
 
 def test_another_processor_than_the_gateways_is_refused(tmp_path, registry, function):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,3 +85,42 @@ def test_without_an_engine_tests_are_skipped_by_name_and_in_ci_fail(required, st
     assert done.returncode == status, done.stdout
     assert said in done.stdout
     assert ".ci/containers" in done.stdout
+
+
+START = r"""
+set -euo pipefail
+run=$1
+give_up() { echo "gave up: $*"; exit 1; }
+wait_for() { for _ in 1 2 3; do "$@" && return 0; done; return 1; }
+start() { echo "starting $1"; "$@"; }
+id() { echo 0; }
+pgrep() { return 1; }
+ctr() { test -e "$run/listens"; }
+docker() { test -e "$run/up"; }
+containerd() { test ! -e "$run/containerd/containerd.sock" && touch "$run/listens"; }
+dockerd() { test ! -e "$run/docker.pid" && touch "$run/up"; }
+"""
+
+
+def test_what_a_killed_engine_left_does_not_keep_a_new_one_from_its_start(tmp_path):
+    """With programs that stand for the engine's, and refuse as they do where something is left."""
+    script = (Path(__file__).parents[2] / ".ci/containers").read_text()
+    begin, end = script.index("engine_answers() {"), script.index("# python3 whole")
+    functions = re.sub(
+        r"(?m)^(wait_for|start)\(\) \{.*?^\}\n", "", script[begin:end], flags=re.DOTALL
+    )
+    (tmp_path / "containerd").mkdir()
+    (tmp_path / "containerd/containerd.sock").touch()
+    (tmp_path / "docker.pid").touch()
+    done = subprocess.run(
+        ["bash", "-c", f"{START}\n{functions}\nstart_engine", "test", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "starting containerd\nstarting dockerd\n"
+    # The lock is taken before anything is installed or started, and not left to what is.
+    last = script[script.rindex("flock 9") :]
+    assert "start_engine" in last
+    assert "9>&-" in script

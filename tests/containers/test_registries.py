@@ -230,7 +230,7 @@ def test_a_push_uploads_nothing_when_nothing_changed(faas, registry, knows):
     asked = []
 
     def ask(request):
-        asked.append((request.method, request.url))
+        asked.append((request.method, request.path))
         return faas.conversation_request(request, deadline=Deadline(60))
 
     later = Registry(

@@ -223,14 +223,19 @@ def passed_on(url: str, seen: Seen) -> Behaviour:
     headers = {key: text for key, text in seen.headers.items() if key not in dropped}
     there = url.removeprefix("http://")
     host, port = there.split(":")
-    # What names the server by this address is about the real one: a gateway's own registry.
-    body = seen.body.replace(seen.headers["host"].encode(), there.encode())
+    # What names the server by this address is about the real one, a gateway's own registry, and what
+    # the real one says of itself is about this one.
+    here = seen.headers["host"].encode()
+    body = seen.body.replace(here, there.encode())
     asked = http.client.HTTPConnection(host, int(port), timeout=PATIENCE_SECONDS)
     try:
         asked.request(seen.method, seen.path, body or None, headers)
         reply = asked.getresponse()
         kept = {key: text for key, text in reply.getheaders() if key.lower() not in dropped}
-        return answer(reply.status, reply.read(), kept)
+        said = reply.read()
+        if seen.path.startswith("/system/"):
+            said = said.replace(there.encode(), here)
+        return answer(reply.status, said, kept)
     finally:
         asked.close()
 

@@ -260,8 +260,8 @@ def test_the_command_says_what_is_to_be_known(docker, tmp_path):
     process.wait(30)
     process.stdout.close()
     text = "".join(lines)
-    assert "functions run as containers, so base_image must be a real image with Python" in text
-    assert 'base_image="docker.io/library/python:' in text
+    assert "functions stand on docker.io/library/python:" in text
+    assert "unless base_image= names another" in text
     assert process.returncode == 0
 
 

@@ -7,6 +7,8 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+from away import secret_texts
+
 # A loaded machine is slow, not wrong: no deadline an example, and no complaint about slow draws.
 settings.register_profile(
     "away", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
@@ -27,3 +29,15 @@ def own_environment(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(home / ".state"))
     monkeypatch.setenv("AWAY_RUNTIME_DIR", str(home / "run"))
     monkeypatch.delenv("CI", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def no_short_passwords_left():
+    """Forget what a test made of a letter or two: as known passwords they are in everything.
+
+    A process never forgets a password, so that one test's would refuse another's function.
+    """
+    before = secret_texts.known()
+    yield
+    short = {each for each in secret_texts.known() - before if len(each) < 6}
+    secret_texts._texts.difference_update(short)

@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from tests.archives import unpack_all
 from tests.servers import Behaviour, Seen, Server, answer, hang
 
 PASSWORD = "sesame-of-the-double"
@@ -292,7 +293,7 @@ class Faasd:
             with urllib.request.urlopen(f"{base}/blobs/{layer['digest']}", timeout=10) as reply:
                 data = reply.read()
             with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-                archive.extractall(beside, filter="fully_trusted")
+                unpack_all(archive, beside)
         beside.rename(root)
         return root
 

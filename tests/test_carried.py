@@ -24,6 +24,7 @@ from away.publish.cache import remove_unused
 from away.publish.compiled import MINOR
 from away.publish.image import compressed
 from away.publish.verification import check_python
+from tests.archives import unpack_all
 from tests.runtimes import Runtime
 from tests.test_image import other_pythons
 
@@ -93,7 +94,7 @@ def stacked(captured, *, compiled: bool):
 def unpacked(stack, folder: Path) -> Path:
     for layer in stack:
         with tarfile.open(fileobj=io.BytesIO(layer.data)) as archive:
-            archive.extractall(folder, filter="data")
+            unpack_all(archive, folder)
     return folder
 
 

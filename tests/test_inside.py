@@ -17,6 +17,7 @@ from away import gateway
 from away.capture import capture
 from away.publish import layers, parts
 from away.publish.verification import installed_here
+from tests.archives import unpack_all
 
 ROOT = Path(__file__).parent.parent
 
@@ -131,7 +132,7 @@ def test_a_reference_is_called_from_nothing_but_the_images_own_layers(
 
 def unpack(layer, folder: Path) -> None:
     with tarfile.open(fileobj=BytesIO(layer.data)) as archive:
-        archive.extractall(folder, filter="data")
+        unpack_all(archive, folder)
 
 
 # ---------------------------------------------------------------- through a gateway

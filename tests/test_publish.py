@@ -72,6 +72,7 @@ from away.publish.wheels import (
 )
 from away.requirements import listed
 from tests import servers
+from tests.archives import unpack_all
 
 HERE = Target("amd64", here=True)
 ONE = Pin("awaytestone", "1.0", "awaytestone==1.0")
@@ -1058,7 +1059,7 @@ def test_a_function_runs_with_just_the_layers_of_its_image(written, tmp_path):
 
 def unpack(layer, folder: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(layer.data)) as archive:
-        archive.extractall(folder, filter="data")
+        unpack_all(archive, folder)
 
 
 # ---------------------------------------------------------------- other gateways

@@ -13,6 +13,7 @@ import platform
 import re
 import subprocess
 import sys
+import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -282,8 +283,11 @@ def bundled_pip() -> str:
     if find_spec("pip") is not None:
         return ""
     spec = find_spec("ensurepip")
-    folder = Path(spec.origin).parent / "_bundled" if spec and spec.origin else None
-    wheels = sorted(folder.glob("pip-*.whl")) if folder else []
+    folders = [Path(spec.origin).parent / "_bundled"] if spec and spec.origin else []
+    # Where distributions such as Debian keep it instead (configure's --with-wheel-pkg-dir).
+    if elsewhere := sysconfig.get_config_var("WHEEL_PKG_DIR"):
+        folders.append(Path(elsewhere))
+    wheels = [wheel for folder in folders for wheel in sorted(folder.glob("pip-*.whl"))]
     return str(wheels[-1]) if wheels else ""
 
 

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -384,6 +385,21 @@ def test_this_machine_and_containers_of_any_network_use_the_bridges_address(
         assert docker_command(*run) == "200"
     finally:
         docker_command("network", "rm", network)
+
+
+def test_a_network_made_just_after_another_one_was_found_is_found_too(echo_image, inside, name):
+    url = f"http://{inside}/function/{name}/look"
+    program = f"import urllib.request; print(urllib.request.urlopen({url!r}).status)"
+    networks = [f"away-test-{uuid.uuid4().hex[:8]}" for _ in range(2)]
+    with ThreadPoolExecutor() as pool:
+        try:
+            for network in networks:
+                docker_command("network", "create", network)
+                run = ("run", "--rm", "--network", network, echo_image, "python3", "-c", program)
+                assert [*pool.map(docker_command, *zip(*[run] * 2, strict=True))] == ["200"] * 2
+        finally:
+            for network in networks:
+                docker_command("network", "rm", network)
 
 
 @pytest.fixture

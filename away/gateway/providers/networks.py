@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Networks"]
 
-# A network that was made after the last look is found by the next one; a stranger asks no more often.
+# A network that was made after the last look is found by the next one; strangers have no more made.
 SECONDS_BETWEEN_LOOKS = 1.0
 # How many addresses are remembered; with more, they are looked up anew.
 MAX_KNOWN = 4096
@@ -54,8 +54,11 @@ class Networks:
         # The engine's masquerade gives this machine's own programs another of its addresses.
         found = self._is_in_a_network(peer) or _is_own(peer)
         if not found:
+            asked = time.monotonic()
             async with self._looking:
-                if time.monotonic() - self._looked > SECONDS_BETWEEN_LOOKS:
+                # All who asked before a look share it; who asks just after one waits for the next.
+                if self._looked <= asked:
+                    await asyncio.sleep(self._looked + SECONDS_BETWEEN_LOOKS - time.monotonic())
                     await self._look()
             found = self._is_in_a_network(peer)
         if found:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import away.cli as cli
-from away import FaasConnection
+from away import FaasConnection, secret_texts
 from away.exceptions import CaptureRefused, PublishFailed
 from away.publish.export import export, requirements_text
 from away.publish.pins import Pin
@@ -305,6 +305,16 @@ def test_without_a_registry_the_error_says_how_to_name_one(tmp_path, faas, add):
     assert not (tmp_path / "p").exists()
     export(add, faas, tmp_path / "p", registry_prefix="someone")
     assert stack_of(tmp_path / "p")["functions"]["add"]["image"].startswith("docker.io/someone/add")
+
+
+def test_a_password_that_is_a_word_of_aways_own_sources_is_no_leak_there(
+    tmp_path, faas, add, monkeypatch
+):
+    monkeypatch.setattr(secret_texts, "_texts", {*secret_texts.known(), "password_file"})
+    export(add, faas, tmp_path / "p", registry=REGISTRY)
+    # Everywhere else it is one.
+    with pytest.raises(PublishFailed, match="holds a password or token"):
+        export(add, faas, tmp_path / "p", registry=REGISTRY, env={"A": "password_file"})
 
 
 def test_what_an_export_cannot_do_is_refused_before_anything_is_written(tmp_path, faas, add):

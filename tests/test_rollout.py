@@ -629,7 +629,7 @@ def test_what_another_publisher_disturbs_is_repeated_unless_it_did_the_very_same
 
 def test_what_another_machine_deployed_meanwhile_is_told_and_left_as_it_is(place, double, written):
     module = written("roll_later", LIVES.format(name="later", version=1))
-    place.publish(module.later, env={"MODE": "theirs"})
+    place.publish(module.later, env={"MODE": "of another machine"})
     theirs = double.records["later"].request
     place.publish(module.later, env={"MODE": "before"})
 
@@ -647,7 +647,7 @@ def test_what_another_machine_deployed_meanwhile_is_told_and_left_as_it_is(place
         place.publish(module.later, env={"MODE": "mine"})
     assert time.monotonic() - begun < 10
     assert "was left as it is" in str(caught.value)
-    assert place.call("later") == "theirs"
+    assert place.call("later") == "of another machine"
 
 
 def test_a_restored_function_is_gone_once_it_is_removed(place, double, written):

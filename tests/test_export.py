@@ -314,7 +314,7 @@ def test_a_password_that_is_a_word_of_aways_own_sources_is_no_leak_there(
     export(add, faas, tmp_path / "p", registry=REGISTRY)
     # Everywhere else it is one.
     with pytest.raises(PublishFailed, match="holds a password or token"):
-        export(add, faas, tmp_path / "p", registry=REGISTRY, env={"A": "password_file"})
+        export(add, faas, tmp_path / "q", registry=REGISTRY, env={"A": "password_file"})
 
 
 def test_what_an_export_cannot_do_is_refused_before_anything_is_written(tmp_path, faas, add):

@@ -631,7 +631,7 @@ def test_what_another_machine_deployed_meanwhile_is_told_and_left_as_it_is(place
     module = written("roll_later", LIVES.format(name="later", version=1))
     place.publish(module.later, env={"MODE": "of another machine"})
     theirs = double.records["later"].request
-    place.publish(module.later, env={"MODE": "before"})
+    place.publish(module.later, env={"MODE": "of the first day"})
 
     def overtake(seen):
         if seen.method != "PUT" or seen.path != "/system/functions":
@@ -644,7 +644,7 @@ def test_what_another_machine_deployed_meanwhile_is_told_and_left_as_it_is(place
     double.hook = overtake
     begun = time.monotonic()
     with pytest.raises(PublishFailed, match="another deployment replaced it") as caught:
-        place.publish(module.later, env={"MODE": "mine"})
+        place.publish(module.later, env={"MODE": "of this machine"})
     assert time.monotonic() - begun < 10
     assert "was left as it is" in str(caught.value)
     assert place.call("later") == "of another machine"

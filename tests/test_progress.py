@@ -341,8 +341,8 @@ def test_a_long_line_of_a_build_is_cut_and_names_and_times_stay():
                 for name in ("first-function", "second-function")]
         with rows[0] as one, rows[1] as two:
             with one.step("base image"), two.step("base image"), one.step("build"):
-                one.detail("Get:3 http://deb.debian.org/debian bookworm/main amd64 Packages " * 3)
-                two.detail("Get:4 http://deb.debian.org/debian bookworm/main amd64 Packages " * 3)
+                one.detail("Get:3 http://packages.example/debian bookworm/main amd64 Packages " * 3)
+                two.detail("Get:4 http://packages.example/debian bookworm/main amd64 Packages " * 3)
                 time.sleep(1.4)
         screen.close()
         """

@@ -7,9 +7,12 @@ import json
 import math
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -22,7 +25,7 @@ from away.exceptions import ConfigError, PublishFailed
 from away.publish import Options, preview, publish, transfer
 from away.publish.builders.context import read_context
 from away.publish.builders.dockerfile import images_below
-from away.publish.cache import remove_unused
+from away.publish.cache import remove_left, remove_unused
 from away.publish.deployment import check_options
 from away.publish.export import export
 from away.publish.keywords import read_options
@@ -308,6 +311,30 @@ def test_what_interrupted_publishes_left_is_removed_after_a_day_and_nothing_that
     there = {each.relative_to(tmp_path).as_posix() for each in tmp_path.rglob("*")}
     assert set(kept) <= there
     assert not {each for each in there if "old" in each or "bb" in each}
+
+
+def test_folders_that_go_while_they_are_looked_at_disturb_no_publish(tmp_path):
+    # As another publish leaves them that ends at this moment.
+    stopping = threading.Event()
+    made = []
+
+    def others():
+        while not stopping.is_set():
+            folder = Path(tempfile.mkdtemp(dir=tmp_path, prefix="new-"))
+            for number in range(20):
+                (folder / f"away{number}" / "protocol").mkdir(parents=True)
+            shutil.rmtree(folder)
+            made.append(folder)
+
+    thread = threading.Thread(target=others)
+    thread.start()
+    try:
+        while len(made) < 200:
+            remove_left(tmp_path)
+    finally:
+        stopping.set()
+        thread.join()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_layer_that_is_taken_up_again_is_no_leftover(tmp_path):

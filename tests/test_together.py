@@ -92,6 +92,7 @@ def test_what_several_need_is_uploaded_once(own_environment, written, way):
             outcomes = publish_all(
                 [Publication(each, connection) for each in functions], jobs=5, verbose=False
             )
+            assert [each.error for each in outcomes] == [None] * 5
             actions = [each.published.action for each in outcomes]
         else:
 

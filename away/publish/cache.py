@@ -248,9 +248,14 @@ def remove_left(folder: Path, seconds: float = LEFT_SECONDS) -> None:
 
 
 def newest(place: Path) -> float:
-    """Return when a file, or something in a folder, was last written; links are not followed."""
-    times = [0.0]
-    for each in (place, *place.rglob("*")):
+    """Return when a file, or something in a folder, was last written; links are not followed.
+
+    What another publish renames or removes meanwhile is passed over; infinity for what is gone whole.
+    """
+    times = []
+    # Not by rglob, which raises for a folder that goes while it is read.
+    inside = (Path(where, name) for where, _, names in os.walk(place) for name in (".", *names))
+    for each in (place, *inside):
         with suppress(OSError):
             times.append(each.lstat().st_mtime)
-    return max(times)
+    return max(times, default=float("inf"))

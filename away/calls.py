@@ -66,6 +66,7 @@ class Caller:
         python_name: What errors call the function.
         manner: How its calls are made.
         learnt: Told of each description that is taken on.
+        path: Where the function lies below its URL: its name in a module published whole.
 
     Raises:
         NameRefused: The name is one that no gateway could call.
@@ -80,9 +81,11 @@ class Caller:
         manner: Manner,
         *,
         learnt: Callable[[signatures.Description | None], None],
+        path: str = "",
     ) -> None:
         self.connection = connection
         self.namespace = namespace
+        self.path = path
         self.python_name = python_name
         self.manner = manner
         self._learnt = learnt
@@ -96,6 +99,11 @@ class Caller:
     def name(self) -> str:
         """The name under which the gateway is asked for the function."""
         return self.spellings[0]
+
+    @property
+    def shown_name(self) -> str:
+        """What errors say of where it is: ``mymodule.f`` for a function of a module."""
+        return f"{self.name}.{self.path}" if self.path else self.name
 
     def learn(self, description: signatures.Description | None) -> None:
         """Take on what is known of the function's signature; calls are bound by it from then on."""
@@ -157,6 +165,7 @@ class Caller:
                     spelling,
                     body,
                     headers=headers,
+                    path=self.path,
                     namespace=self.namespace,
                     deadline=deadline,
                     idempotent=self.manner.idempotent,
@@ -354,7 +363,7 @@ class Caller:
         """Make the error for an answer that was not understood: who did what, and in which call."""
         call = f" (X-Call-Id {reply.call_id})" if reply.call_id else ""
         return ProtocolMismatch(
-            f"`{self.name}` on {self.connection.url} {what}{call}",
+            f"`{self.shown_name}` on {self.connection.url} {what}{call}",
             gateway=self.connection.url,
             function=self.name,
             status=reply.status,
@@ -366,7 +375,7 @@ class Caller:
         stated = reply.headers.get(protocol.LENGTH_HEADER)
         if stated != str(len(reply.body)):
             raise AnswerLost(
-                f"`{self.name}` on {self.connection.url} answered {len(reply.body)} of"
+                f"`{self.shown_name}` on {self.connection.url} answered {len(reply.body)} of"
                 f" {stated or 'an unstated number of'} bytes, so it or its gateway stopped in"
                 f" mid-answer; it may have run: read its log before calling again"
                 f" (X-Call-Id {reply.call_id})",

@@ -61,6 +61,7 @@ class RemoteFunction(Generic[P, R]):
         timeout: Seconds for a whole call with its retries; the connection's if it is left out.
         idempotent: True if a call may be sent again when it is not known whether it ran.
         local: The local function that was published or decorated, kept at hand as ``local``.
+        path: Where it lies below the function's own URL: its name in a module published whole.
 
     Raises:
         NameRefused: The name is one that no gateway could call.
@@ -87,9 +88,11 @@ class RemoteFunction(Generic[P, R]):
         timeout: float | None = None,
         idempotent: bool = False,
         local: Callable[..., Any] | None = None,
+        path: str = "",
     ) -> None:
         self.connection = connection
         self.namespace = namespace
+        self.path = path
         self.kind: signatures.Kind = kind or (description.kind if description else "sync")
         self.local = local
         self._given_name = name
@@ -104,7 +107,9 @@ class RemoteFunction(Generic[P, R]):
             timeout,
             idempotent,
         )
-        self._caller = Caller(connection, name, namespace, self.__name__, manner, learnt=self._show)
+        self._caller = Caller(
+            connection, name, namespace, self.__name__, manner, learnt=self._show, path=path
+        )
         self._caller.learn(description)
 
     # ------------------------------------------------------------ what it looks like
@@ -171,7 +176,8 @@ class RemoteFunction(Generic[P, R]):
 
     def __repr__(self) -> str:
         place = f"{self.function_name}.{self.namespace}" if self.namespace else self.function_name
-        return f"<remote function {place} on {self.connection.url}>"
+        below = f"/{self.path}" if self.path else ""
+        return f"<remote function {place}{below} on {self.connection.url}>"
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Bind like a function, so that a proxy in a class body is a method there."""
@@ -203,6 +209,7 @@ class RemoteFunction(Generic[P, R]):
             "implicit_exception_handling": manner.implicit,
             "timeout": manner.timeout,
             "idempotent": manner.idempotent,
+            "path": self.path or None,
         }
         return {key: value for key, value in options.items() if value is not None}
 
@@ -295,6 +302,7 @@ def from_info(
     *,
     module: str | None = None,
     python_name: str | None = None,
+    kind: signatures.Kind | None = None,
 ) -> RemoteFunction[..., Any]:
     """Make the proxy of a function that the gateway lists.
 
@@ -303,6 +311,7 @@ def from_info(
         info: The function as listed; what Away published is known by its annotations.
         module: The ``__module__`` to show.
         python_name: The ``__name__`` to show; made from the name if it is left out.
+        kind: How it is called; as it was published, if it is left out.
 
     Returns:
         A proxy that binds calls by the signature and speaks the protocol, where these are known. To
@@ -318,6 +327,7 @@ def from_info(
         connection,
         info.name,
         namespace=connection.namespace,
+        kind=kind,
         description=description,
         python_name=python_name,
         module=module,

@@ -28,6 +28,7 @@ __all__ = [
     "Opaque",
     "Parameter",
     "annotation_value",
+    "async_kind",
     "binder",
     "describe",
     "face",
@@ -130,6 +131,13 @@ def kind_of(function: Any) -> Kind:
     if inspect.isgeneratorfunction(function):
         return "generator"
     return "sync"
+
+
+def async_kind(kind: Kind) -> Kind:
+    """Return how a function of a kind is called where it must not block an event loop."""
+    if kind == "sync":
+        return "async"
+    return "async generator" if kind == "generator" else kind
 
 
 def describe(function: Callable[..., Any]) -> Description:

@@ -22,13 +22,13 @@ from away.hooks.errors import (
     NoSuchFunction,
     as_import_error,
 )
-from away.hooks.finder import PREFIX, imports_a_name
+from away.hooks.finder import imports_a_name
 from away.hooks.listing import Listing
 from away.names import printable
-from away.signatures import kind_inside
+from away.signatures import async_kind, kind_inside
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from away.config import GatewayConfig
     from away.connection import FaasConnection
@@ -49,10 +49,24 @@ class GatewayFunctions:
     Args:
         gateway: The gateway's configured name.
         content: The module's dictionary, in which proxies are kept once they were asked for.
+        module_name: The full name of the module.
+        aio: Whether it gives coroutine functions of sync functions, async generators of generators.
+        select: Which of the gateway's functions it has; all, if it is left out.
     """
 
-    def __init__(self, gateway: str, content: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        gateway: str,
+        content: dict[str, Any],
+        *,
+        module_name: str,
+        aio: bool = False,
+        select: Callable[[FunctionInfo], bool] | None = None,
+    ) -> None:
         self.gateway = gateway
+        self.module_name = module_name
+        self.aio = aio
+        self._select = select
         self._content = content
         self._settings: GatewayConfig | None = None
         self._connection: FaasConnection | None = None
@@ -78,11 +92,6 @@ class GatewayFunctions:
         self._fetching = threading.RLock()
         # Held for an instant, never while anything is sent: guards list, names and proxies.
         self._changing = threading.RLock()
-
-    @property
-    def module_name(self) -> str:
-        """The full name of the module."""
-        return PREFIX + self.gateway
 
     # ------------------------------------------------------------ what Python asks
 
@@ -221,8 +230,9 @@ class GatewayFunctions:
             if self._listing is not None and self._accepted == (connection, infos):
                 return self._listing
             self._accepted = connection, infos
-            self._infos = {info.name: info for info in infos}
-            listing = self._listing = Listing(infos)
+            select = self._select
+            self._infos = {each.name: each for each in infos if select is None or select(each)}
+            listing = self._listing = Listing(self._infos.values())
             for name in self._own_names():
                 if listing.named(name) != [self._content[name].function_name]:
                     del self._content[name]
@@ -288,11 +298,12 @@ class GatewayFunctions:
             found = self._unlisted_proxies.get(name)
             if found is None:
                 connection = self._connect()
+                kind = kind_inside(self.gateway, name)
                 found = self._unlisted_proxies[name] = RemoteFunction(
                     connection,
                     name,
                     namespace=connection.namespace,
-                    kind=kind_inside(self.gateway, name),
+                    kind=async_kind(kind or "sync") if self.aio else kind,
                     python_name=name,
                     module=self.module_name,
                 )
@@ -326,11 +337,14 @@ class GatewayFunctions:
         from away.functions import from_info
 
         assert self._listing is not None, "a function is made from a list"
+        info = self._infos[name]
+        kind = info.description.kind if info.description else "sync"
         made = from_info(
             self._connect(),
-            self._infos[name],
+            info,
             module=self.module_name,
             python_name=self._listing.shown_as(name),
+            kind=async_kind(kind) if self.aio else None,
         )
         self._made_from[name] = self._source_of(name)
         return made
@@ -358,10 +372,11 @@ class GatewayFunctions:
         return error
 
     def _ambiguous(self, name: str, found: Sequence[str]) -> AmbiguousFunction:
-        ways = " and ".join(f"{self.gateway}[{each!r}]" for each in found)
+        module = self.module_name.rpartition(".")[2]
+        ways = " and ".join(f"{module}[{each!r}]" for each in found)
         return AmbiguousFunction(
             f"{name!r} means more than one function of the gateway {self.gateway!r}:"
-            f" {', '.join(found)}; import away.remote.{self.gateway} and take {ways}",
+            f" {', '.join(found)}; import {self.module_name} and take {ways}",
             name=self.module_name,
             gateway=self._connect().url,
             function=name,

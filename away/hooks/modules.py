@@ -87,7 +87,8 @@ class GatewayLoader(importlib.abc.InspectLoader):
         content = module.__dict__
         owner = content.get(OWNER)
         if owner is None:
-            content[OWNER] = owner = GatewayFunctions(self.gateway, content)
+            owner = GatewayFunctions(self.gateway, content, module_name=module.__name__)
+            content[OWNER] = owner
         else:
             owner.start_anew()
         content["__getattr__"] = owner.attribute

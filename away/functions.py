@@ -8,7 +8,7 @@ function, and gives back its value or raises its exception. It looks like a func
 from __future__ import annotations
 
 import types
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 import away.names as names
 import away.signatures as signatures
@@ -16,11 +16,14 @@ from away.calls import Caller, Dialect, Manner
 
 if TYPE_CHECKING:
     import inspect
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from datetime import datetime, timedelta
 
+    from away.async_functions import AsyncFunction
     from away.connection import FaasConnection
     from away.connection.catalogue import FunctionInfo
     from away.connection.conversations import Conversation
+    from away.connection.logs import LogLine
 
 __all__ = ["RemoteFunction", "from_info", "resolve"]
 
@@ -271,26 +274,86 @@ class RemoteFunction(Generic[P, R]):
             AwayError: The call failed on its way; see :mod:`away.exceptions`.
             Exception: What the function itself raised, with the remote traceback as a note.
         """
+        result: R = self.pump(self.conversation(args, kwargs), self.kind)
+        return result
+
+    def conversation(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Conversation[Any]:
+        """Bind the arguments of a call and return all that is to be said for it, not begun yet."""
         bind = self._caller.bind
         if bind is not None:
             bind(*args, **kwargs)
-        conversation = self._caller.call(args, kwargs)
-        result: Any
-        if self.kind == "sync":
-            result = self.connection.run(conversation)
-        elif self.kind == "async":
-            result = self.connection.aio.run(conversation)
+        return self._caller.call(args, kwargs)
+
+    def pump(self, conversation: Conversation[Any], kind: signatures.Kind) -> Any:
+        """Have a call's conversation, as a function of some kind does that is called."""
+        if kind == "sync":
+            return self.connection.run(conversation)
+        if kind == "async":
+            awaited: Any = self.connection.aio.run(conversation)
             # What a warning of a forgotten await names.
-            result.__qualname__ = self.__qualname__
-        elif self.kind == "generator":
-            result = iter(self.connection.run(conversation))
-        else:
-            result = self._iterate(conversation)
-        return cast("R", result)
+            awaited.__qualname__ = self.__qualname__
+            return awaited
+        if kind == "generator":
+            return iter(self.connection.run(conversation))
+        return self._iterate(conversation)
 
     async def _iterate(self, conversation: Conversation[Any]) -> AsyncIterator[Any]:
         for item in await self.connection.aio.run(conversation):
             yield item
+
+    @property
+    def aio(self) -> AsyncFunction[P, R]:
+        """The same function for ``await``: ``await f.aio(…)`` never blocks the event loop."""
+        from away.async_functions import AsyncFunction
+
+        return AsyncFunction(self)
+
+    # ------------------------------------------------------------ what the gateway knows of it
+
+    @property
+    def url(self) -> str:
+        """The URL that is called, with namespace and path; the login is no part of it."""
+        from urllib.parse import quote
+
+        space = f".{self.namespace}" if self.namespace else ""
+        below = f"/{quote(self.path)}" if self.path else ""
+        return f"{self.connection.url}/function/{self.function_name}{space}{below}"
+
+    def info(self, *, timeout: float | None = None) -> FunctionInfo:
+        """Ask the gateway for the function as it is now: image, replicas, calls, annotations.
+
+        Raises:
+            FunctionNotFound: It is not there any more.
+        """
+        return self.connection.function(
+            self.function_name, namespace=self.namespace, timeout=timeout
+        )
+
+    @overload
+    def logs(
+        self,
+        *,
+        tail: int | None = None,
+        since: datetime | timedelta | float | str | None = None,
+        follow: Literal[False] = False,
+        timeout: float | None = None,
+    ) -> list[LogLine]: ...
+    @overload
+    def logs(
+        self,
+        *,
+        tail: None = None,
+        since: datetime | timedelta | float | str | None = None,
+        follow: Literal[True],
+        timeout: float | None = None,
+    ) -> Iterator[LogLine]: ...
+    def logs(self, **asked: Any) -> Any:
+        """Give what the function printed, or with ``follow`` an iterator of lines as they come.
+
+        Args:
+            **asked: ``tail``, ``since``, ``follow``, ``timeout`` of :meth:`FaasConnection.logs`.
+        """
+        return self.connection.logs(self.function_name, namespace=self.namespace, **asked)
 
 
 # ---------------------------------------------------------------- making them

@@ -23,6 +23,7 @@ LEVELS = {
     "away.capture": 2,
     "away.requirements": 2,
     "away.calls": 2,
+    "away.async_functions": 2,
     "away.functions": 3,
     "away.publish": 3,
     "away.builder": 4,

@@ -1,0 +1,153 @@
+"""The async face of a remote function: ``await f.aio(…)``, whatever kind of function ``f`` is.
+
+Nothing is decided here: calls are spoken by the function's own caller, and the connection's async
+driver carries them. What the blocking face does is :mod:`away.functions`'s.
+"""
+
+# ruff: noqa: ASYNC109  # the same parameter as in the blocking twin, which is the point
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
+
+import away.signatures as signatures
+
+if TYPE_CHECKING:
+    import inspect
+    from collections.abc import AsyncIterator, Coroutine, Iterator
+    from datetime import datetime, timedelta
+
+    from away.connection.catalogue import FunctionInfo
+    from away.connection.logs import LogLine
+    from away.functions import RemoteFunction
+
+__all__ = ["AsyncFunction"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class AsyncFunction(Generic[P, R]):
+    """A remote function whose calls are awaited; made by :attr:`RemoteFunction.aio`.
+
+    Called, it gives a coroutine where the function is an ordinary or a coroutine function, and an
+    async iterator where it is a generator of either kind. That is what ``away.remote.aio`` gives.
+    """
+
+    def __init__(self, function: RemoteFunction[P, R]) -> None:
+        self.function = function
+        self.kind: signatures.Kind = signatures.async_kind(function.kind)
+        self.__name__ = function.__name__
+        self.__qualname__ = function.__qualname__
+        self.__module__ = function.__module__
+        self.__doc__ = function.__doc__
+        self.__defaults__ = function.__defaults__
+        self.__kwdefaults__ = function.__kwdefaults__
+        self.__annotations__ = function.__annotations__
+
+    @property
+    def __code__(self) -> Any:
+        """By this ``inspect`` and ``asyncio`` see what it is: ``async def``, generator or not."""
+        description = self.function.description
+        parameters = description.parameters if description else None
+        return signatures.face(self.__name__, parameters, self.kind).__code__
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return self.function.__signature__
+
+    def __repr__(self) -> str:
+        return f"{self.function!r}.aio"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AsyncFunction) and other.function is self.function
+
+    def __hash__(self) -> int:
+        return hash((AsyncFunction, id(self.function)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle to the function's own reference."""
+        return getattr, (self.function, "aio")
+
+    # ------------------------------------------------------------ calls
+
+    @overload
+    def __call__(
+        self: AsyncFunction[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]  # the first that fits is the one
+        self: AsyncFunction[P, Iterator[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> AsyncIterator[T]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]  # the first that fits is the one
+        self: AsyncFunction[P, AsyncIterator[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> AsyncIterator[T]: ...
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function without blocking the event loop.
+
+        Returns:
+            A coroutine of what the function returns; of a generator an async iterator.
+
+        Raises:
+            TypeError: The arguments do not fit the signature; nothing was sent.
+            AwayError, Exception: As a call of the function does, when it is awaited.
+        """
+        return self.function.pump(self.function.conversation(args, kwargs), self.kind)
+
+    def options(self, **options: Any) -> AsyncFunction[P, R]:
+        """Return the same function called with other options; see :meth:`RemoteFunction.options`."""
+        return self.function.options(**options).aio
+
+    # ------------------------------------------------------------ what is known of it
+
+    @property
+    def url(self) -> str:
+        """The URL that is called; see :attr:`RemoteFunction.url`."""
+        return self.function.url
+
+    async def info(self, *, timeout: float | None = None) -> FunctionInfo:
+        """Ask the gateway for the function; see :meth:`RemoteFunction.info`."""
+        function = self.function
+        return await function.connection.aio.function(
+            function.function_name, namespace=function.namespace, timeout=timeout
+        )
+
+    @overload
+    def logs(
+        self,
+        *,
+        tail: int | None = None,
+        since: datetime | timedelta | float | str | None = None,
+        follow: Literal[False] = False,
+        timeout: float | None = None,
+    ) -> Coroutine[Any, Any, list[LogLine]]: ...
+    @overload
+    def logs(
+        self,
+        *,
+        tail: None = None,
+        since: datetime | timedelta | float | str | None = None,
+        follow: Literal[True],
+        timeout: float | None = None,
+    ) -> AsyncIterator[LogLine]: ...
+    def logs(
+        self,
+        *,
+        tail: int | None = None,
+        since: datetime | timedelta | float | str | None = None,
+        follow: bool = False,
+        timeout: float | None = None,
+    ) -> Coroutine[Any, Any, list[LogLine]] | AsyncIterator[LogLine]:
+        """Give the log: a coroutine of its lines, or with ``follow`` an async iterator of them."""
+        function, gateway = self.function, self.function.connection.aio
+        asked: dict[str, Any] = {
+            "since": since,
+            "namespace": function.namespace,
+            "timeout": timeout,
+        }
+        if follow:
+            return gateway.follow_logs(function.function_name, **asked)
+        return gateway.logs(function.function_name, tail=tail, **asked)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import types
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
 
+import away.appearance as appearance
 import away.names as names
 import away.signatures as signatures
 from away.calls import Caller, Dialect, Manner
@@ -40,7 +41,8 @@ class _LazySignature:
     def __get__(self, function: RemoteFunction[Any, Any] | None, owner: type) -> inspect.Signature:
         if function is None:
             raise AttributeError("__signature__")  # the class keeps that of its constructor
-        found = function.__dict__["__signature__"] = function._make_signature()  # noqa: SLF001 - its own attribute
+        found = appearance.shown_signature(function.local, function.description)
+        function.__dict__["__signature__"] = found
         return found
 
 
@@ -131,41 +133,9 @@ class RemoteFunction(Generic[P, R]):
         self.__code__ = shown.__code__
         self.__defaults__ = shown.__defaults__
         self.__kwdefaults__ = shown.__kwdefaults__
-        self.__annotations__ = self._shown_annotations(description)
-        self.__doc__ = self._shown_doc(description)
+        self.__annotations__ = appearance.shown_annotations(self.local, description)
+        self.__doc__ = appearance.shown_doc(self.local, description)
         self.__dict__.pop("__signature__", None)
-
-    def _shown_annotations(self, description: signatures.Description | None) -> dict[str, Any]:
-        if self.local is not None and self._is_stub_of(self.local):
-            return dict(getattr(self.local, "__annotations__", {}))
-        if description is None:
-            return {}
-        shown = {
-            each.name: signatures.annotation_value(each.annotation)
-            for each in description.parameters or ()
-            if each.annotation
-        }
-        if description.returns:
-            shown["return"] = signatures.annotation_value(description.returns)
-        return shown
-
-    def _is_stub_of(self, local: Callable[..., Any]) -> bool:
-        return isinstance(local, types.FunctionType)
-
-    def _shown_doc(self, description: signatures.Description | None) -> str | None:
-        if self.local is not None:
-            return getattr(self.local, "__doc__", None)
-        return (description.doc if description else "") or None
-
-    def _make_signature(self) -> inspect.Signature:
-        if self.local is not None:
-            import inspect
-
-            try:
-                return inspect.signature(self.local)
-            except (TypeError, ValueError):
-                pass  # a builtin without one: what is known of it stands below
-        return signatures.signature(self.description or signatures.Description())
 
     @property
     def function_name(self) -> str:

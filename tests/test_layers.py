@@ -22,6 +22,7 @@ LEVELS = {
     "away.connection": 2,
     "away.capture": 2,
     "away.requirements": 2,
+    "away.appearance": 2,
     "away.calls": 2,
     "away.async_functions": 2,
     "away.functions": 3,

@@ -13,6 +13,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from away.config.urls import normal_url
+from away.connection import stand_ins
 from away.connection.access import (
     Access,
     Login,
@@ -261,6 +262,8 @@ class FaasConnection:
     @property
     def sync_driver(self) -> SyncDriver:
         """What pumps conversations in the calling thread."""
+        if stand_ins.now is not None and (found := stand_ins.chosen_for(self)) is not None:
+            return found.sync
         if self._sync is None:
             # Imported before the lock is taken: an import may wait for another thread's.
             try:
@@ -277,6 +280,8 @@ class FaasConnection:
     @property
     def aio_driver(self) -> AioDriver:
         """What pumps conversations on the running event loop."""
+        if stand_ins.now is not None and (found := stand_ins.chosen_for(self)) is not None:
+            return found.aio
         if self._aio is None:
             try:
                 from away.connection.aio import AioDriver

@@ -35,7 +35,10 @@ __all__ = [
     "from_annotations",
     "join_annotation",
     "kind_of",
+    "read_signature_data",
+    "several_lines",
     "signature",
+    "signature_data",
     "split_annotation",
     "to_annotations",
 ]
@@ -209,13 +212,20 @@ def to_annotations(description: Description) -> dict[str, str]:
     if description.doc:
         text = json.dumps(description.doc[:_TEXT_LIMIT], ensure_ascii=True)
         found.update(split_annotation("away.doc", text))
-    if description.parameters is not None:
-        data = {
-            "parameters": [_parameter_data(each) for each in description.parameters],
-            "returns": description.returns,
-        }
+    data = signature_data(description)
+    if data is not None:
         found.update(split_annotation("away.signature", json.dumps(data, ensure_ascii=True)))
     return found
+
+
+def signature_data(description: Description) -> dict[str, Any] | None:
+    """Write a signature as data for JSON; None where the parameters are not known."""
+    if description.parameters is None:
+        return None
+    return {
+        "parameters": [_parameter_data(each) for each in description.parameters],
+        "returns": description.returns,
+    }
 
 
 def _parameter_data(parameter: Parameter) -> dict[str, Any]:
@@ -319,7 +329,7 @@ def from_annotations(annotations: Mapping[str, str]) -> Description | None:
         kind=cast("Kind", kind) if kind in KINDS else "sync",
         parameters=parameters,
         returns=returns,
-        doc=_several_lines(_read(annotations, "away.doc", str) or ""),
+        doc=several_lines(_read(annotations, "away.doc", str) or ""),
         entry=printable(_read(annotations, "away.entry", str) or ""),
         digest=printable(_read(annotations, "away.digest", str) or ""),
         safe=_read(annotations, "away.safe", bool) is not False,
@@ -345,15 +355,24 @@ def _read_seconds(annotations: Mapping[str, str]) -> float | None:
     return seconds if seconds is not None and 0 < seconds <= _LONGEST_SECONDS else None
 
 
-def _several_lines(text: str) -> str:
+def several_lines(text: str) -> str:
+    """Make a text of others' harmless for a terminal, line by line."""
     return "\n".join(printable(line.expandtabs()) for line in text.split("\n"))
 
 
 def _read_signature(
     annotations: Mapping[str, str],
 ) -> tuple[tuple[Parameter, ...] | None, str]:
-    data = _read(annotations, "away.signature", dict)
-    if data is None:
+    return read_signature_data(_read(annotations, "away.signature", dict))
+
+
+def read_signature_data(data: object) -> tuple[tuple[Parameter, ...] | None, str]:
+    """Read back what :func:`signature_data` wrote, whoever wrote it.
+
+    Returns:
+        The parameters, None where they are missing or malformed, and the text of what is returned.
+    """
+    if not isinstance(data, dict):
         return None, ""
     returns = data.get("returns")
     returns = printable(returns) if isinstance(returns, str) else ""

@@ -17,6 +17,7 @@ LEVELS = {
     "away.hidden_modules": 0,
     "away.secret_texts": 0,
     "away.signatures": 1,
+    "away.module_descriptions": 1,
     "away.config": 1,
     "away.protocol": 1,
     "away.connection": 2,
@@ -46,6 +47,7 @@ LEVELS = {
 ALSO = {
     "away.names": {"away.exceptions"},
     "away.hidden_modules": {"away.exceptions", "away.names"},
+    "away.module_descriptions": {"away.protocol", "away.signatures"},
     "away.capture": {"away.requirements"},
     "away.cli": {
         "away.arguments",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from away.connection.conversations import Conversation, Deadline
+    from away.module_descriptions import ModuleDescription
     from away.signatures import Description
 
 __all__ = ["KEPT_SECONDS", "Catalogue", "FunctionInfo", "find", "shared"]
@@ -42,6 +43,7 @@ class FunctionInfo:
 
     __slots__ = (
         "_description",
+        "_module",
         "annotations",
         "available_replicas",
         "created_at",
@@ -85,6 +87,7 @@ class FunctionInfo:
         self.env_process = env_process
         self.env_vars = dict(env_vars or {})
         self._description: tuple[Description | None] | None = None
+        self._module: tuple[ModuleDescription | None] | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], *, listed: bool = True) -> FunctionInfo | None:
@@ -118,10 +121,19 @@ class FunctionInfo:
             self._description = (from_annotations(self.annotations),)
         return self._description[0]
 
+    @property
+    def module(self) -> ModuleDescription | None:
+        """What it has, where it is a module that Away published whole; None for a function."""
+        if self._module is None:
+            from away.module_descriptions import module_from_annotations
+
+            self._module = (module_from_annotations(self.annotations),)
+        return self._module[0]
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, FunctionInfo):
             return NotImplemented
-        return all(getattr(self, each) == getattr(other, each) for each in self.__slots__[1:])
+        return all(getattr(self, each) == getattr(other, each) for each in self.__slots__[2:])
 
     __hash__ = None  # type: ignore[assignment]  # it holds dictionaries
 

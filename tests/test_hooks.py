@@ -142,7 +142,7 @@ def test_gateways_are_listed_by_pkgutil_without_a_request(gateway, name):
 def test_an_unreadable_configuration_does_not_break_a_listing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "away.toml").write_text("[gateways.x\n")
-    assert list(pkgutil.iter_modules(away.remote.__path__)) == []
+    assert [each.name for each in pkgutil.iter_modules(away.remote.__path__)] == ["aio"]
 
 
 def test_a_gateway_is_nothing_to_run():
@@ -424,10 +424,11 @@ def test_an_unknown_gateway_as_an_attribute_is_an_attribute_error(name):
 
 @pytest.mark.parametrize(
     ("gateway_name", "text"),
-    [("aio", "is reserved"), ("Default", "gateway")],
+    [("aio.Default", "gateway"), ("Default", "gateway")],
 )
 def test_names_that_are_no_gateways_say_why(gateway_name, text):
-    for form in (f"import away.remote.{gateway_name}", f"from away.remote import {gateway_name}"):
+    above, _, last = f"away.remote.{gateway_name}".rpartition(".")
+    for form in (f"import {above}.{last}", f"from {above} import {last}"):
         with pytest.raises(ModuleNotFoundError, match=text) as caught:
             run_import(form, "")
         assert isinstance(caught.value, exceptions.UnknownGateway)
@@ -797,7 +798,10 @@ def test_the_hook_works_from_a_zip_archive(gateway, tmp_path):
         AWAY_GATEWAY_SHOP_URL=gateway.url,
         AWAY_GATEWAY_SHOP_PASSWORD=PASSWORD,
     )
-    assert said.splitlines() == ["['default', 'shop']", f"<remote function fib on {gateway.url}>"]
+    assert said.splitlines() == [
+        "['aio', 'default', 'shop']",
+        f"<remote function fib on {gateway.url}>",
+    ]
 
 
 # ---------------------------------------------------------------- names alone

@@ -111,21 +111,23 @@ def install(path: Iterable[str] = ()) -> list[str]:
     return [*kept, *(os.path.join(each, ENTRY) for each in kept[:1])]  # noqa: PTH118
 
 
-def absent_gateway(name: str, asker: FrameType) -> Exception:
+def absent_gateway(name: str, asker: FrameType, package: str = PACKAGE) -> Exception:
     """Return the error for ``away.remote.NAME`` where no module of that name was imported.
 
     Args:
         name: The name asked of the package.
         asker: The frame that asks; ``from away.remote import NAME`` must hear an ImportError.
+        package: Which package was asked, ``away.remote`` or ``away.remote.aio``.
     """
-    plain = AttributeError(f"module {PACKAGE!r} has no attribute {name!r}", name=name)
+    plain = AttributeError(f"module {package!r} has no attribute {name!r}", name=name)
     if name.startswith("_") or _module_name(asker).startswith("importlib."):
         return plain  # a probe, or the import system's look before it asks the finder
     from away.hooks.modules import why_absent
 
-    missing = why_absent(name)
+    fullname = f"{package}.{name}"
+    missing = why_absent(fullname)
     if missing is None:
-        text = f"the gateway {name!r} is not imported yet; write import {PREFIX}{name}"
+        text = f"{fullname} is not imported yet; write import {fullname}"
         return AttributeError(text, name=name)
     if imports_a_name(asker) or not isinstance(missing, ModuleNotFoundError):
         return missing  # a configuration that cannot be read is no missing attribute

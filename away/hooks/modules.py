@@ -39,12 +39,8 @@ __all__ = [
     "why_absent",
 ]
 
-# Names of gateways that are something else: away.remote.aio.GATEWAY is to give coroutines of all
-# functions, once it is there.
-RESERVED = {
-    "aio": "away.remote.aio is reserved and not there in this version; import the gateway itself,"
-    " whose async functions are coroutine functions",
-}
+# away.remote.aio.GATEWAY gives coroutine functions: no gateway has this name.
+AIO = "aio"
 
 
 class GatewayModule(types.ModuleType):
@@ -73,10 +69,16 @@ class GatewayModule(types.ModuleType):
 
 
 class GatewayLoader(importlib.abc.InspectLoader):
-    """Makes a gateway's module, without a request."""
+    """Makes a gateway's module, without a request.
 
-    def __init__(self, gateway: str) -> None:
+    Args:
+        gateway: The gateway's configured name.
+        aio: Whether the module gives coroutine functions of all functions.
+    """
+
+    def __init__(self, gateway: str, *, aio: bool = False) -> None:
         self.gateway = gateway
+        self.aio = aio
 
     def create_module(self, spec: ModuleSpec) -> GatewayModule:
         """Return the empty module."""
@@ -87,7 +89,8 @@ class GatewayLoader(importlib.abc.InspectLoader):
         content = module.__dict__
         owner = content.get(OWNER)
         if owner is None:
-            owner = GatewayFunctions(self.gateway, content, module_name=module.__name__)
+            name = module.__name__
+            owner = GatewayFunctions(self.gateway, content, module_name=name, aio=self.aio)
             content[OWNER] = owner
         else:
             owner.start_anew()
@@ -112,7 +115,7 @@ class GatewayLoader(importlib.abc.InspectLoader):
 
 
 def find(fullname: str, *, only_asked: bool) -> ModuleSpec | None:
-    """Return the spec of ``away.remote.<gateway>``.
+    """Return the spec of ``away.remote.<gateway>``, or of ``away.remote.aio.<gateway>``.
 
     Args:
         fullname: The module's full name.
@@ -123,12 +126,13 @@ def find(fullname: str, *, only_asked: bool) -> ModuleSpec | None:
         ImportError: The configuration cannot be read.
     """
     gateway, _, rest = fullname.removeprefix(PREFIX).partition(".")
+    aio = gateway == AIO and rest != ""
+    if aio:
+        gateway, _, rest = rest.partition(".")
     try:
         if rest:
-            _refuse_submodule(fullname, gateway, rest)
+            _refuse_submodule(fullname, rest)
             return None
-        if gateway in RESERVED:
-            raise GatewayNotConfigured(RESERVED[gateway], name=fullname)
         url = resolve(gateway).url
     except ModuleNotFoundError:
         if only_asked:
@@ -143,7 +147,7 @@ def find(fullname: str, *, only_asked: bool) -> ModuleSpec | None:
         raise as_import_error(error, fullname) from error
     # The URL as origin is what repr shows. Without has_location: a __file__ would make pickling
     # libraries take the module's whole content along, a connection included.
-    return ModuleSpec(fullname, GatewayLoader(gateway), origin=url, is_package=True)
+    return ModuleSpec(fullname, GatewayLoader(gateway, aio=aio), origin=url, is_package=True)
 
 
 def forget_all() -> None:
@@ -175,18 +179,21 @@ def gateway_module(gateway: str) -> GatewayModule:
     return module
 
 
-def why_absent(name: str) -> ImportError | None:
+def why_absent(fullname: str) -> ImportError | None:
     """Return why ``away.remote.NAME`` cannot be imported, or None where it can."""
+    if fullname == PREFIX + AIO:
+        return None  # a package of Away's own
     try:
-        find(PREFIX + name, only_asked=False)
+        find(fullname, only_asked=False)
     except ImportError as error:
         return error
     return None
 
 
-def _refuse_submodule(fullname: str, gateway: str, rest: str) -> None:
-    if isinstance(sys.modules.get(PREFIX + gateway), GatewayModule):
-        text = f"functions are no modules; write from {PREFIX}{gateway} import {rest}"
+def _refuse_submodule(fullname: str, rest: str) -> None:
+    parent = fullname.removesuffix(f".{rest}")
+    if isinstance(sys.modules.get(parent), GatewayModule):
+        text = f"functions are no modules; write from {parent} import {rest}"
         # A plain one of this name: "from gw import nope" looks for a submodule on its way, and
         # the import system passes over exactly this.
         raise ModuleNotFoundError(text, name=fullname)
@@ -202,7 +209,8 @@ def _unknown(error: UnknownGateway, gateway: str, fullname: str) -> GatewayImpor
         if meant == gateway:
             why, variable = "configure it", f"AWAY_GATEWAY_{gateway.upper()}_URL"
         elif meant in known:
-            why, variable = f"gateways' names are lower-case: import {PREFIX}{meant}", ""
+            package = fullname.rpartition(".")[0]
+            why, variable = f"gateways' names are lower-case: import {package}.{meant}", ""
         else:
             why = f"gateways' names are lower-case: configure {meant!r}"
             variable = f"AWAY_GATEWAY_{gateway.upper()}_URL"

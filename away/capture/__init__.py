@@ -2,7 +2,8 @@
 
 Two forms, the first that holds: ``import`` for a function that its module has under its name, which
 is then packed as source; ``dill`` for closures, lambdas, methods and all that the running script
-defines, which go by value, frozen as they are at that moment.
+defines, which go by value, frozen as they are at that moment. A third one, ``module``, is for the
+functions of a module together.
 
 This room knows neither gateways nor images: it takes a function and gives values.
 """
@@ -11,7 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from away.capture.callables import MAIN_NAMES, shown_name
+from away.capture.callables import shown_name
+from away.capture.captured import Captured
 from away.capture.description import refuse_secrets_in
 from away.capture.entry import (
     deployment_name,
@@ -21,14 +23,21 @@ from away.capture.entry import (
     refuse_unbound,
     script_path,
 )
-from away.capture.included import find_included, listed_modules, notes_on_files, place_of
-from away.capture.modules import PackedFile, gather, is_local
+from away.capture.included import (
+    find_included,
+    listed_modules,
+    notes_on_files,
+    place_of,
+    refuse_absent,
+)
+from away.capture.modules import PackedFile, gather, importable
 from away.capture.payload import header, import_body, write
 from away.capture.references import find
 from away.capture.sources import bounded
 from away.capture.values import CapturedValue, Reference
+from away.capture.whole_modules import WholeModule, capture_module, whole_module
 from away.exceptions import CaptureRefused, NameRefused
-from away.requirements import Requirement, listed, origin
+from away.requirements import Requirement, listed
 from away.secret_texts import known, known_files
 from away.signatures import describe
 
@@ -41,7 +50,6 @@ if TYPE_CHECKING:
     from away.capture.modules import Needs
     from away.capture.payload import Form
     from away.capture.values import Pickled
-    from away.signatures import Description
 
 __all__ = [
     "MAX_VALUE_BYTES",
@@ -50,10 +58,12 @@ __all__ = [
     "PackedFile",
     "Reference",
     "Requirement",
+    "WholeModule",
     "capture",
     "deployment_name",
     "preview",
     "verify",
+    "whole_module",
 ]
 
 # More than this is data: it belongs into a file of a package, an argument, or a store.
@@ -63,59 +73,8 @@ MAX_VALUE_BYTES = 1_000_000
 _UNNAMED = "function"
 
 
-class Captured(NamedTuple):
-    """A function as it will travel.
-
-    Attributes:
-        entry: ``module:qualname``.
-        form: ``import`` or ``dill``.
-        name: The name to deploy under.
-        description: Signature, docstring and kind, with the entry and the digest.
-        payload: The header's line and the body.
-        files: Source files and data that go along, by their paths below a ``sys.path`` folder.
-        requirements: Distributions that are needed, pinned.
-        references: Other remote functions that are called.
-        gateways: Names of gateways that the code imports from, as ``away.remote.NAME``, or
-            connects to, as ``FaasConnection.named(NAME)``.
-        values: Values that go along, with their sizes.
-        needs_dill: Whether dill is needed beside the function.
-        needs_client: Whether Away's client is needed there, to call other functions.
-        needs_async_client: Whether some of them may be async.
-        identity: A digest of all that changes what the function does; that of a function that only
-            moved in its file stays the same.
-        warnings: What the user may want to know, a sentence each.
-    """
-
-    entry: str
-    form: Form
-    name: str
-    description: Description
-    payload: bytes
-    files: tuple[PackedFile, ...]
-    requirements: tuple[Requirement, ...]
-    references: tuple[Reference, ...]
-    gateways: tuple[str, ...]
-    values: tuple[CapturedValue, ...]
-    needs_dill: bool
-    needs_client: bool
-    needs_async_client: bool
-    identity: str
-    warnings: tuple[str, ...]
-
-    def listing(self) -> str:
-        """Tell in lines of text what goes along: values, files, requirements, references."""
-        lines = [f"{self.entry} by {self.form}, {_size(len(self.payload))}"]
-        lines += [f"  value {v.name}: {v.type_name}, {_size(v.size)}" for v in self.values]
-        lines += [f"  file {f.path}: {_size(len(f.data))}" for f in self.files]
-        lines += [f"  requirement {r.spec}: {r.why}" for r in self.requirements]
-        lines += [f"  calls {r.name} on {r.url}" for r in self.references]
-        lines += [f"  imports from the gateway {name}" for name in self.gateways]
-        lines += [f"  note: {each}" for each in self.warnings]
-        return "\n".join(lines)
-
-
 def capture(
-    function: Callable[..., Any],
+    function: Callable[..., Any] | WholeModule,
     *,
     safe_args: bool = True,
     name: str | None = None,
@@ -129,7 +88,8 @@ def capture(
     """Capture a function for publishing.
 
     Args:
-        function: A function or another callable: a partial, a bound method, a callable object.
+        function: A function or another callable: a partial, a bound method, a callable object; or a
+            module, as :func:`whole_module` gives it.
         safe_args: False if it is to take and give what only pickle can carry.
         name: The name to deploy under; the function's own if it is left out.
         include_dill: True to have dill beside it even where the payload does not need it.
@@ -151,6 +111,16 @@ def capture(
         CaptureRefused: Something cannot travel; the message names the variable and what to do.
         NameRefused: The function has no name that could be deployed under.
     """
+    if isinstance(function, WholeModule):
+        return capture_module(
+            function,
+            safe_args=safe_args,
+            name=name,
+            include_dill=include_dill,
+            requirements=requirements,
+            module_imports=module_imports,
+            include=include,
+        )
     if not callable(function):
         kind = type(function).__name__
         raise CaptureRefused(f"only a function can be published, and this is of type {kind}")
@@ -170,7 +140,6 @@ def capture(
     description = describe(function)
     refuse_secrets_in(description, shown_name(function), secrets)
     head = header(
-        version=_version(),
         form=made.form,
         entry=made.entry,
         name=chosen,
@@ -268,7 +237,7 @@ def _body_of(
     as_imported: bool,
 ) -> _Body:
     """Choose the form, the first that holds, and write the body."""
-    found = import_path(function, _importable)
+    found = import_path(function, importable)
     if found is None and as_imported:
         found = script_path(function)
     if found is not None:
@@ -285,7 +254,7 @@ def _body_of(
         root=project_root(function),
         max_value_bytes=max_value_bytes,
         secrets=tuple(secrets),
-        importable=_importable,
+        importable=importable,
         modules_root=place.root,
     )
     made = pickled(settings)
@@ -316,17 +285,6 @@ def _calls_of(function: Callable[..., Any], by_value: Pickled | None, needs: Nee
     return _Calls(references, gateways, client, surely_sync)
 
 
-def refuse_absent(modules: Iterable[str]) -> None:
-    """Refuse a listed module that is nowhere: whoever lists it needs it."""
-    for name in modules:
-        if origin(name).kind == "absent":
-            raise CaptureRefused(
-                f"module_imports= lists {name}, which is not installed here and is no module of"
-                " yours; correct the name, or list what provides it in requirements=",
-                path=name,
-            )
-
-
 def _notes(
     function: Callable[..., Any], by_value: Pickled | None, needs: Needs, place: Place
 ) -> list[str]:
@@ -336,21 +294,3 @@ def _notes(
         texts += [(f"`{shown_name(function)}`", each) for each in by_value.texts]
     packed = {each.path for each in needs.files}
     return notes_on_files(texts, (place.folder, place.root), packed, known_files())
-
-
-def _importable(module: str) -> bool:
-    """Tell whether a module will be found by its name where the function runs."""
-    if module in MAIN_NAMES:
-        return False
-    found = origin(module)
-    return found.kind in {"standard", "installed", "away"} or is_local(module)
-
-
-def _version() -> str:
-    import sys
-
-    return str(getattr(sys.modules["away"], "__version__", ""))
-
-
-def _size(count: int) -> str:
-    return f"{count:,} bytes" if count < 100_000 else f"{count / 1e6:.1f} MB"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from away.signatures import Description
 
-__all__ = ["refuse_secrets_in"]
+__all__ = ["refuse_secret_constant", "refuse_secrets_in"]
 
 # Values may be parts of themselves.
 _DEEPEST = 10
@@ -45,6 +45,17 @@ def refuse_secrets_in(description: Description, function: str, secrets: Collecti
             _shows(each.default, secrets) or is_credential(each.name, each.default, secrets)
         ):
             raise _refused(function, f"the default of `{each.name}`", path)
+
+
+def refuse_secret_constant(name: str, value: Any, module: str, secrets: Collection[str]) -> None:
+    """Refuse a public constant of a module that is or holds a secret which this process knows.
+
+    Raises:
+        CaptureRefused: It does.
+    """
+    secrets = {*secrets, *(repr(each)[1:-1] for each in secrets)}
+    if secrets and (_shows(value, secrets) or is_credential(name, value, secrets)):
+        raise _refused(module, f"the constant `{name}`", f"{module} → {name}")
 
 
 def _tells(text: str, secrets: Collection[str]) -> bool:

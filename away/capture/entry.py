@@ -23,6 +23,7 @@ __all__ = [
     "deployment_name",
     "entry_of",
     "import_path",
+    "project_of",
     "project_root",
     "refuse_unbound",
     "script_path",
@@ -204,7 +205,11 @@ def project_root(function: Any) -> Path | None:
     code = getattr(inner_function(function), "__code__", None)
     if code is None or code.co_filename.startswith("<"):
         return None
-    file = Path(code.co_filename).absolute()
+    return project_of(Path(code.co_filename).absolute())
+
+
+def project_of(file: Path) -> Path:
+    """Find the folder of the project that a file is in, or else the file's folder."""
     for folder in file.parents:
         if any((folder / mark).exists() for mark in _MARKS):
             return folder

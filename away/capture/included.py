@@ -14,17 +14,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from away.capture.callables import MAIN_NAMES, inner_function
-from away.capture.entry import project_root
+from away.capture.entry import project_of
 from away.capture.keys import holds_key, is_key_folder, looks_like_key
 from away.capture.modules import MAX_PACKED_BYTES, MAX_PACKED_FILES, walk
 from away.exceptions import CaptureRefused
 from away.names import printable
+from away.requirements import origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
     from os import PathLike
 
-__all__ = ["Place", "find_included", "listed_modules", "notes_on_files", "place_of"]
+__all__ = [
+    "Place",
+    "find_included",
+    "listed_modules",
+    "notes_on_files",
+    "place_of",
+    "place_of_module",
+    "refuse_absent",
+]
 
 # A text that may be the name of a data file: short, on one line, with a suffix.
 _FILE_NAME = re.compile(r"[\w. /\\-]{0,100}[\w-]\.[A-Za-z][A-Za-z0-9]{0,7}\Z")
@@ -54,20 +63,28 @@ def place_of(function: Callable[..., Any]) -> Place:
         here = Path.cwd()
         return Place(here, here, here)
     file = Path(code.co_filename).absolute()
+    return _place_of_file(file, getattr(inner, "__globals__", {}))
+
+
+def place_of_module(module: types.ModuleType) -> Place:
+    """Find where a module is from; as :func:`place_of` does of a function."""
+    return _place_of_file(Path(getattr(module, "__file__", None) or "").absolute(), vars(module))
+
+
+def _place_of_file(file: Path, namespace: Mapping[str, Any]) -> Place:
     if not file.is_file():
         here = Path.cwd()
         return Place(here, here, here)
     root = file.parent
     # Of a.b.c in a/b/c.py, as of `python -m a.b.c`, the folder above a; of a script its own.
-    for _ in range(depth_of(inner, file)):
+    for _ in range(depth_of(namespace, file)):
         root = root.parent
-    project = project_root(function) or root
+    project = project_of(file)
     return Place(root, file.parent, project if root.is_relative_to(project) else root)
 
 
-def depth_of(function: Any, file: Path) -> int:
-    """Tell how many packages a function's module is in."""
-    namespace = getattr(function, "__globals__", {})
+def depth_of(namespace: Mapping[str, Any], file: Path) -> int:
+    """Tell how many packages the module with those globals is in."""
     name = namespace.get("__name__")
     if name in MAIN_NAMES:
         name = getattr(namespace.get("__spec__"), "name", None)
@@ -97,6 +114,17 @@ def listed_modules(names: Iterable[str]) -> dict[str, str]:
             )
         found[name] = f"module_imports= lists {name}"
     return found
+
+
+def refuse_absent(modules: Iterable[str]) -> None:
+    """Refuse a listed module that is nowhere: whoever lists it needs it."""
+    for name in modules:
+        if origin(name).kind == "absent":
+            raise CaptureRefused(
+                f"module_imports= lists {name}, which is not installed here and is no module of"
+                " yours; correct the name, or list what provides it in requirements=",
+                path=name,
+            )
 
 
 def find_included(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from away.capture.bytecode import Import
+from away.capture.callables import MAIN_NAMES
 from away.capture.keys import holds_key, looks_like_key
 from away.capture.leaks import line_of_secret
 from away.capture.named_texts import never_runs, read_texts
@@ -30,6 +31,7 @@ __all__ = [
     "Needs",
     "PackedFile",
     "gather",
+    "importable",
     "imports_of",
     "is_local",
     "needs_client",
@@ -84,6 +86,14 @@ def is_local(name: str) -> bool:
     if found.kind != "local":
         return False
     return found.file is None or found.file.suffix == ".py"
+
+
+def importable(module: str) -> bool:
+    """Tell whether a module will be found by its name where the function runs."""
+    if module in MAIN_NAMES:
+        return False
+    found = origin(module)
+    return found.kind in {"standard", "installed", "away"} or is_local(module)
 
 
 def needs_client(name: str) -> bool:

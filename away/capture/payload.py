@@ -7,7 +7,8 @@ anything of the body is used::
     {"away": "0.1.0", "format": 1, "form": "import", "entry": "tools:double", …}\n
     {"module": "tools", "qualname": "double"}
 
-The body of the form ``import`` is JSON; that of the form ``dill`` is a pickle, loaded by dill.
+The body of the forms ``import`` and ``module`` is JSON; that of the form ``dill`` is a pickle, loaded
+by dill.
 """
 
 from __future__ import annotations
@@ -24,16 +25,15 @@ if TYPE_CHECKING:
     from away.capture.modules import PackedFile
     from away.requirements import Requirement
 
-__all__ = ["FORMAT", "Form", "header", "import_body", "split", "write"]
+__all__ = ["FORMAT", "Form", "header", "import_body", "module_body", "split", "write"]
 
 FORMAT = 1
 
-Form = Literal["import", "dill"]
+Form = Literal["import", "dill", "module"]
 
 
 def header(
     *,
-    version: str,
     form: Form,
     entry: str,
     name: str,
@@ -51,7 +51,7 @@ def header(
     """
     bound = form == "dill" or not safe
     return {
-        "away": version,
+        "away": _version(),
         "format": FORMAT,
         "form": form,
         "entry": entry,
@@ -72,6 +72,11 @@ def header(
 def import_body(module: str, qualname: str) -> bytes:
     """Write the body of the form ``import``."""
     return _json({"module": module, "qualname": qualname})
+
+
+def module_body(module: str, functions: Iterable[str]) -> bytes:
+    """Write the body of the form ``module``: the module, and the functions that may be called."""
+    return _json({"module": module, "functions": sorted(functions)})
 
 
 def write(head: Mapping[str, Any], body: bytes, identity_body: bytes) -> tuple[bytes, str]:
@@ -96,6 +101,10 @@ def split(payload: bytes) -> tuple[dict[str, Any], bytes]:
     """Return the header and the body of a payload."""
     line, _, body = payload.partition(b"\n")
     return json.loads(line), body
+
+
+def _version() -> str:
+    return str(getattr(sys.modules["away"], "__version__", ""))
 
 
 def _json(value: object) -> bytes:

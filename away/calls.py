@@ -127,7 +127,7 @@ class Caller:
             # The gateway's own, since the function's exceptions do not raise here.
             return str(error), error.status or 404
 
-    def _timeout(self) -> float | None:
+    def timeout(self) -> float | None:
         """Return the seconds for a call: the caller's word, else what the function was published with."""
         stated = self.description.timeout if self.description else None
         if self.manner.timeout is not None or stated is None:
@@ -136,7 +136,7 @@ class Caller:
 
     def _dialogue(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Conversation[Any]:
         """Speak plainly first, and by protocol once it is known to be spoken."""
-        deadline = self.connection.deadline(self._timeout())
+        deadline = self.connection.deadline(self.timeout())
         if self.manner.dialect == Dialect.PACKED:
             return (yield from self._call_packed(args, kwargs, deadline))
         if not self.speaks_protocol:
@@ -144,15 +144,13 @@ class Caller:
             if request is None:
                 yield from self._ask_whether_published(args, kwargs, deadline)
             else:
-                reply = yield from self._send(*request, deadline)
+                reply = yield from self.send(*request, deadline)
                 if not _asks_for_protocol(reply):
                     return self._read_plain(reply)
             self.speaks_protocol = True
         return (yield from self._call_by_protocol(args, kwargs, deadline))
 
-    def _send(
-        self, body: bytes, headers: dict[str, str], deadline: Deadline
-    ) -> Conversation[Reply]:
+    def send(self, body: bytes, headers: dict[str, str], deadline: Deadline) -> Conversation[Reply]:
         """Send one request under the spelling of the name that the gateway knows.
 
         Where the gateway does not know the function nothing ran, so asking for ``my-fn`` after
@@ -215,7 +213,7 @@ class Caller:
                 f"pack_args of `{self.python_name}` gave a {type(text).__name__} and must give a str",
                 function=self.name,
             )
-        reply = yield from self._send(text.encode(), {}, deadline)
+        reply = yield from self.send(text.encode(), {}, deadline)
         return self._verdict(reply, self._unpacked)
 
     def _unpacked(self, reply: Reply) -> Any:
@@ -308,7 +306,7 @@ class Caller:
         try:
             return plain.converted(wanted, answered)
         except ValueError:
-            raise self._broken(
+            raise self.broken(
                 f"answered {names.printable(answered[:60])!r}, which is not the {wanted} that the"
                 " stub's return annotation says; correct the annotation or pass unpack_args=",
                 reply,
@@ -323,14 +321,32 @@ class Caller:
         body = protocol.pack_call(
             args, kwargs, safe=self.manner.safe_args, names=[each.name for each in parameters]
         )
-        reply = yield from self._send(body, _PROTOCOL_HEADERS, deadline)
+        reply = yield from self.send(body, PROTOCOL_HEADERS, deadline)
+        self.check_envelope(reply)
+        try:
+            answer = protocol.read_answer(reply.body, allow_unsafe=not self.manner.safe_args)
+        except ProtocolMismatch as error:
+            raise self.broken(f"broke the protocol: {error}", reply) from error
+        if not self.manner.implicit:
+            return self.stated(answer, reply.status)
+        if answer.kind == "error":
+            raise self.located(answer.value, reply)
+        return answer.value
+
+    def stated(self, answer: protocol.Answer, status: int) -> tuple[Any, int]:
+        """Say the status beside a value, or beside an error's text."""
+        failed = answer.kind == "error"
+        return (_error_text(answer.value) if failed else answer.value), status
+
+    def check_envelope(self, reply: Reply) -> None:
+        """See that an answer is a whole envelope of our version, whatever it holds."""
         version = reply.headers.get(protocol.PROTOCOL_HEADER)
         if version is None:
             # Another function has taken the name: what was remembered of it no longer holds.
             self.speaks_protocol = False
             raise self._mismatch(reply)
         if version != protocol.PROTOCOL_VERSION:
-            raise self._broken(
+            raise self.broken(
                 f"answered by version {names.printable(version[:20])} of the protocol and this side"
                 f" speaks version {protocol.PROTOCOL_VERSION}; upgrade the older side, or publish"
                 " the function again",
@@ -339,27 +355,17 @@ class Caller:
         self._check_whole(reply)
         if reply.headers.get("Content-Type", "") != protocol.CONTENT_TYPE:
             raise self.connection.refusal(reply, self.name)
-        try:
-            answer = protocol.read_answer(reply.body, allow_unsafe=not self.manner.safe_args)
-        except ProtocolMismatch as error:
-            raise self._broken(f"broke the protocol: {error}", reply) from error
-        if not self.manner.implicit:
-            failed = answer.kind == "error"
-            return (_error_text(answer.value) if failed else answer.value), reply.status
-        if answer.kind == "error":
-            raise self._located(answer.value, reply)
-        return answer.value
 
     def _mismatch(self, reply: Reply) -> Exception:
         if reply.status // 100 != 2:
             return self.connection.refusal(reply, self.name)
-        return self._broken(
+        return self.broken(
             "answered without Away's protocol, which it spoke before or was published with; look at"
             " what is deployed under that name, and import or decorate it again",
             reply,
         )
 
-    def _broken(self, what: str, reply: Reply) -> ProtocolMismatch:
+    def broken(self, what: str, reply: Reply) -> ProtocolMismatch:
         """Make the error for an answer that was not understood: who did what, and in which call."""
         call = f" (X-Call-Id {reply.call_id})" if reply.call_id else ""
         return ProtocolMismatch(
@@ -385,7 +391,7 @@ class Caller:
                 call_id=reply.call_id,
             )
 
-    def _located(self, error: BaseException, reply: Reply) -> BaseException:
+    def located(self, error: BaseException, reply: Reply) -> BaseException:
         """Fill in where one of Away's own errors came from, where it does not say so itself."""
         if isinstance(error, AwayError):
             error.gateway = error.gateway or self.connection.url
@@ -394,7 +400,7 @@ class Caller:
         return error
 
 
-_PROTOCOL_HEADERS = {
+PROTOCOL_HEADERS = {
     "Content-Type": protocol.CONTENT_TYPE,
     protocol.PROTOCOL_HEADER: protocol.PROTOCOL_VERSION,
 }
@@ -409,7 +415,7 @@ def _utf8(reply: Reply, caller: Caller) -> str:
     try:
         return reply.body.decode()
     except UnicodeDecodeError as error:
-        raise caller._broken(  # noqa: SLF001 - a helper of this module
+        raise caller.broken(
             f"answered bytes that are not UTF-8 (at byte {error.start}); annotate the stub with"
             " -> bytes",
             reply,

@@ -18,8 +18,10 @@ else http://127.0.0.1:8080; ``local`` is always the running embedded gateway.
 
 The keys are url, user, password, password_file, password_env, token, token_file, token_env,
 timeout, connect_timeout, ca_bundle, registry, inside_registry, insecure_registries, base_image,
-image_builder, namespace and inside_url. ``[gateways.NAME.publish]`` has options for all that is
-published there, ``[gateways.NAME.functions.FUNCTION]`` those of one function.
+image_builder, namespace, inside_url, catalogue and catalogue_max_age; ``AWAY_CATALOGUE`` and
+``AWAY_CATALOGUE_MAX_AGE`` say the last two of all gateways, over what files say of one.
+``[gateways.NAME.publish]`` has options for all that is published there,
+``[gateways.NAME.functions.FUNCTION]`` those of one function.
 :mod:`away.config.precedence` says which credentials go with which URL.
 
 This room must not know how a gateway is spoken to.
@@ -167,6 +169,8 @@ def configure(
     image_builder: str | None = None,
     namespace: str | None = None,
     inside_url: str | None = None,
+    catalogue: str | None = None,
+    catalogue_max_age: float | None = None,
     **unknown: Never,
 ) -> None:
     """Configure a gateway in this process, stronger than any other source.
@@ -191,6 +195,8 @@ def configure(
         image_builder: Who makes images, ``registry`` or ``docker``.
         namespace: Where its functions are.
         inside_url: The gateway's URL as its functions reach it.
+        catalogue: Which list of functions imports believe: ``cached``, ``fresh`` or ``auto``.
+        catalogue_max_age: Seconds for which ``auto`` believes a list that is kept on disk.
         unknown: Nothing; a misspelt name is told the nearest one.
 
     Raises:
@@ -215,6 +221,8 @@ def configure(
         "image_builder": image_builder,
         "namespace": namespace,
         "inside_url": inside_url,
+        "catalogue": catalogue,
+        "catalogue_max_age": catalogue_max_age,
     }
     for key in unknown:
         raise ConfigError(f"{where} knows no {key}=; {suggestion(key, values)}")

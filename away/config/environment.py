@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["PREFIX", "environment_source", "split_variable"]
+__all__ = ["PREFIX", "environment_source", "said_of_all", "split_variable"]
 
 PREFIX = "AWAY_GATEWAY_"
 OPENFAAS_URL = "OPENFAAS_URL"
+# What holds for all gateways in one run of a program, over what files say of single ones.
+_OF_ALL = {"catalogue": "AWAY_CATALOGUE", "catalogue_max_age": "AWAY_CATALOGUE_MAX_AGE"}
 
 # A variable need not name another one.
 _SUFFIXES = tuple(
@@ -55,6 +57,15 @@ def environment_source(environ: Mapping[str, str], cwd: Path) -> Source:
         where.setdefault(name, origin)
         gateways.setdefault(name, {})[key] = Setting(_value(key, text), origin, USER, cwd)
     return Source(gateways, where)
+
+
+def said_of_all(environ: Mapping[str, str], cwd: Path) -> dict[str, Setting]:
+    """Return what the environment says of every gateway."""
+    return {
+        key: Setting(_value(key, text), f"environment {variable}", USER, cwd)
+        for key, variable in _OF_ALL.items()
+        if (text := environ.get(variable))
+    }
 
 
 def split_variable(variable: str) -> tuple[str, str]:
@@ -98,7 +109,7 @@ def _nearest_variable(rest: str) -> str:
 def _value(key: str, text: str) -> object:
     if key in ("password", "token"):
         return Secret(text)
-    if key in ("timeout", "connect_timeout"):
+    if key in ("timeout", "connect_timeout", "catalogue_max_age"):
         try:
             return float(text)
         except ValueError:

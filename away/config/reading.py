@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from away.config.environment import PREFIX, environment_source
+from away.config.environment import PREFIX, environment_source, said_of_all
 from away.config.faas_cli import logged_in
 from away.config.precedence import (
     check_ca_bundle,
@@ -74,6 +74,10 @@ class GatewayConfig(NamedTuple):
     """Options for all functions that are published there."""
     functions: Mapping[str, Mapping[str, object]] = {}
     """Options for single functions, by their names at the gateway."""
+    catalogue: str = "auto"
+    """Which list of functions an import believes: ``cached``, ``fresh``, or by its age ``auto``."""
+    catalogue_max_age: float = 3600.0
+    """How old in seconds a list may be that ``auto`` believes."""
 
 
 class Reading:
@@ -101,6 +105,9 @@ class Reading:
         self._inside = self._environ.get("AWAY_RUNTIME") == "1"
         files = [] if self._inside else [*user_source(self._environ), *project_sources(self._cwd)]
         self._sources = [*files, environment_source(self._environ, self._cwd), told]
+        # What is said of this run comes over what files say, and under what is said of one gateway.
+        self._of_run = self._sources[len(files) :]
+        self._of_all = said_of_all(self._environ, self._cwd)
 
     def names(self) -> list[str]:
         """Return the names of all gateways, sorted."""
@@ -127,6 +134,7 @@ class Reading:
         if "url" not in settings:
             where = next(iter(settings.values())).where if settings else known[name]
             raise ConfigError(f"gateway {name!r} has no url; give one beside what is set ({where})")
+        settings = {**settings, **self._said_of_all_but(name)}
         origins = {key: where for key in GatewayConfig._fields if (where := _origin(key, settings))}
         found = bundle = None
         try:
@@ -149,6 +157,11 @@ class Reading:
         refuse_a_projects_word(name, "insecure_registries", settings)
         gateway = _gateway(name, settings, found, bundle, origins)
         return self._with_options(gateway, strict=strict)
+
+    def _said_of_all_but(self, name: str) -> dict[str, Setting]:
+        """Return what the environment says of all gateways and nothing as near says of this one."""
+        own = {key for source in self._of_run for key in source.gateways.get(name, {})}
+        return {key: each for key, each in self._of_all.items() if key not in own}
 
     def publish_options(self, name: str, function: str) -> dict[str, Setting]:
         """Return the options of publishing that are configured for one function, with their origins.
@@ -371,6 +384,8 @@ def _gateway(
         image_builder=cast("str | None", value("image_builder")),
         inside_registry=cast("str | None", value("inside_registry")),
         insecure_registries=cast("tuple[str, ...]", value("insecure_registries") or ()),
+        catalogue=str(value("catalogue")),
+        catalogue_max_age=cast("float", value("catalogue_max_age")),
         origins=origins,
     )
 

@@ -56,7 +56,13 @@ DEFAULTS: Mapping[str, object] = {
     "connect_timeout": 5.0,
     "user": "admin",
     "namespace": "",
+    "catalogue": "auto",
+    # Long enough for a day's imports to be quick, short enough for names to be of today.
+    "catalogue_max_age": 3600.0,
 }
+
+# Which list of functions an import believes: one kept on disk, or a new one.
+CATALOGUES = ("auto", "cached", "fresh")
 
 # A DNS label (RFC 1123), as namespaces are.
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
@@ -238,6 +244,19 @@ def _seconds(value: object) -> float:
     return float(number)
 
 
+def _age(value: object) -> float:
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    if not number >= 0:
+        raise _NotSo("a number of seconds from 0 up")
+    return float(number)
+
+
+def _catalogue(value: object) -> str:
+    if value not in CATALOGUES:
+        raise _NotSo(" or ".join(map(repr, CATALOGUES)))
+    return str(value)
+
+
 def _namespace(value: object) -> str:
     if not isinstance(value, str) or not _LABEL.match(value):
         raise _NotSo("a namespace: lower case letters, digits and '-', at most 63")
@@ -264,6 +283,8 @@ KEYS: Mapping[str, Callable[[object], object]] = {
     "insecure_registries": _hosts,
     "namespace": _namespace,
     "inside_url": _url,
+    "catalogue": _catalogue,
+    "catalogue_max_age": _age,
 }
 # Each way to give one secret; a source gives one of these.
 SECRETS = ("password", "password_file", "password_env", "token", "token_file", "token_env")

@@ -40,6 +40,8 @@ __all__ = [
     "TEXT_CONTENT_TYPE",
     "Answer",
     "Call",
+    "answer_of",
+    "call_of",
     "make_client_pack_args_fn",
     "make_client_unpack_args_fn",
     "pack_bare",
@@ -146,7 +148,11 @@ def read_call(body: bytes, *, allow_unsafe: bool) -> Call:
         >>> read_call(b'{"args": [1], "kwargs": {"key": "x"}}', allow_unsafe=False)
         Call(args=(1,), kwargs={'key': 'x'}, safe=True)
     """
-    found = _read_envelope(body, "call", lambda _: _LIST_LEVELS)
+    return call_of(_read_envelope(body, "call", lambda _: _LIST_LEVELS), allow_unsafe=allow_unsafe)
+
+
+def call_of(found: dict[Any, Any], *, allow_unsafe: bool) -> Call:
+    """Make a call of its envelope, read as JSON; see :func:`read_call`."""
     keys = found.keys()
     if keys == {"dill"}:
         if not allow_unsafe:
@@ -194,6 +200,8 @@ def pack_value(value: Any, *, safe: bool = True, function: str = "") -> bytes:
     """
     if not safe:
         return _pack_pickle(value, [(_result_of(function), "result", value)], {})
+    if (text := values.scalar_text(value)) is not None:
+        return f'{{"value": {text}}}'.encode()
     try:
         return values.write({"value": value}, levels=MAX_DEPTH)
     except Refused:
@@ -274,7 +282,11 @@ def read_answer(body: bytes, *, allow_unsafe: bool) -> Answer:
         >>> read_answer(b'{"value": 3}', allow_unsafe=False)
         Answer(kind='value', value=3, refused=False)
     """
-    found = _read_envelope(body, "answer", _answer_levels)
+    return answer_of(_read_envelope(body, "answer", _answer_levels), allow_unsafe=allow_unsafe)
+
+
+def answer_of(found: dict[Any, Any], *, allow_unsafe: bool) -> Answer:
+    """Make an answer of its envelope, read as JSON; see :func:`read_answer`."""
     keys = found.keys()
     if keys == {"value"}:
         return Answer("value", found["value"], refused=False)

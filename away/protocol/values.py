@@ -41,6 +41,7 @@ __all__ = [
     "from_wire",
     "is_plain",
     "read",
+    "scalar_text",
     "set_of",
     "text_is_deeper",
     "to_wire",
@@ -366,6 +367,32 @@ def write(envelope: dict[str, Any], *, levels: int) -> bytes:
         return _write(envelope, _Walk(levels, careful=True))
     except RecursionError:
         raise Refused from None
+
+
+# Beyond it how an integer is written depends on Python's limit of digits.
+_WORD = 1 << 63
+
+
+def scalar_text(value: Any) -> str | None:
+    """Write one number, truth or None, which needs neither a walk nor an encoder.
+
+    Returns:
+        JSON text; None for every other value, and for numbers that JSON cannot carry.
+
+    Example:
+        >>> scalar_text(True), scalar_text(1.5), scalar_text("text")
+        ('true', '1.5', None)
+    """
+    kind = type(value)
+    if kind is int:
+        return str(value) if -_WORD < value < _WORD else None
+    if kind is float:
+        return repr(value) if math.isfinite(value) else None
+    if value is None:
+        return "null"
+    if kind is bool:
+        return "true" if value else "false"
+    return None
 
 
 def _write(envelope: dict[str, Any], walk: _Walk) -> bytes:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from away.runtime.event_loop import EventLoop
 
-__all__ = ["Result", "run", "text_of", "traceback_text"]
+__all__ = ["Result", "run", "run_on_loop", "text_of", "traceback_text"]
 
 # A generator's items are collected before they are sent; one without end must be an error and not
 # take the machine's memory. Ten million small items are some hundred megabytes already.
@@ -49,6 +49,28 @@ def run(
         return Result(error=_trimmed(error), refused=refused)
     try:
         return _settle(value, context, loop)
+    except BaseException as error:  # and here
+        return Result(error=_trimmed(error))
+
+
+async def run_on_loop(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Result:
+    """Run a coroutine function or an asynchronous generator to its end on the running loop.
+
+    Nothing that it raises leaves this coroutine: out of a task, SystemExit would end the loop.
+    """
+    try:
+        value = function(*args, **kwargs)
+    except BaseException as error:  # a foreign function runs here
+        return Result(error=_trimmed(error), refused=_is_refused(error, function, args, kwargs))
+    try:
+        if type(value) is AsyncGeneratorType:
+            return Result(await _collect_async(value), items=True)
+        settled = await value
+        if type(settled) is GeneratorType:
+            return Result(_collect(settled), items=True)
+        return Result(settled)
     except BaseException as error:  # and here
         return Result(error=_trimmed(error))
 

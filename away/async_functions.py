@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from away.connection.catalogue import FunctionInfo
     from away.connection.logs import LogLine
     from away.functions import RemoteFunction
+    from away.responses import Response
 
 __all__ = ["AsyncFunction"]
 
@@ -95,7 +96,37 @@ class AsyncFunction(Generic[P, R]):
             TypeError: The arguments do not fit the signature; nothing was sent.
             AwayError, Exception: As a call of the function does, when it is awaited.
         """
+        placement = self.function.placement
+        if placement is not None:
+            return placement.call(self.function, args, kwargs, self.kind)
         return self.function.pump(self.function.conversation(args, kwargs), self.kind)
+
+    @overload
+    def with_response(
+        self: AsyncFunction[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, Response[T]]: ...
+    @overload
+    def with_response(
+        self: AsyncFunction[P, Iterator[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, Response[AsyncIterator[T]]]: ...
+    @overload
+    def with_response(
+        self: AsyncFunction[P, AsyncIterator[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, Response[AsyncIterator[T]]]: ...
+    @overload
+    def with_response(
+        self, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, Response[R]]: ...
+    def with_response(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function; awaited, it gives the value with status, header fields and times.
+
+        See :meth:`RemoteFunction.with_response`.
+        """
+        from away.responses import responding
+
+        function = self.function
+        conversation = responding(function.conversation(args, kwargs), self.kind)
+        return function.pump(conversation, "async")
 
     def options(self, **options: Any) -> AsyncFunction[P, R]:
         """Return the same function called with other options; see :meth:`RemoteFunction.options`."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from away.capture import Captured
+    from away.placement import Offload, Placement
     from away.publish import Keywords, Published
     from away.publish.report import Report
 
@@ -353,22 +354,67 @@ def publish(faas: Any = None, **options: Unpack[PublishOptions]) -> Any:
 
 
 def mirror_in_faas(
-    function: Callable[P, R], faas: FaasConnection | None = None, **options: Unpack[PublishOptions]
+    function: Callable[P, R],
+    faas: FaasConnection | None = None,
+    *,
+    fallback: bool = False,
+    offload: Offload | None = None,
+    **options: Unpack[PublishOptions],
 ) -> RemoteFunction[P, R]:
     """Publish a function and return its proxy; the local function stays local.
+
+    With ``fallback`` or ``offload`` the proxy has both sides, and each call chooses one; ``counts``
+    says how many went where. What the function itself raises is never taken for a gateway that was
+    not reached. A pickled proxy is a reference to the gateway and leaves the local side behind.
 
     Args:
         function: The function to publish.
         faas: The gateway; ``default`` of the configuration if it is left out.
+        fallback: True to run here a call that could not reach the gateway, where nothing of it can
+            have run there, with a ``FallbackWarning`` once a minute. Publishing itself does not
+            fall back.
+        offload: Which calls go to the gateway, the others run here: a predicate that is given the
+            call's arguments, the number of calls running here from which on they go there,
+            :func:`away.placement.calls_running` or :func:`away.placement.load_average`. Without it
+            all go.
         **options: Those of :func:`publish`.
 
     Returns:
         A proxy that runs the function at the gateway.
 
     Raises:
+        ConfigError: ``offload`` is none of these, or stands beside
+            ``implicit_exception_handling=False``.
         AwayError: As :func:`publish` does.
+
+    Example::
+
+        far = builder.mirror_in_faas(resize, faas, fallback=True, offload=lambda image: len(image) > 1e6)
     """
-    return _publish(function, _gateway(faas), dict(options))
+    placement = _placement(function, fallback, offload, options)
+    proxy = _publish(function, _gateway(faas), dict(options))
+    if placement is not None and isinstance(proxy, RemoteFunction):
+        proxy.placement = placement
+    return proxy
+
+
+def _placement(
+    function: Callable[..., Any],
+    fallback: bool,
+    offload: Offload | None,
+    options: Mapping[str, Any],
+) -> Placement | None:
+    if not fallback and offload is None:
+        return None
+    from away.placement import Placement
+
+    if not options.get("implicit_exception_handling", True):
+        raise ConfigError(
+            "implicit_exception_handling=False makes a call return a status, which one that runs here"
+            " has not; leave it out, or fallback= and offload="
+        )
+    kind = signatures.kind_of(function)
+    return Placement(function, kind=kind, fallback=fallback, offload=offload)
 
 
 async def publish_async(
@@ -401,7 +447,7 @@ async def publish_async(
     if _is_inside():
         return function  # type: ignore[return-value]  # the local function takes the same calls
     declaration, of_proxy = _declaration(function, gateway, given)
-    if _is_to_deploy():
+    if _is_to_deploy(gateway):
         published = await declaration.publish_now_async()
         return _proxy(function, declaration, of_proxy, published.name, published.description)
     if _is_to_be_compared(declaration):
@@ -422,7 +468,7 @@ def _publish(
     if _is_inside():
         return function  # type: ignore[return-value]  # the local function takes the same calls
     declaration, of_proxy = _declaration(function, faas, options)
-    if _is_to_deploy():
+    if _is_to_deploy(faas):
         published = declaration.publish_now()
         return _proxy(function, declaration, of_proxy, published.name, published.description)
     if _is_to_be_compared(declaration):

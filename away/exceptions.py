@@ -41,6 +41,7 @@ __all__ = [
     "FaasFunctionTimedOutError",
     "FaasReturnedError",
     "FaasServiceUnavailableException",
+    "FallbackWarning",
     "FunctionNotFound",
     "FunctionNotReady",
     "GatewayError",
@@ -177,6 +178,10 @@ class RemoteError(AwayError):
     type_name: str = ""
     message: str = ""
     remote_traceback: str = ""
+
+
+class FallbackWarning(RuntimeWarning):
+    """A call could not reach the gateway and ran here, by ``fallback=True``."""
 
 
 class IgnoredOptionWarning(UserWarning):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from away.connection.catalogue import FunctionInfo
     from away.connection.conversations import Conversation
     from away.connection.logs import LogLine
+    from away.placement import Counts, Placement
 
 __all__ = ["RemoteFunction", "from_info", "resolve"]
 
@@ -74,6 +75,8 @@ class RemoteFunction(Generic[P, R]):
     """
 
     __signature__ = _LazySignature()
+    # Where calls run, for a function with a local twin; it is no part of a reference.
+    placement: Placement | None = None
 
     def __init__(
         self,
@@ -228,6 +231,7 @@ class RemoteFunction(Generic[P, R]):
             **{**self._options(), **changed},
         )
         made._caller.speaks_protocol = self._caller.speaks_protocol
+        made.placement = self.placement
         return made
 
     # ------------------------------------------------------------ the call
@@ -244,6 +248,9 @@ class RemoteFunction(Generic[P, R]):
             AwayError: The call failed on its way; see :mod:`away.exceptions`.
             Exception: What the function itself raised, with the remote traceback as a note.
         """
+        if self.placement is not None:
+            placed: R = self.placement.call(self, args, kwargs, self.kind)
+            return placed
         result: R = self.pump(self.conversation(args, kwargs), self.kind)
         return result
 
@@ -277,6 +284,19 @@ class RemoteFunction(Generic[P, R]):
         from away.async_functions import AsyncFunction
 
         return AsyncFunction(self)
+
+    @property
+    def idempotent(self) -> bool:
+        """Whether a call may be sent again when it is not known whether it ran."""
+        return self._caller.manner.idempotent
+
+    @property
+    def counts(self) -> Counts | None:
+        """How many calls ran here, went to the gateway, or fell back; None without a local twin.
+
+        Functions made with ``fallback=`` or ``offload=`` have one; see :mod:`away.placement`.
+        """
+        return None if self.placement is None else self.placement.counts
 
     # ------------------------------------------------------------ what the gateway knows of it
 

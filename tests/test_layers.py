@@ -27,6 +27,7 @@ LEVELS = {
     "away.calls": 2,
     "away.async_functions": 2,
     "away.functions": 3,
+    "away.placement": 3,
     "away.publish": 3,
     "away.builder": 4,
     "away.hooks": 4,

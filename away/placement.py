@@ -1,0 +1,457 @@
+"""Placement: which calls of a remote function run here, because that is better or the only way.
+
+A function that has a local twin (a mirror, or a mount with ``local=``) decides at each call: by
+``offload`` whether the call is worth the way, and by ``fallback`` what becomes of one that could not
+reach the gateway. Functions without a twin know nothing of this room. It takes conversations as they
+are, and reads from what they met whether anything can have run.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import warnings
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import away.signatures as signatures
+from away.connection.conversations import (
+    ConnectFailed,
+    ConnectTimedOut,
+    Reply,
+    TlsFailed,
+    TransportError,
+    Wait,
+    event_of,
+)
+from away.exceptions import AwayError, ConfigError, FallbackWarning
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from away.connection.conversations import Conversation
+    from away.functions import RemoteFunction
+
+__all__ = [
+    "CallsRunning",
+    "Counts",
+    "LoadAverage",
+    "Placement",
+    "calls_running",
+    "load_average",
+    "nothing_ran",
+]
+
+# A call that falls back says so once a minute; the others of that minute are in the counts.
+WARNED_SECONDS = 60.0
+# A gateway that was not reached is still tried by each call, but for so long none waits to try again.
+IMPATIENT_SECONDS = 30.0
+_DONE: Any = object()
+
+
+class Counts(NamedTuple):
+    """How many calls of a function went where; each call counts once.
+
+    Attributes:
+        local: Those that ``offload`` let run here.
+        remote: Those that went to the gateway, whatever came of them.
+        fell_back: Those that could not reach the gateway and ran here.
+    """
+
+    local: int = 0
+    remote: int = 0
+    fell_back: int = 0
+
+
+class CallsRunning:
+    """A limit of calls that run here at once; made by :func:`calls_running`."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.running = 0
+        self._lock = threading.Lock()  # guards running
+
+    def __repr__(self) -> str:
+        return f"calls_running({self.limit})"
+
+    def admits(self) -> bool:
+        """Take a place for a call that is about to run here, if there is one."""
+        with self._lock:
+            admitted = self.running < self.limit
+            self.running += admitted
+            return admitted
+
+    def enter(self) -> None:
+        """Count a call that runs here whether there is a place or not."""
+        with self._lock:
+            self.running += 1
+
+    def leave(self) -> None:
+        """Give the place of a call back, however it ended."""
+        with self._lock:
+            self.running -= 1
+
+
+class LoadAverage:
+    """A limit of the load of this machine; made by :func:`load_average`."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+
+    def __repr__(self) -> str:
+        return f"load_average({self.limit:g})"
+
+    def admits(self) -> bool:
+        """Tell whether a call may run here."""
+        return os.getloadavg()[0] < self.limit
+
+    def enter(self) -> None:
+        """Do nothing: the system counts by itself."""
+
+    def leave(self) -> None:
+        """Do nothing."""
+
+
+def calls_running(limit: int) -> CallsRunning:
+    """Let calls run here while fewer than so many do; the others go to the gateway.
+
+    One of these that several functions are given counts the calls of them all; an ``offload=4``
+    counts those of one function.
+
+    Args:
+        limit: How many calls may run here at once.
+
+    Raises:
+        ConfigError: The limit is no whole number, or below 0.
+
+    >>> calls_running(4)
+    calls_running(4)
+    """
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
+        raise ConfigError(f"a limit of calls is a whole number from 0 up, not {limit!r}")
+    return CallsRunning(limit)
+
+
+def load_average(limit: float | None = None) -> LoadAverage:
+    """Let calls run here while the system's load average of the last minute is below a limit.
+
+    Args:
+        limit: The load, counted as ``uptime`` does: 1 is one busy processor. Left out, it is the
+            number of this machine's processors.
+
+    Raises:
+        ConfigError: The limit is no number, or this system (Windows) knows no load average.
+    """
+    if not hasattr(os, "getloadavg"):
+        raise ConfigError("this system has no load average; pass calls_running(…) or a predicate")
+    wanted = os.cpu_count() or 1 if limit is None else limit
+    # A comparison with itself fails for nan alone.
+    if isinstance(wanted, bool) or not isinstance(wanted, int | float) or wanted != wanted:
+        raise ConfigError(f"a load average is a number, not {limit!r}")
+    return LoadAverage(float(wanted))
+
+
+def nothing_ran(outcome: Reply | TransportError, *, repeatable: bool = False) -> bool:
+    """Tell whether a call that ended so cannot have run, or may run again.
+
+    Args:
+        outcome: The last thing that its conversation met.
+        repeatable: Whether the call is idempotent, so that all counts that is tried again then.
+    """
+    if isinstance(outcome, ConnectFailed | ConnectTimedOut | TlsFailed):
+        return True
+    event = event_of(outcome)
+    if event in ("unknown", "busy"):
+        return True
+    if isinstance(outcome, Reply):
+        if outcome.status == 503 and outcome.is_platforms:
+            return True  # "No endpoints available": it has no replica that could have run it
+        if outcome.status == 500 and outcome.body.startswith(b"error finding function"):
+            return True  # "unable to scale function": none was started
+    return repeatable and event is not None
+
+
+class _Unreached(NamedTuple):
+    """What a conversation returns in place of a value where nothing ran."""
+
+    why: str
+
+
+def _attempt(
+    conversation: Conversation[Any], *, repeatable: bool, known: str | None
+) -> Conversation[Any]:
+    """Have a call's conversation; return an ``_Unreached`` where the gateway was not reached.
+
+    What a function raises is told from what the way raises by what was met last, not by the type:
+    a function may itself have met a gateway that could not be reached.
+
+    Args:
+        conversation: The call's, not begun.
+        repeatable: Whether the call is idempotent.
+        known: Why the gateway was not reached a moment ago: then nobody waits to try again.
+    """
+    outcome: Reply | TransportError | None = None
+    try:
+        step = next(conversation)
+        while True:
+            missed = outcome is not None and nothing_ran(outcome, repeatable=repeatable)
+            if known is not None and missed and isinstance(step, Wait):
+                return _Unreached(known)
+            try:
+                reply = yield step
+            except TransportError as error:
+                outcome = error
+                step = conversation.throw(error)
+            else:
+                outcome = reply or outcome
+                step = conversation.send(reply)
+    except StopIteration as stop:
+        return stop.value
+    except AwayError as error:
+        if outcome is None or not nothing_ran(outcome, repeatable=repeatable):
+            raise
+        return _Unreached(str(error))
+    finally:
+        conversation.close()
+
+
+class Placement:
+    """Where the calls of one function run; the only owner of its counts.
+
+    Args:
+        local: The function that stands behind the remote one.
+        kind: How the remote function is called.
+        fallback: Whether a call that could not reach the gateway runs here.
+        offload: What sends a call to the gateway: a predicate that is given the call's arguments, the
+            number of calls from which on they go there, :func:`calls_running` or :func:`load_average`.
+            Without it all calls go there.
+        clock: Counts seconds.
+
+    Raises:
+        ConfigError: The local function is called otherwise than the remote one, or ``offload`` is
+            none of these.
+    """
+
+    def __init__(
+        self,
+        local: Callable[..., Any],
+        *,
+        kind: signatures.Kind,
+        fallback: bool = False,
+        offload: Offload | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.local = local
+        self.local_kind = signatures.kind_of(local)
+        self.fallback = fallback
+        self._limit, self._predicate = _taken_apart(offload)
+        self._clock = clock
+        self._lock = threading.Lock()  # guards what follows
+        self._counts = dict.fromkeys(Counts._fields, 0)
+        self._warned_at = float("-inf")
+        # Why the gateway was not reached the last time, and until when it is taken as still away.
+        self._unreached = ("", float("-inf"))
+        if kind != self.local_kind and kind != signatures.async_kind(self.local_kind):
+            raise ConfigError(
+                f"the local function of this name is {_article(self.local_kind)} function and the one"
+                f" at the gateway {_article(kind)} function, so that neither stands for the other;"
+                " publish the local one again"
+            )
+
+    @property
+    def counts(self) -> Counts:
+        """How many calls went where until now."""
+        with self._lock:
+            return Counts(**self._counts)
+
+    def call(
+        self,
+        function: RemoteFunction[Any, Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        kind: signatures.Kind,
+    ) -> Any:
+        """Make one call; where it runs is decided when it begins to.
+
+        Args:
+            function: The remote function.
+            args: The call's positional arguments.
+            kwargs: Its keywords.
+            kind: How it is called here: a coroutine is to be made for ``async``, and so on.
+
+        Raises:
+            TypeError: The arguments do not fit the signature.
+        """
+        call = _Call(function, function.conversation(args, kwargs), args, kwargs)
+        if kind == "sync":
+            return self._call_sync(call)
+        if kind == "generator":
+            return self._items(call)
+        if kind == "async generator":
+            return self._items_async(call)
+        awaited: Any = self._call_async(call)
+        awaited.__qualname__ = function.__qualname__
+        return awaited
+
+    # ------------------------------------------------------------ one call, by its kind
+
+    def _call_sync(self, call: _Call) -> Any:
+        if self._goes(call):
+            answer = call.function.connection.run(self._attempt(call))
+            if not self._is_to_run_here(answer, call):
+                return answer
+        try:
+            return self.local(*call.args, **call.kwargs)
+        finally:
+            self._left()
+
+    def _items(self, call: _Call) -> Iterator[Any]:
+        if self._goes(call):
+            answer = call.function.connection.run(self._attempt(call))
+            if not self._is_to_run_here(answer, call):
+                yield from answer
+                return
+        try:
+            yield from self.local(*call.args, **call.kwargs)
+        finally:
+            self._left()
+
+    async def _call_async(self, call: _Call) -> Any:
+        if self._goes(call):
+            answer = await call.function.connection.aio.run(self._attempt(call))
+            if not self._is_to_run_here(answer, call):
+                return answer
+        try:
+            if self.local_kind == "async":
+                return await self.local(*call.args, **call.kwargs)
+            import asyncio
+
+            # An ordinary function would stop the event loop for as long as it runs.
+            return await asyncio.to_thread(self.local, *call.args, **call.kwargs)
+        finally:
+            self._left()
+
+    async def _items_async(self, call: _Call) -> AsyncIterator[Any]:
+        if self._goes(call):
+            answer = await call.function.connection.aio.run(self._attempt(call))
+            if not self._is_to_run_here(answer, call):
+                for item in answer:
+                    yield item
+                return
+        items = self.local(*call.args, **call.kwargs)
+        if self.local_kind == "generator":
+            items = _in_threads(items)
+        try:
+            async for item in items:
+                yield item
+        finally:
+            try:
+                await items.aclose()
+            finally:
+                self._left()
+
+    # ------------------------------------------------------------ what is decided and counted
+
+    def _goes(self, call: _Call) -> bool:
+        """Decide whether a call goes to the gateway, and count it; one that stays has its place."""
+        if self._limit is not None:
+            goes = not self._limit.admits()
+        elif self._predicate is not None:
+            goes = bool(self._predicate(*call.args, **call.kwargs))
+        else:
+            goes = True
+        with self._lock:
+            self._counts["remote" if goes else "local"] += 1
+        return goes
+
+    def _attempt(self, call: _Call) -> Conversation[Any]:
+        if not self.fallback:
+            return call.conversation
+        with self._lock:
+            why, until = self._unreached
+        known = why if self._clock() < until else None
+        return _attempt(call.conversation, repeatable=call.function.idempotent, known=known)
+
+    def _is_to_run_here(self, answer: Any, call: _Call) -> bool:
+        """Tell whether a call did not reach the gateway: it is warned of, counted and given a place."""
+        now = self._clock()
+        if not isinstance(answer, _Unreached):
+            if self._unreached[0]:
+                with self._lock:
+                    self._unreached = ("", float("-inf"))
+            return False
+        with self._lock:
+            self._unreached = answer.why, now + IMPATIENT_SECONDS
+            is_news = now - self._warned_at >= WARNED_SECONDS
+            if is_news:
+                self._warned_at = now
+        if is_news:
+            _warn(f"`{call.function.__name__}` runs here and not at the gateway: {answer.why}")
+        with self._lock:
+            self._counts["remote"] -= 1
+            self._counts["fell_back"] += 1
+        if self._limit is not None:
+            self._limit.enter()
+        return True
+
+    def _left(self) -> None:
+        if self._limit is not None:
+            self._limit.leave()
+
+
+class _Call(NamedTuple):
+    function: RemoteFunction[Any, Any]
+    conversation: Conversation[Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+def _taken_apart(
+    offload: Any,
+) -> tuple[CallsRunning | LoadAverage | None, Callable[..., Any] | None]:
+    """Return the limit that ``offload`` is, or the predicate."""
+    if offload is None or isinstance(offload, CallsRunning | LoadAverage):
+        return offload, None
+    if isinstance(offload, int) and not isinstance(offload, bool):
+        return calls_running(offload), None
+    if not callable(offload):
+        raise ConfigError(
+            "offload= is a function of the call's arguments that says whether to go to the gateway, a"
+            f" number of calls, calls_running(…) or load_average(…), not {offload!r}"
+        )
+    if signatures.kind_of(offload) != "sync":
+        raise ConfigError(
+            f"offload= is {_article(signatures.kind_of(offload))} function, whose answer is not there"
+            " when it is needed; write it with def and return"
+        )
+    return None, offload
+
+
+async def _in_threads(items: Iterator[Any]) -> AsyncIterator[Any]:
+    """Give what an ordinary generator gives, each item made beside the event loop."""
+    import asyncio
+
+    try:
+        while (item := await asyncio.to_thread(next, items, _DONE)) is not _DONE:
+            yield item
+    finally:
+        close = getattr(items, "close", None)
+        if close is not None:
+            close()
+
+
+def _article(kind: str) -> str:
+    return "an ordinary" if kind == "sync" else f"an {kind}" if kind[0] == "a" else f"a {kind}"
+
+
+def _warn(message: str) -> None:
+    """Warn at the user's line, which is the first one that is not Away's."""
+    level, frame = 1, sys._getframe()  # noqa: SLF001 - the documented way to look at a caller
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("away."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, FallbackWarning, stacklevel=level)
+
+
+if TYPE_CHECKING:
+    Offload = Callable[..., Any] | int | CallsRunning | LoadAverage

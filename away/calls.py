@@ -92,6 +92,8 @@ class Caller:
         self.spellings = [names.check_callable_name(each) for each in names.candidates(name)]
         # Whether the function asked for the protocol; a published one is known to speak it.
         self.speaks_protocol = manner.dialect == Dialect.PROTOCOL
+        # Whether its runtime takes many calls in one request; one that does not says so.
+        self.batches = True
         self.description: signatures.Description | None = None
         self.bind: Callable[..., Any] | None = None
 
@@ -317,11 +319,7 @@ class Caller:
     def _call_by_protocol(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], deadline: Deadline
     ) -> Conversation[Any]:
-        parameters = (self.description and self.description.parameters) or ()
-        body = protocol.pack_call(
-            args, kwargs, safe=self.manner.safe_args, names=[each.name for each in parameters]
-        )
-        reply = yield from self.send(body, PROTOCOL_HEADERS, deadline)
+        reply = yield from self.send(self.pack(args, kwargs), PROTOCOL_HEADERS, deadline)
         self.check_envelope(reply)
         try:
             answer = protocol.read_answer(reply.body, allow_unsafe=not self.manner.safe_args)
@@ -332,6 +330,13 @@ class Caller:
         if answer.kind == "error":
             raise self.located(answer.value, reply)
         return answer.value
+
+    def pack(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+        """Write the envelope of one call."""
+        parameters = (self.description and self.description.parameters) or ()
+        return protocol.pack_call(
+            args, kwargs, safe=self.manner.safe_args, names=[each.name for each in parameters]
+        )
 
     def stated(self, answer: protocol.Answer, status: int) -> tuple[Any, int]:
         """Say the status beside a value, or beside an error's text."""

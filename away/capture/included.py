@@ -56,7 +56,13 @@ class Place(NamedTuple):
 
 
 def place_of(function: Callable[..., Any]) -> Place:
-    """Find where a function is from; without a file, as in a notebook, the working folder counts."""
+    """Find where a function, or a module published whole, is from.
+
+    Without a file, as in a notebook, the working folder counts.
+    """
+    whole = getattr(function, "module", None)
+    if isinstance(whole, types.ModuleType):
+        return place_of_module(whole)
     inner = inner_function(function)
     code = getattr(inner, "__code__", None)
     if not isinstance(code, types.CodeType) or code.co_filename.startswith("<"):

@@ -116,9 +116,10 @@ def _named(module: ModuleType, name: object) -> Callable[..., Any]:
 def _functions(
     module: ModuleType, names: Iterable[str], notes: list[str], *, all_meant: bool
 ) -> dict[str, Callable[..., Any]]:
-    found, classes = {}, []
+    found: dict[str, Callable[..., Any]] = {}
+    classes: list[str] = []
     for name in names:
-        value = getattr(module, name, None)
+        value: Any = getattr(module, name, None)
         if name.startswith("_") or not (all_meant or _is_defined_in(module, value)):
             continue
         why = _why_not(value)

@@ -67,6 +67,13 @@ try:
         function = importlib.import_module(where["module"])
         for part in where["qualname"].split("."):
             function = getattr(function, part)
+    elif header["form"] == "module":
+        import importlib
+        where = json.loads(body)
+        module = importlib.import_module(where["module"])
+        for function in [getattr(module, name) for name in where["functions"]]:
+            if not callable(function):
+                break
     else:
         import dill
         function = dill.loads(body)

@@ -206,7 +206,7 @@ def publisher_of(
     captured = captured._replace(warnings=(*captured.warnings, *notes))
 
     def imported() -> Captured | None:
-        if captured.form == "import":
+        if captured.form != "dill":
             return None
         try:
             other = captured_of(function, options, as_imported=True)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from away.capture.leaks import holds_secret, redacted
 from away.exceptions import NameRefused, PublishFailed
+from away.module_descriptions import module_annotations
 from away.names import function_name, printable
 from away.publish.name_rules import check_scaling
 from away.publish.option_texts import check_characters, check_environment
@@ -206,6 +207,8 @@ def make_plan(
     )
     python = json.dumps(captured_python(captured))
     annotations = {**described, "away.python": python}
+    if captured.module is not None:
+        annotations |= module_annotations(captured.module)
     return Plan(
         name,
         options.namespace,

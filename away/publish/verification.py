@@ -86,12 +86,13 @@ def check_python(captured: Captured, base: str, python: str) -> None:
     if theirs == version_of(MINOR):
         return
     shown = printable(captured.entry)
-    if captured.form != "import" or not captured.description.safe:
-        how = "by value" if captured.form != "import" else "pickles (safe_args=False)"
+    by_value = captured.form == "dill"
+    if by_value or not captured.description.safe:
+        how = "by value" if by_value else "pickles (safe_args=False)"
         raise other_python(
             base,
             python,
-            f"this is Python {MINOR}, and {shown} {'travels' if captured.form != 'import' else 'takes'}"
+            f"this is Python {MINOR}, and {shown} {'travels' if by_value else 'takes'}"
             f" {how}, whose bytecode Python {printable(python)} cannot run; pass a base_image= with"
             f" Python {MINOR}, publish with Python {printable(python)}, or move the function into a"
             " module, which is packed as source",

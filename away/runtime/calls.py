@@ -19,6 +19,7 @@ from away.names import printable
 from away.protocol.values import RESERVED_KEY
 from away.runtime import output
 from away.runtime.event_loop import EventLoop
+from away.runtime.members import Callee, Members
 from away.runtime.running import Result, run, text_of, traceback_text
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Calls:
         self._queue_seconds = queue_seconds
         self._loop = EventLoop()
         self._loaded = threading.Event()
-        self._function: Callable[..., Any] | None = None
+        self._function: Callable[..., Any] | Members | None = None
         self._header: Header | None = None
         self._load_error: AwayError | None = None
         # content type → the header fields that are on all answers of that type
@@ -91,8 +92,8 @@ class Calls:
             self._marks[protocol.DIGEST_HEADER] = header.digest
             self._fields.clear()
 
-    def serve(self, function: Callable[..., Any]) -> None:
-        """Answer calls by a function from now on."""
+    def serve(self, function: Callable[..., Any] | Members) -> None:
+        """Answer calls by a function, or by those of a module, from now on."""
         self._function = function
         if self._header is not None and self._header.kind.startswith("async"):
             # The first call shall not wait for asyncio.
@@ -181,6 +182,9 @@ class Calls:
             return _plain(503, "the function is being stopped; nothing ran, so call again")
         assert self._function is not None, "a loaded runtime has a function"
         assert self._header is not None, "a loaded runtime has a header"
+        callee = self._callee(conversation, head)
+        if isinstance(callee, Answer):
+            return callee
         try:
             args, kwargs, safe = conversation.read(head, body, function_is_safe=self._header.safe)
         except RecursionError:
@@ -189,12 +193,28 @@ class Calls:
         except BaseException as error:  # an unsafe body runs code of its sender
             refused = error.with_traceback(None)
             return conversation.send(Result(error=refused, refused=True), safe=True)
-        return self._run(conversation, head, args, kwargs, safe)
+        return self._run(conversation, head, callee, args, kwargs, safe)
+
+    def _callee(self, conversation: type[_Envelope | _Bare], head: Head) -> Callee | Answer:
+        """Return what a request calls: the one function, or that of a module which its path names."""
+        assert self._function is not None, "a loaded runtime has a function"
+        assert self._header is not None, "a loaded runtime has a header"
+        if not isinstance(self._function, Members):
+            return Callee(self._function, self._header.name)
+        if conversation is _Bare and head.path in ("", "/"):
+            return _plain(200, self._function.listing())
+        try:
+            return self._function.at(head.path)
+        except AwayError as error:
+            # Its marks tell this 404 from a gateway's own, which knows no such module.
+            refused = conversation.send(Result(error=error, refused=True), safe=True)
+            return refused._replace(status=404)
 
     def _run(
         self,
         conversation: type[_Envelope | _Bare],
         head: Head,
+        callee: Callee,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         safe: bool,
@@ -202,8 +222,7 @@ class Calls:
         call = output.CallOutput(_call_id(head) or os.urandom(8).hex())
         context = Context()
         context.run(output.current_call.set, call)
-        assert self._function is not None, "a loaded runtime has a function"
-        result = run(self._function, args, kwargs, context, self._loop)
+        result = run(callee.function, args, kwargs, context, self._loop)
         if self.forked:
             # The function forked and its child came back from it: only one of the two may answer.
             os._exit(0)
@@ -211,8 +230,7 @@ class Calls:
             output.finish(call)
         if result.error is not None and not result.refused:
             output.log(traceback_text(result.error), call)
-        assert self._header is not None, "a loaded runtime has a header"
-        return conversation.send(result, safe=safe, function=self._header.name)
+        return conversation.send(result, safe=safe, function=callee.name)
 
     # The pages that are not calls
 

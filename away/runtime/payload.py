@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from away.exceptions import AwayError, FunctionNotReady, ProtocolMismatch
 from away.names import printable
+from away.runtime.members import Members
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -257,15 +258,15 @@ def _import_early() -> None:
             pass
 
 
-def load(header: Header, body: bytes) -> Callable[..., Any]:
-    """Make the function of a payload that was read.
+def load(header: Header, body: bytes) -> Callable[..., Any] | Members:
+    """Make the function of a payload that was read, or the functions of a module.
 
     Raises:
         FunctionNotReady: Its module cannot be imported, or its pickle not be loaded; the message
             says what is missing.
     """
     try:
-        function: Callable[..., Any] = _FORMS[header.form](header.entry, body)
+        function: Callable[..., Any] | Members = _FORMS[header.form](header.entry, body)
     except AwayError:
         raise
     except ModuleNotFoundError as error:
@@ -279,7 +280,7 @@ def load(header: Header, body: bytes) -> Callable[..., Any]:
             f"{printable(header.entry)} cannot be loaded: {type(error).__name__}:"
             f" {_message(error)}; correct its module and publish it again"
         ) from error
-    if not callable(function):
+    if not (callable(function) or isinstance(function, Members)):
         raise FunctionNotReady(
             f"{printable(header.entry)} is a {type(function).__name__} there and not a function;"
             " publish it again"
@@ -318,6 +319,19 @@ def _import_function(_entry: str, body: bytes) -> Any:
     return value
 
 
+def _import_module(_entry: str, body: bytes) -> Members:
+    from importlib import import_module
+
+    said = json.loads(body)
+    module = import_module(said["module"])
+    functions = {name: getattr(module, name) for name in said["functions"]}
+    for name, function in functions.items():
+        if not callable(function):
+            kind = type(function).__name__
+            raise TypeError(f"its {printable(name)} is of type {kind} there and no function")
+    return Members(said["module"], functions)
+
+
 def _unpickle_function(entry: str, body: bytes) -> Any:
     try:
         import dill
@@ -334,4 +348,5 @@ def _unpickle_function(entry: str, body: bytes) -> Any:
 _FORMS: dict[str, Callable[[str, bytes], Any]] = {
     "import": _import_function,
     "dill": _unpickle_function,
+    "module": _import_module,
 }

@@ -22,6 +22,7 @@ image_builder, namespace, inside_url, catalogue and catalogue_max_age; ``AWAY_CA
 ``AWAY_CATALOGUE_MAX_AGE`` say the last two of all gateways, over what files say of one.
 ``[gateways.NAME.publish]`` has options for all that is published there,
 ``[gateways.NAME.functions.FUNCTION]`` those of one function.
+``[mounts]`` names modules of the user's own that stand for a gateway's functions.
 :mod:`away.config.precedence` says which credentials go with which URL.
 
 This room must not know how a gateway is spoken to.
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Never
 
+    from away.config.mount_settings import MountSettings
     from away.config.secret import Login
 
 __all__ = [
@@ -56,6 +58,7 @@ __all__ = [
     "credentials_for",
     "forget",
     "invalidate",
+    "mounts",
     "names",
     "normal_url",
     "publish_options",
@@ -240,6 +243,19 @@ def configure(
 
 def _listed(given: Iterable[str] | None) -> object:
     return given if given is None or isinstance(given, str) else list(given)
+
+
+def mounts(
+    *,
+    environ: Mapping[str, str] | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+) -> list[MountSettings]:
+    """Return what the files say is mounted, by name; see :func:`away.hooks.mount_configured`.
+
+    Raises:
+        ConfigError: What a file says of a mount cannot be used.
+    """
+    return _read(environ, cwd).mounts()
 
 
 def publish_options(

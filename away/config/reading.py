@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from away.config.environment import PREFIX, environment_source, said_of_all
 from away.config.faas_cli import logged_in
+from away.config.mount_settings import MountSettings, mount_settings
 from away.config.precedence import (
     check_ca_bundle,
     find_file,
@@ -176,6 +177,15 @@ class Reading:
         # What is said of one function is stronger than what is said of all, whoever says it.
         tables = [self._own_options(name, place) for place in dict.fromkeys(("", function))]
         return laid_over(tables)
+
+    def mounts(self) -> list[MountSettings]:
+        """Return what is mounted, the outer names first; a later source's word for a name counts.
+
+        Raises:
+            ConfigError: What a source says of a mount cannot be used.
+        """
+        found = {name: each for source in self._sources for name, each in source.mounts.items()}
+        return [mount_settings(name, found[name]) for name in sorted(found)]
 
     def publish_sections(self, name: str) -> dict[str, str]:
         """Return the functions that a gateway has options of publishing for, and where they begin."""

@@ -106,6 +106,8 @@ class Source(NamedTuple):
     """Where each gateway is first named."""
     publish: Mapping[str, Mapping[str, Mapping[str, Setting]]] = {}
     """Options of publishing, by gateway and function; those for all its functions have no name."""
+    mounts: Mapping[str, Setting] = {}
+    """What is mounted under which names."""
 
 
 class _NotSo(Exception):

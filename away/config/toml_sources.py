@@ -31,7 +31,7 @@ __all__ = ["from_toml", "project_sources", "user_file", "user_source"]
 USER_FILE = "config.toml"
 _PYPROJECT = "pyproject.toml"
 # Tables that Away knows; what further rooms want to have set gets a table of its own here.
-_TABLES = ("gateways",)
+_TABLES = ("gateways", "mounts")
 # Tables within a gateway's.
 _PUBLISHING = ("publish", "functions")
 
@@ -101,6 +101,10 @@ def from_toml(file: TomlFile, above: tuple[str, ...], trust: str) -> Source:
         {name: _settings(file, (*path, name), trust) for name in names},
         {name: file.where(*path, name) for name in names},
         {name: _publishing(file, (*path, name), trust) for name in names},
+        {
+            name: Setting(value, file.where(*above, "mounts", name), trust, file.path.parent)
+            for name, value in _table(file, (*above, "mounts")).items()
+        },
     )
 
 

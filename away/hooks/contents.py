@@ -41,6 +41,8 @@ __all__ = ["OWNER", "GatewayFunctions"]
 OWNER = "__away_functions__"
 # What makes a module one of ours and is no function of the gateway's, as help() would have it.
 MACHINERY = (OWNER, "__getattr__", "__dir__")
+# A person who deploys what was missing and tries again takes longer.
+MISSING_SECONDS = 1.0
 
 
 class GatewayFunctions:
@@ -80,9 +82,9 @@ class GatewayFunctions:
         self._unlisted_proxies: dict[str, RemoteFunction[..., Any]] = {}
         # What each proxy was made from: it is renewed when that has changed.
         self._made_from: dict[str, tuple[FaasConnection, dict[str, str]]] = {}
-        # A name that the import system just looked for in vain, and in which thread: the same
-        # statement asks a second time, and must not send a second request.
-        self._looked_for: tuple[int, str] | None = None
+        # The names that were asked for in vain, and when: an import statement asks twice for each,
+        # and a tool for its own marks over and over.
+        self._asked_in_vain: dict[str, float] = {}
         self._make_locks()
 
     def _make_locks(self) -> None:
@@ -108,14 +110,9 @@ class GatewayFunctions:
         if self._has_no_list():
             function = self._content[name] = self._unlisted(name)
             return function
-        importing = imports_a_name(asker)
-        known_missing = importing and self._looked_for == (threading.get_ident(), name)
-        self._looked_for = None
-        found, listing = self._find(name, look_again=not known_missing)
+        found, listing = self._find(name)
         if not found:
-            if asker.f_globals.get("__name__") == "importlib._bootstrap":
-                self._looked_for = (threading.get_ident(), name)
-            kind = FunctionNotImported if importing else NoSuchFunction
+            kind = FunctionNotImported if imports_a_name(asker) else NoSuchFunction
             raise self._missing(name, listing, kind)
         if len(found) > 1:
             raise self._ambiguous(name, found)
@@ -176,17 +173,38 @@ class GatewayFunctions:
 
     # ------------------------------------------------------------ the list
 
-    def _find(
-        self, name: str, *, look_again: bool = True, exact_first: bool = False
-    ) -> tuple[list[str], Listing]:
+    def _find(self, name: str, *, exact_first: bool = False) -> tuple[list[str], Listing]:
         """Return which functions a name means; a list that lacks it is fetched once more."""
         started = time.monotonic()
+        new_enough = self._asked_in_vain_at(name, started)
         listing = self._current()
         while True:
             found = [name] if exact_first and name in listing else listing.named(name)
-            if found or not look_again or self._fetched_at >= started:
-                return found, listing
+            if found or self._fetched_at >= new_enough:
+                break
             listing = self._fetch(fresh=True)
+        if not found:
+            self._remember_missing(name, started)
+        return found, listing
+
+    def _asked_in_vain_at(self, name: str, now: float) -> float:
+        """Return since when a name is known to be missing where the gateway is now, if it is."""
+        asked_at = self._asked_in_vain.get(name, float("-inf"))
+        if now - asked_at >= MISSING_SECONDS:
+            return now
+        listed_by = self._accepted[0] if self._accepted else None
+        return asked_at if self._connect(anew=True) is listed_by else now
+
+    def _remember_missing(self, name: str, asked_at: float) -> None:
+        """Let a list that lacked a name stand for a while for who asks for the same name again."""
+        with self._changing:
+            known = {
+                each: at
+                for each, at in self._asked_in_vain.items()
+                if asked_at - at < MISSING_SECONDS
+            }
+            known.setdefault(name, asked_at)
+            self._asked_in_vain = known
 
     def _current(self) -> Listing:
         """Return the list: the one that the connection keeps for some seconds, else a new one."""

@@ -1,0 +1,3 @@
+from tests.import_forms import Row
+
+ROWS: tuple[Row, ...] = ()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar, Unpack, ov
 
 import away.names as names
 import away.signatures as signatures
-from away.connection import FaasConnection
+from away.connection import FaasConnection, stand_ins
 from away.exceptions import AwayError, ConfigError, UnsafeWarning
 from away.functions import RemoteFunction
 
@@ -489,12 +489,12 @@ def _is_inside() -> bool:
     return os.environ.get("AWAY_RUNTIME") == "1"
 
 
-def _is_to_deploy() -> bool:
+def _is_to_deploy(faas: FaasConnection | None = None) -> bool:
     """Tell whether publishing is to deploy, or only to declare what would be."""
     mode = os.environ.get("AWAY_PUBLISH", "auto")
     if mode not in ("auto", "never"):
         raise ConfigError(f"AWAY_PUBLISH is {mode!r} and can be 'auto' or 'never'")
-    return mode == "auto"
+    return mode == "auto" and (faas is None or stand_ins.chosen_for(faas) is None)
 
 
 def _declaration(
@@ -518,6 +518,7 @@ def _declared_proxy(
 ) -> RemoteFunction[P, R]:
     """Note what was not deployed, for ``away publish``, and make the proxy of what is."""
     declared.append(declaration)
+    stand_ins.declare(declaration.faas, _declared_name(declaration), function)
     description = signatures.describe(function)._replace(timeout=declaration.options.get("timeout"))
     return _proxy(function, declaration, of_proxy, _declared_name(declaration), description)
 
@@ -558,7 +559,9 @@ _unasked: set[str] = set()
 
 def _is_to_be_compared(declaration: Declared) -> bool:
     """Tell whether what is deployed is asked for, to warn where it is another."""
-    return not declaring and declaration.faas.url not in _unasked
+    if declaring or stand_ins.chosen_for(declaration.faas) is not None:
+        return False
+    return declaration.faas.url not in _unasked
 
 
 def _difference(declaration: Declared) -> str:

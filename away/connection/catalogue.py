@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from away.module_descriptions import ModuleDescription
     from away.signatures import Description
 
-__all__ = ["KEPT_SECONDS", "Catalogue", "FunctionInfo", "find", "shared"]
+__all__ = ["KEPT_SECONDS", "Catalogue", "FunctionInfo", "drop_all", "find", "shared"]
 
 # Long enough for all imports of a program's start, short enough for a person who deployed meanwhile.
 KEPT_SECONDS = 10.0
@@ -205,12 +205,16 @@ class Catalogue:
         finally:
             self._lock.release()
 
-    def drop(self) -> None:
-        """Forget all lists, also those that are on their way."""
+    def forget(self) -> None:
+        """Forget all lists in memory, also those that are on their way."""
         with self._held():
             self._lists.clear()
             self._claims.clear()
             self._generation += 1
+
+    def drop(self) -> None:
+        """Forget all lists: something was changed at the gateway."""
+        self.forget()
 
     def cached(self, namespace: str = "") -> list[FunctionInfo] | None:
         """Return the list if it is there and fresh."""
@@ -366,6 +370,12 @@ def shared(key: object) -> Catalogue:
         if found is None:
             found = _shared[key] = Catalogue()
         return found
+
+
+def drop_all() -> None:
+    """Forget all lists of all gateways in memory, as a test does that changes what they have."""
+    for catalogue in list(_shared.values()):
+        catalogue.forget()
 
 
 def renew_after_fork() -> None:

@@ -6,21 +6,29 @@ has made, or will make. Outside of tests nothing is set here, and a connection l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from away.connection import FaasConnection
     from away.connection.aio import AioDriver
     from away.connection.sync import SyncDriver
 
-__all__ = ["Drivers", "StandIns", "choose", "chosen_for", "takes_any_name"]
+__all__ = ["Drivers", "StandIns", "choose", "chosen_for", "declare", "takes_any_name"]
 
 
-class Drivers(NamedTuple):
-    """What pumps a connection's conversations, in the calling thread and on an event loop."""
+class Drivers(Protocol):
+    """What pumps a connection's conversations."""
 
-    sync: SyncDriver
-    aio: AioDriver
+    @property
+    def sync(self) -> SyncDriver:
+        """In the calling thread."""
+
+    @property
+    def aio(self) -> AioDriver:
+        """On the running event loop."""
 
 
 class StandIns(Protocol):
@@ -31,6 +39,9 @@ class StandIns(Protocol):
 
     def takes_any_name(self, connection: FaasConnection) -> bool:
         """Tell whether imports from this gateway are taken at their word, without its list."""
+
+    def declare(self, connection: FaasConnection, name: str, function: Callable[..., Any]) -> None:
+        """Take note of a function that would have been published."""
 
 
 # What decides now. Read without a lock on the way of each call: one name of a module.
@@ -51,3 +62,9 @@ def chosen_for(connection: FaasConnection) -> Drivers | None:
 def takes_any_name(connection: FaasConnection) -> bool:
     """Tell whether what is imported from a gateway need not be on its list, as in a test's fake."""
     return now is not None and now.takes_any_name(connection)
+
+
+def declare(connection: FaasConnection, name: str, function: Callable[..., Any]) -> None:
+    """Tell of a function that was not published, so that a test's fake can answer by it."""
+    if now is not None:
+        now.declare(connection, name, function)

@@ -23,6 +23,7 @@ from away.hooks.errors import (
     as_import_error,
 )
 from away.hooks.finder import imports_a_name
+from away.hooks.in_hand import become, remember
 from away.hooks.listing import Listing
 from away.names import printable
 from away.signatures import async_kind, kind_inside
@@ -171,6 +172,26 @@ class GatewayFunctions:
             for name in self._own_names():
                 del self._content[name]
 
+    def renew_in_hand(self) -> None:
+        """Let proxies that somebody holds be what the gateway's functions are now."""
+        self.forget()
+        if self._proxies or self._unlisted_proxies:
+            # By the connection, not by the list's own way: a test's fake answers it, with no wait.
+            self._accept(self._connect(anew=True).functions(fresh=True))
+
+    def remembered(self) -> Callable[[], None]:
+        """Remember names and proxies; what is returned puts them back, after a test's fake."""
+        names = remember(self._proxies, self._made_from, self._content)
+        unlisted = remember(self._unlisted_proxies)
+
+        def put_back() -> None:
+            with self._changing:
+                self.start_anew()
+                names()
+                unlisted()
+
+        return put_back
+
     # ------------------------------------------------------------ the list
 
     def _find(self, name: str, *, exact_first: bool = False) -> tuple[list[str], Listing]:
@@ -254,6 +275,7 @@ class GatewayFunctions:
             for name in self._own_names():
                 if listing.named(name) != [self._content[name].function_name]:
                     del self._content[name]
+            self._list_those_in_hand(listing)
             for name in self._proxies.keys() & self._infos.keys():
                 self._renew(name)
             return listing
@@ -304,9 +326,14 @@ class GatewayFunctions:
         """Tell whether this is inside a published function, which was given no login.
 
         The gateway's list is behind a login and its functions are not: there a name is taken at its
-        word, and a call of one that is not deployed says so.
+        word, and a call of one that is not deployed says so. The same holds where a test fakes the
+        gateway and has not said yet what it has.
         """
-        return os.environ.get("AWAY_RUNTIME") == "1" and not self._connect().is_logged_in
+        connection = self._connect()
+        from away.connection.stand_ins import takes_any_name
+
+        inside = os.environ.get("AWAY_RUNTIME") == "1" and not connection.is_logged_in
+        return inside or takes_any_name(connection)
 
     def _unlisted(self, name: str) -> RemoteFunction[..., Any]:
         """Return the one proxy of a function of which only the name is known."""
@@ -326,6 +353,14 @@ class GatewayFunctions:
                     module=self.module_name,
                 )
             return found
+
+    def _list_those_in_hand(self, listing: Listing) -> None:
+        """Let proxies that were made of a name alone be what the list says that they are."""
+        for name, proxy in list(self._unlisted_proxies.items()):
+            found = listing.named(name)
+            if len(found) == 1:
+                become(proxy, self._make(found[0]))
+                self._proxies.setdefault(found[0], self._unlisted_proxies.pop(name))
 
     def _own_names(self) -> list[str]:
         """List the names in the module that hold a proxy of ours, not a patch of the user's."""
@@ -349,7 +384,7 @@ class GatewayFunctions:
     def _renew(self, name: str) -> None:
         """Let a proxy in hand be what the function is now, where that has changed."""
         if self._made_from[name] != self._source_of(name):
-            _become(self._proxies[name], self._make(name))
+            become(self._proxies[name], self._make(name))
 
     def _make(self, name: str) -> RemoteFunction[..., Any]:
         from away.functions import from_info

@@ -1,0 +1,71 @@
+"""Configuration by variables of the environment, for the length of a block.
+
+Not by :func:`away.configure`, so that it reaches the processes which a test starts, and what a
+program configures by that stays stronger.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+import away.config as config
+from away.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from away.connection import FaasConnection
+
+__all__ = ["configured", "configured_as", "variable"]
+
+# Of a gateway that nobody configured: a name that no resolver knows (RFC 6761), should anything of
+# the test, such as a process that it starts, reach for it.
+_NOWHERE = "http://{}.invalid"
+# A login, so that a call may ask what a function is, as it could of the real gateway.
+_PASSWORD = "no-password-of-any-gateway"  # noqa: S105 - of none
+
+
+@contextlib.contextmanager
+def configured(name: str) -> Iterator[str]:
+    """Configure a gateway that is faked as far as it is not, and give its URL.
+
+    Raises:
+        ConfigError: No gateway can have that name.
+    """
+    prefix = f"AWAY_GATEWAY_{name.upper()}_"
+    with contextlib.ExitStack() as undo:
+        try:
+            known = config.resolve(name)
+        except ConfigError:
+            undo.enter_context(variable(prefix + "URL", _NOWHERE.format(name.replace("_", "-"))))
+            known = config.resolve(name)
+        if known.password is None and known.token is None:
+            undo.enter_context(variable(prefix + "PASSWORD", _PASSWORD))
+        yield known.url
+
+
+@contextlib.contextmanager
+def configured_as(name: str, connection: FaasConnection) -> Iterator[None]:
+    """Configure a gateway under a further name."""
+    prefix = f"AWAY_GATEWAY_{name.upper()}_"
+    with contextlib.ExitStack() as undo:
+        undo.enter_context(variable(prefix + "URL", connection.url))
+        undo.enter_context(variable(prefix + "USER", connection.user))
+        undo.enter_context(variable(prefix + "PASSWORD", connection.password or ""))
+        yield
+
+
+@contextlib.contextmanager
+def variable(name: str, value: str) -> Iterator[None]:
+    """Set a variable of the environment, and put back what it was."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before

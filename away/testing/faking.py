@@ -1,0 +1,363 @@
+"""A fake: which gateways a test plays, which functions they have, and what was called."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, overload
+
+import away.config as config
+import away.names as names
+import away.signatures as signatures
+from away.connection import FaasConnection
+from away.functions import RemoteFunction
+from away.testing import imports, records, stage
+from away.testing.environment import configured
+from away.testing.faults import Fault
+from away.testing.functions import FakeFunction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+    from typing import Self
+
+    from away.testing.plain import PlainRequest
+    from away.testing.records import RecordedCall
+
+    Error = BaseException | type[BaseException] | int | None
+    Gateway = str | FaasConnection
+    Decorator = Callable[[Callable[..., Any]], FakeFunction]
+
+__all__ = ["Fake", "fake"]
+
+_UNSET: Any = object()
+
+
+class _Played:
+    """One gateway that a fake plays: what it is known by, and its functions."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.known_as: set[str] = set()
+        self.functions: dict[str, FakeFunction] = {}
+
+
+class Fake:
+    """Plays gateways in process: ``with fake() as fake:``, or the fixture ``away_fake``.
+
+    Args:
+        gateways: Gateways that are faked from the start, with no functions yet.
+        strict: Whether calls to any other gateway are refused with :class:`NotFaked`.
+        any_name: Whether imports from these gateways need no function of that name yet: for what is
+            imported before a test begins.
+
+    Example:
+        >>> from away.testing import fake
+        >>> with fake() as playing:
+        ...     add = playing.function("add", lambda a, b: a + b, gateway="shop")
+        ...     from away.remote.shop import add as remote_add
+        ...     (remote_add(1, b=2), add.calls[0].kwargs)
+        (3, {'b': 2})
+    """
+
+    def __init__(
+        self, gateways: Iterable[Gateway] = (), *, strict: bool = True, any_name: bool = False
+    ) -> None:
+        self.strict = strict
+        self.any_name = any_name
+        self._wanted = tuple(gateways)
+        self._played: dict[str, _Played] = {}
+        self._undo = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        self._undo.callback(imports.remembered())
+        stage.enter(self)
+        self._undo.callback(stage.leave, self)
+        for each in self._wanted:
+            self.gateway(each)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._undo.close()
+
+    # ------------------------------------------------------------ what there is
+
+    def gateway(self, gateway: Gateway) -> None:
+        """Fake a gateway, which has no functions yet.
+
+        Args:
+            gateway: Its name in the configuration, where it need not stand; its URL; or a
+                connection to it.
+        """
+        self._play(gateway)
+
+    def real(self, gateway: FaasConnection | str) -> None:
+        """Let calls to a gateway go out, beside those that are faked."""
+        url = gateway.url if isinstance(gateway, FaasConnection) else _url_of(gateway)
+        self._undo.callback(stage.let_through(url))
+
+    @overload
+    def function(self, name: Callable[..., Any], /) -> FakeFunction: ...
+    @overload
+    def function(
+        self,
+        name: str | Callable[..., Any],
+        function: Callable[..., Any],
+        /,
+        *,
+        gateway: Gateway = ...,
+        kind: signatures.Kind | None = None,
+        doc: str | None = None,
+        safe_args: bool = True,
+        latency: float = 0.0,
+        error: Error = None,
+        fail_times: int | None = None,
+    ) -> FakeFunction: ...
+    @overload
+    def function(
+        self,
+        name: str | Callable[..., Any] | None = None,
+        /,
+        *,
+        gateway: Gateway = ...,
+        returns: Any = ...,
+        kind: signatures.Kind | None = None,
+        doc: str | None = None,
+        safe_args: bool = True,
+        latency: float = 0.0,
+        error: Error = None,
+        fail_times: int | None = None,
+    ) -> Any: ...
+    def function(
+        self,
+        name: str | Callable[..., Any] | None = None,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        gateway: Gateway = _UNSET,
+        returns: Any = _UNSET,
+        kind: signatures.Kind | None = None,
+        doc: str | None = None,
+        safe_args: bool = True,
+        latency: float = 0.0,
+        error: Error = None,
+        fail_times: int | None = None,
+    ) -> Any:
+        """Have a gateway have a function, which is answered by one here.
+
+        Args:
+            name: Its name, ``sum_two_numbers`` or ``sum-two-numbers``; or a remote function of the
+                code under test, whose name, gateway and, where it has one, local function are taken.
+            function: What answers; its signature, docstring and kind are the remote one's. Left out
+                with neither ``returns`` nor a permanent ``error``, this is a decorator.
+            gateway: The gateway's name, its URL, or a connection; ``default`` if it is left out.
+            returns: What each call returns, in place of ``function``.
+            kind: How it is called, where that is not how ``function`` is.
+            doc: Its docstring, where that is not ``function``'s.
+            safe_args: False for a function published so, whose arguments travel as pickles.
+            latency: Seconds that each answer takes.
+            error: What each call meets: one of :mod:`away.exceptions`, such as GatewayUnreachable,
+                or a status from 400 on as the gateway gives it; any other exception is raised by the
+                function.
+            fail_times: How many calls meet the error before the function answers.
+
+        Returns:
+            The fake function, whose ``calls`` are recorded; a decorator that gives it, if there is
+            nothing yet that could answer.
+
+        Raises:
+            NameRefused: No function could be deployed under that name.
+            TypeError, ValueError: An option cannot be what it is.
+        """
+        fault = Fault(error, latency, fail_times)
+        if isinstance(name, RemoteFunction):
+            gateway = name.connection if gateway is _UNSET else gateway
+            function, name = function or name.local, name.function_name
+        elif callable(name):
+            function, name = name, getattr(name, "__name__", None)
+        at = "default" if gateway is _UNSET else gateway
+
+        def answered_by(target: Callable[..., Any]) -> FakeFunction:
+            own = name or target.__name__
+            description = signatures.describe(target)._replace(safe=safe_args)
+            if kind is not None:
+                description = description._replace(kind=kind)
+            if doc is not None:
+                description = description._replace(doc=doc)
+            return self._add(at, names.function_name(own), target, description, fault)
+
+        if returns is not _UNSET:
+            function = lambda *args, **kwargs: returns  # noqa: E731, ARG005 - takes any call
+        elif function is None and error is not None and fail_times is None:
+            function = lambda *args, **kwargs: None  # noqa: E731, ARG005 - never reached
+        return answered_by if function is None else answered_by(function)
+
+    def http(
+        self,
+        name: str,
+        handler: Callable[[PlainRequest], Any],
+        *,
+        gateway: Gateway = "default",
+        latency: float = 0.0,
+        error: Error = None,
+        fail_times: int | None = None,
+    ) -> FakeFunction:
+        """Have a gateway have a function that is not Away's, by what it answers to HTTP.
+
+        Args:
+            name: Its name.
+            handler: Takes a :class:`PlainRequest`, and returns bytes, text or what JSON carries, or
+                a pair of one of them and a status.
+            gateway: As for :meth:`function`.
+            latency: As for :meth:`function`.
+            error: As for :meth:`function`.
+            fail_times: As for :meth:`function`.
+
+        Returns:
+            The fake function; the one argument of its recorded calls is the request's body.
+        """
+        fault = Fault(error, latency, fail_times)
+        return self._add(gateway, names.check_callable_name(name), handler, None, fault)
+
+    # ------------------------------------------------------------ what was called
+
+    def calls(
+        self, function: str | None = None, *, gateway: Gateway | None = None
+    ) -> list[RecordedCall]:
+        """List the calls so far, of all functions or of one, each function's in order.
+
+        Args:
+            function: The function's name, in either spelling.
+            gateway: Only what this gateway got.
+        """
+        found: list[RecordedCall] = []
+        for played in self._played.values():
+            if gateway is None or played is self._played.get(_name_of(gateway)):
+                for each in played.functions.values():
+                    if function is None or each.name in _spellings(function):
+                        found += each.calls
+        return found
+
+    def assert_called(self, function: str, /, *args: Any, **kwargs: Any) -> RecordedCall:
+        """Return the last call of a function with exactly these arguments.
+
+        Raises:
+            AssertionError: There was none; the text lists those that there were.
+        """
+        return records.some_call(self.calls(function), function, args, kwargs, self._names())
+
+    def assert_called_once(self, function: str, /) -> RecordedCall:
+        """Return the only call of a function.
+
+        Raises:
+            AssertionError: There was another number of them.
+        """
+        return records.one_call(self.calls(function), function, self._names())
+
+    def assert_not_called(self, function: str | None = None, /) -> None:
+        """See that a function, or any of them, was not called.
+
+        Raises:
+            AssertionError: It was; the text says how.
+        """
+        called = self.calls(function)
+        if called:
+            shown = ", ".join(
+                records.call_text(each.function, each.args, each.kwargs) for each in called
+            )
+            raise AssertionError(f"nothing was to be called; calls were {shown}")
+
+    def _names(self) -> list[str]:
+        return [
+            names.python_name(each) for played in self._played.values() for each in played.functions
+        ]
+
+    # ------------------------------------------------------------ what the stage asks
+
+    def names_gateway(self, connection: FaasConnection) -> bool:
+        """Tell whether a connection leads to a gateway that is faked here."""
+        return self._of(connection) is not None
+
+    def functions_of(self, connection: FaasConnection) -> dict[str, FakeFunction]:
+        """Return the functions of the gateway that a connection leads to, by name."""
+        played = self._of(connection)
+        return {} if played is None else dict(played.functions)
+
+    def declared(self, connection: FaasConnection, name: str, function: Callable[..., Any]) -> None:
+        """Take a function that would have been published, unless the test gave another."""
+        played = self._of(connection)
+        if played is not None and name not in played.functions:
+            self.function(name, function, gateway=connection)
+
+    def _of(self, connection: FaasConnection) -> _Played | None:
+        for played in list(self._played.values()):
+            if connection.url in played.known_as or connection.name == played.name:
+                return played
+        return None
+
+    # ------------------------------------------------------------ making them
+
+    def _add(
+        self,
+        gateway: Gateway,
+        name: str,
+        target: Callable[..., Any],
+        description: signatures.Description | None,
+        fault: Fault,
+    ) -> FakeFunction:
+        played = self._play(gateway)
+        made = FakeFunction(played.name, name, target, description, fault)
+        played.functions[name] = made
+        imports.renew(played.name)
+        return made
+
+    def _play(self, gateway: Gateway) -> _Played:
+        name = _name_of(gateway)
+        if isinstance(gateway, FaasConnection):
+            found = self._of(gateway)
+            if found is not None:
+                return found
+        played = self._played.get(name)
+        if played is None:
+            played = _Played(name)
+            if "://" in name:
+                played.known_as.add(_url_of(gateway))
+            else:
+                played.known_as.add(self._undo.enter_context(configured(name)))
+            self._played[name] = played
+        if isinstance(gateway, FaasConnection):
+            played.known_as.add(gateway.url)
+        return played
+
+
+def fake(gateways: Iterable[Gateway] = (), *, strict: bool = True) -> Fake:
+    """Fake gateways for the length of a block: ``with away.testing.fake() as fake:``.
+
+    Args:
+        gateways: Gateways that are faked from the start, with no functions yet.
+        strict: Whether calls to any other gateway are refused.
+
+    Returns:
+        The fake; it begins as the block does, and with its end all is as it was.
+    """
+    return Fake(gateways, strict=strict)
+
+
+def _spellings(name: str) -> tuple[str, ...]:
+    return (name, names.function_name(name)) if name.isascii() else (name,)
+
+
+def _name_of(gateway: Gateway) -> str:
+    if isinstance(gateway, FaasConnection):
+        return gateway.name or gateway.url
+    if not isinstance(gateway, str):
+        raise TypeError(f"gateway= is a name, a URL or a connection, not {type(gateway).__name__}")
+    return _url_of(gateway) if "://" in gateway else gateway
+
+
+def _url_of(gateway: Gateway) -> str:
+    return gateway.url if isinstance(gateway, FaasConnection) else config.normal_url(gateway, 8080)

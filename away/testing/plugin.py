@@ -1,0 +1,100 @@
+"""The pytest plug-in: the fixtures ``away_fake`` and ``away_gateway``, and gateways that are always faked.
+
+pytest loads this at each of its starts, in every project of the environment: nothing of Away is
+imported here before a fixture is asked for or the option is set.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from away.connection import FaasConnection
+    from away.testing.faking import Fake
+
+__all__ = ["away_fake", "away_gateway", "away_gateway_named"]
+
+OPTION = "away_fake_gateways"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that names gateways which are faked from the collection on."""
+    parser.addini(
+        OPTION,
+        "gateways of Away that are faked for the whole run: what is imported from them while tests"
+        " are collected is answered by the fixture away_fake",
+        type="args",
+        default=[],
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Fake those gateways, before a conftest or a test module imports from them."""
+    gateways = config.getini(OPTION)
+    if gateways:
+        from away.testing.faking import Fake
+
+        fake = Fake(gateways, strict=False, any_name=True)
+        fake.__enter__()
+        config.add_cleanup(lambda: fake.__exit__(None, None, None))
+
+
+@pytest.fixture
+def away_fake(request: pytest.FixtureRequest) -> Iterator[Fake]:
+    """Gateways that are played in process for one test; see :class:`away.testing.Fake`.
+
+    Calls to a gateway that the test does not fake are refused. Faked from the start are those that
+    the option ``away_fake_gateways`` names.
+    """
+    from away.testing.faking import Fake
+
+    with Fake(request.config.getini(OPTION)) as fake:
+        yield fake
+
+
+@pytest.fixture(scope="session")
+def away_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaasConnection]:
+    """An embedded gateway for the session, ended with it: a connection, and ``away.remote.local``.
+
+    Its functions are processes of this machine; its state, and where it is announced, are the
+    session's own.
+    """
+    import away.gateway
+    from away.testing import stage
+    from away.testing.environment import variable
+
+    with variable("AWAY_RUNTIME_DIR", str(tmp_path_factory.mktemp("away-runtime"))):
+        with away.gateway.run() as faas:
+            undo = stage.let_through(faas.url)
+            try:
+                yield faas
+            finally:
+                undo()
+
+
+@pytest.fixture
+def away_gateway_named(away_gateway: FaasConnection) -> Iterator[Callable[[str], FaasConnection]]:
+    """Configure the session's gateway under a name, for one test: ``away_gateway_named("prod")``.
+
+    What is given takes the name and returns a connection by it; ``from away.remote.prod import …``
+    finds the gateway too.
+    """
+    from contextlib import ExitStack
+
+    from away.connection import FaasConnection
+    from away.testing import imports
+    from away.testing.environment import configured_as
+
+    with ExitStack() as undo:
+        undo.callback(imports.remembered())
+
+        def named(name: str) -> FaasConnection:
+            undo.enter_context(configured_as(name, away_gateway))
+            return FaasConnection.named(name)
+
+        yield named

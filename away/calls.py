@@ -7,7 +7,7 @@ anything runs. What is sent and read here goes through the connection as one con
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import away.names as names
 import away.protocol as protocol
@@ -23,7 +23,7 @@ from away.exceptions import (
 from away.protocol import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from away.connection import FaasConnection
     from away.connection.conversations import Conversation, Deadline, Reply
@@ -54,6 +54,28 @@ class Manner(NamedTuple):
     implicit: bool = True
     timeout: float | None = None
     idempotent: bool = False
+    headers: Mapping[str, str] = {}
+
+
+class Watch(Protocol):
+    """Sees whether what a list once said of a function still holds (:mod:`away.hooks.watches`)."""
+
+    in_doubt: bool
+    """Whether arguments that do not fit are judged only after the gateway was asked anew."""
+
+    def settled(
+        self, caller: Caller, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Conversation[Any]:
+        """Have a call whose arguments may not fit what is known."""
+
+    def differs(self, reply: Reply) -> bool:
+        """Tell whether something else answered than was listed."""
+
+    def renewed(self, caller: Caller, deadline: Deadline) -> Conversation[None]:
+        """Ask anew what the function is, where that can be had."""
+
+    def gone(self, error: FunctionNotFound) -> None:
+        """Take note that the gateway has the function no more, and let the error say since when."""
 
 
 class Caller:
@@ -96,6 +118,8 @@ class Caller:
         self.batches = True
         self.description: signatures.Description | None = None
         self.bind: Callable[..., Any] | None = None
+        # Sees whether the description still holds, where it is of a list that is fetched again.
+        self.watch: Watch | None = None
 
     @property
     def name(self) -> str:
@@ -118,6 +142,12 @@ class Caller:
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Conversation[Any]:
         """Return the whole conversation of one call; its time begins with its first step."""
+        if self.watch is not None and self.watch.in_doubt:
+            return self.watch.settled(self, args, kwargs)
+        return self.undoubted(args, kwargs)
+
+    def undoubted(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Conversation[Any]:
+        """Return the conversation of a call whose arguments are known to fit."""
         if self.manner.implicit:
             return self._dialogue(args, kwargs)
         return self._stating_status(args, kwargs)
@@ -158,6 +188,8 @@ class Caller:
         Where the gateway does not know the function nothing ran, so asking for ``my-fn`` after
         ``my_fn`` repeats nothing; the spelling that was found is the only one from then on.
         """
+        if self.manner.headers:
+            headers = {**self.manner.headers, **headers}
         missing: FunctionNotFound | None = None
         for spelling in self.spellings:
             try:
@@ -175,8 +207,12 @@ class Caller:
             else:
                 if len(self.spellings) > 1:
                     self.spellings = [spelling]
+                if self.watch is not None and self.watch.differs(reply):
+                    yield from self.watch.renewed(self, deadline)
                 return reply
         assert missing is not None, "a function has one spelling at least"
+        if self.watch is not None:
+            self.watch.gone(missing)
         raise missing
 
     # ------------------------------------------------------------ the user's own packers

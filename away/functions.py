@@ -14,10 +14,12 @@ import away.appearance as appearance
 import away.names as names
 import away.signatures as signatures
 from away.calls import Caller, Dialect, Manner
+from away.exceptions import ConfigError
 
 if TYPE_CHECKING:
     import inspect
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+    from concurrent.futures import Future
     from datetime import datetime, timedelta
 
     from away.async_functions import AsyncFunction
@@ -26,11 +28,13 @@ if TYPE_CHECKING:
     from away.connection.conversations import Conversation
     from away.connection.logs import LogLine
     from away.placement import Counts, Placement
+    from away.responses import Response
 
 __all__ = ["RemoteFunction", "from_info", "resolve"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 # Stands for "not given" where None is a value of its own.
 _UNSET: Any = object()
@@ -66,6 +70,7 @@ class RemoteFunction(Generic[P, R]):
         implicit_exception_handling: False to return ``(value, status)`` and raise for no status.
         timeout: Seconds for a whole call with its retries; the connection's if it is left out.
         idempotent: True if a call may be sent again when it is not known whether it ran.
+        headers: Header fields that go with each call.
         local: The local function that was published or decorated, kept at hand as ``local``.
         path: Where it lies below the function's own URL: its name in a module published whole.
 
@@ -95,6 +100,7 @@ class RemoteFunction(Generic[P, R]):
         implicit_exception_handling: bool = True,
         timeout: float | None = None,
         idempotent: bool = False,
+        headers: Mapping[str, str] | None = None,
         local: Callable[..., Any] | None = None,
         path: str = "",
     ) -> None:
@@ -114,6 +120,7 @@ class RemoteFunction(Generic[P, R]):
             implicit_exception_handling,
             timeout,
             idempotent,
+            _checked_headers(headers, connection, packed=pack is not None) if headers else {},
         )
         self._caller = Caller(
             connection, name, namespace, self.__name__, manner, learnt=self._show, path=path
@@ -163,7 +170,12 @@ class RemoteFunction(Generic[P, R]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle to a reference; the reading process finds credentials of its own."""
-        return resolve, (self.connection.url, self.namespace, self._given_name, self._options())
+        options = self._options()
+        if self._caller.manner.headers:
+            from away.request_headers import for_reference
+
+            options["headers"] = for_reference(self._caller.manner.headers, self.__name__)
+        return resolve, (self.connection.url, self.namespace, self._given_name, options)
 
     def _options(self) -> dict[str, Any]:
         """List what the proxy was made with, and nothing of what calls have taught it since.
@@ -185,6 +197,7 @@ class RemoteFunction(Generic[P, R]):
             "implicit_exception_handling": manner.implicit,
             "timeout": manner.timeout,
             "idempotent": manner.idempotent,
+            "headers": manner.headers or None,
             "path": self.path or None,
         }
         return {key: value for key, value in options.items() if value is not None}
@@ -209,6 +222,7 @@ class RemoteFunction(Generic[P, R]):
         *,
         timeout: float | None = _UNSET,
         idempotent: bool = _UNSET,
+        headers: Mapping[str, str] | None = _UNSET,
         safe_args: bool = _UNSET,
     ) -> RemoteFunction[P, R]:
         """Return the same function called with other options; this one stays as it is.
@@ -216,12 +230,23 @@ class RemoteFunction(Generic[P, R]):
         Args:
             timeout: Seconds for a whole call with its retries.
             idempotent: True if a call may be sent again when it is not known whether it ran.
+            headers: Header fields that go with each call, in place of those given before; none of
+                those that Away or HTTP itself sets. A pickle, and a published function that uses
+                this one, takes them along, and is refused where one looks like a secret.
             safe_args: False to send and read pickles; whoever answers can then run code here.
 
         Returns:
             A remote function that differs in the options given.
+
+        Raises:
+            ConfigError: A header field cannot be given.
         """
-        given = {"timeout": timeout, "idempotent": idempotent, "safe_args": safe_args}
+        given = {
+            "timeout": timeout,
+            "idempotent": idempotent,
+            "headers": headers,
+            "safe_args": safe_args,
+        }
         changed = {key: value for key, value in given.items() if value is not _UNSET}
         made = RemoteFunction[P, R](
             self.connection,
@@ -277,6 +302,58 @@ class RemoteFunction(Generic[P, R]):
     async def _iterate(self, conversation: Conversation[Any]) -> AsyncIterator[Any]:
         for item in await self.connection.aio.run(conversation):
             yield item
+
+    @overload
+    def with_response(  # type: ignore[overload-overlap]  # the first that fits is the one
+        self: RemoteFunction[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, Response[T]]: ...
+    @overload
+    def with_response(  # type: ignore[overload-overlap]  # the first that fits is the one
+        self: RemoteFunction[P, AsyncIterator[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, Response[AsyncIterator[T]]]: ...
+    @overload
+    def with_response(self, *args: P.args, **kwargs: P.kwargs) -> Response[R]: ...
+    def with_response(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function and return its value with status, header fields and times.
+
+        Returns:
+            A :class:`away.responses.Response`; a coroutine of it for an async function.
+
+        Raises:
+            Exception: As a call does, with a note of the status, the call's id and the times.
+        """
+        from away.responses import responding
+
+        conversation = responding(self.conversation(args, kwargs), self.kind)
+        return self.pump(conversation, "async" if self.kind.startswith("async") else "sync")
+
+    @overload
+    def submit(
+        self: RemoteFunction[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+    ) -> Future[T]: ...
+    @overload
+    def submit(
+        self: RemoteFunction[P, AsyncIterator[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> Future[Iterator[T]]: ...
+    @overload
+    def submit(self, *args: P.args, **kwargs: P.kwargs) -> Future[R]: ...
+    def submit(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function in one of the connection's threads, of which there are 64 at most.
+
+        Returns:
+            A :class:`concurrent.futures.Future` of the value, an async function's as well; it can be
+            cancelled until the call begins. What the call raises, wrong arguments included, it raises.
+        """
+        return self.connection.workers.submit(
+            self.connection, lambda: self.blocking_conversation(args, kwargs)
+        )
+
+    def blocking_conversation(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Conversation[Any]:
+        """Say a call for somebody who blocks: of a generator of either kind comes an iterator."""
+        value = yield from self.conversation(args, kwargs)
+        return iter(value) if self.kind.endswith("generator") else value
 
     @property
     def aio(self) -> AsyncFunction[P, R]:
@@ -344,6 +421,20 @@ class RemoteFunction(Generic[P, R]):
             **asked: ``tail``, ``since``, ``follow``, ``timeout`` of :meth:`FaasConnection.logs`.
         """
         return self.connection.logs(self.function_name, namespace=self.namespace, **asked)
+
+
+def _checked_headers(
+    headers: Mapping[str, str], connection: FaasConnection, *, packed: bool
+) -> Mapping[str, str]:
+    from away.request_headers import RequestHeaders
+
+    checked = RequestHeaders(headers, packed=packed)
+    if connection.auth_functions and any(each.lower() == "authorization" for each in checked):
+        raise ConfigError(
+            "headers= cannot set 'Authorization': auth_functions=True sends the gateway's login by it;"
+            " leave one of the two out"
+        )
+    return checked
 
 
 # ---------------------------------------------------------------- making them

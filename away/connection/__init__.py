@@ -23,6 +23,7 @@ from away.connection.access import (
     login_of,
 )
 from away.connection.catalogue import FunctionInfo, renew_after_fork, shared
+from away.connection.catalogue_file import ListFiles
 from away.connection.conversations import TransportError
 from away.exceptions import ConfigError
 from away.hidden_modules import refuse_if_hidden
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from away.connection.route import Route
     from away.connection.sync import SyncDriver
     from away.connection.twins import AsyncTwins
+    from away.connection.workers import Workers
     from away.exceptions import AwayError
     from away.signatures import Description
 
@@ -153,6 +155,7 @@ class FaasConnection:
         self._sync: SyncDriver | None = None
         self._aio: AioDriver | None = None
         self._twins: AsyncTwins | None = None
+        self._workers: Workers | None = None
 
     @classmethod
     def named(cls, name: str = "default") -> FaasConnection:
@@ -233,7 +236,8 @@ class FaasConnection:
         """What is known of the gateway's functions, shared with others of the same login."""
         if self._catalogue is None:
             login = self._access.login()
-            self._catalogue = shared((self.url, login and hash(login)))
+            files = ListFiles(self.url, login.user if login else "")
+            self._catalogue = shared((self.url, login and hash(login)), files)
         return self._catalogue
 
     @property
@@ -307,12 +311,29 @@ class FaasConnection:
         """Pump a conversation in the calling thread and return what it returns."""
         return self.sync_driver.run(conversation)
 
+    @property
+    def workers(self) -> Workers:
+        """Threads that have conversations for those who do not wait for them."""
+        if self._workers is None:
+            from away.connection.workers import Workers
+
+            with self._lock:
+                if self._workers is None:
+                    _watch_forks()
+                    self._workers = Workers()
+        return self._workers
+
     def deadline(self, timeout: Deadline | float | None = None) -> Deadline:
         """Return a deadline after so many seconds, or after the connection's timeout."""
         return self.api.deadline(timeout)
 
     def close(self) -> None:
-        """Close what is open. The connection can be used again, and opens anew then."""
+        """Close what is open. The connection can be used again, and opens anew then.
+
+        Calls that were submitted and run are waited for; those that have not begun are cancelled.
+        """
+        if self._workers is not None:
+            self._workers.close()
         if self._sync is not None:
             self._sync.close()
         if self._aio is not None:
@@ -327,6 +348,8 @@ class FaasConnection:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if kind is not None and self._workers is not None:
+            self._workers.close(cut=True)
         self.close()
 
     async def __aenter__(self) -> Self:
@@ -339,6 +362,10 @@ class FaasConnection:
         traceback: TracebackType | None,
     ) -> None:
         await self.aio.close()
+        if self._workers is not None:
+            import asyncio
+
+            await asyncio.to_thread(self._workers.close, cut=kind is not None)
         self.close()
 
     # ------------------------------------------------------------ functions
@@ -680,6 +707,8 @@ def _after_fork() -> None:
             connection._aio.abandon()  # noqa: SLF001
         if connection._sync is not None:  # noqa: SLF001
             connection._sync.abandon()  # noqa: SLF001
+        if connection._workers is not None:  # noqa: SLF001
+            connection._workers.abandon()  # noqa: SLF001
         connection._lock = threading.Lock()  # noqa: SLF001
 
 

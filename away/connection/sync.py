@@ -55,13 +55,13 @@ from away.names import printable
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from away.connection.access import Access
     from away.connection.conversations import Conversation, Deadline, Sink
     from away.connection.route import Route
 
-__all__ = ["IDLE_SECONDS", "SyncDriver"]
+__all__ = ["IDLE_SECONDS", "SyncDriver", "cut"]
 
 T = TypeVar("T")
 
@@ -318,6 +318,28 @@ class _Secure(_Kept, HTTPSConnection):
     _go = RECORD_BYTES
 
 
+# The connection that each thread uses now, so that another one can cut it off.
+_at_work: dict[int, Any] = {}
+
+
+def cut(threads: Iterable[int]) -> None:
+    """End what some threads wait for, as if the other side had hung up.
+
+    Args:
+        threads: Their identities, as :func:`threading.get_ident` gives them.
+    """
+    import socket
+
+    for each in threads:
+        sock = getattr(_at_work.get(each), "sock", None)
+        if sock is not None:
+            try:
+                # Of the plain socket: TLS's own would take its state away from under the reader.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            except OSError:
+                pass  # it has ended by itself
+
+
 # ---------------------------------------------------------------- pools of them
 
 
@@ -348,6 +370,7 @@ class _Pool(HTTPConnectionPool):
         if left <= 0.0:
             raise ReadTimedOut
         connection: Any = self._get_conn()
+        _at_work[threading.get_ident()] = connection
         connection.deadline = send.deadline
         connection.quiet = None
         connection.timeout = min(send.connect_timeout, left)
@@ -399,6 +422,7 @@ class _Pool(HTTPConnectionPool):
 
     def finish(self, connection: Any, *, whole: bool) -> None:
         """Take a connection back, closed unless its answer was read to the end."""
+        _at_work.pop(threading.get_ident(), None)
         kept = self.pool
         if not whole or (kept is not None and kept.full()):
             connection.close()
@@ -529,6 +553,7 @@ class SyncDriver:
         self._lock = threading.Lock()
         self._adapter = None
         self._pools = {}
+        _at_work.clear()
 
     def _open(self, send: Send) -> tuple[_Pool, Any, _Response]:
         pool, target = self._pool_for(send.request.path)

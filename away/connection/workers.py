@@ -1,0 +1,169 @@
+"""Threads that have conversations for those who want a future instead of waiting.
+
+They are started as they are needed, wait for more to do, and end with the connection that they are
+for, or with the program: it waits for what was begun and what is queued, as it does for those of
+:mod:`concurrent.futures`, unless Ctrl-C ended it. Then the connections of these threads are closed.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+from away.connection.conversations import Reply
+from away.connection.watching import watched
+from away.exceptions import AnswerLost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+    from away.connection import FaasConnection
+    from away.connection.conversations import Conversation, Send, TransportError, Wait
+
+__all__ = ["MOST_THREADS", "Workers"]
+
+T = TypeVar("T")
+
+# As many as calls that a map has in flight: more threads on one interpreter only get in each other's way.
+MOST_THREADS = 64
+# A call that was about to be sent as the others were cut is cut at the next look.
+_LOOK_SECONDS = 0.02
+
+
+class Workers:
+    """A pool of threads, each with one conversation at a time.
+
+    Args:
+        most: How many threads there are at most; what is submitted beyond waits for one of them.
+    """
+
+    def __init__(self, most: int = MOST_THREADS) -> None:
+        self._most = most
+        self._lock = threading.Lock()  # guards the making and dropping of what follows
+        self._crew: _Crew | None = None
+        _all.add(self)
+
+    def submit(self, connection: FaasConnection, begin: Callable[[], Conversation[T]]) -> Future[T]:
+        """Have a conversation in a thread.
+
+        Args:
+            connection: What pumps it.
+            begin: Makes the conversation, in that thread.
+
+        Returns:
+            A future of what it returns or raises; it can be cancelled until it has begun.
+        """
+        with self._lock:
+            if self._crew is None:
+                self._crew = _Crew(self._most)
+            return self._crew.submit(connection, begin)
+
+    def close(self, *, wait: bool = True, cancel: bool = True, cut: bool = False) -> None:
+        """End the threads. Used again, it starts new ones.
+
+        Args:
+            wait: Whether to return only when they have ended.
+            cancel: Whether what has not begun is cancelled, and done otherwise.
+            cut: Whether what runs is cut off, and waited for otherwise. What interrupts the waiting,
+                such as Ctrl-C, cuts it off as well.
+        """
+        with self._lock:
+            crew, self._crew = self._crew, None
+        if crew is not None:
+            crew.close(wait=wait, cancel=cancel, cut=cut)
+
+    def abandon(self) -> None:
+        """Forget, in a forked child, the threads that only the parent has."""
+        self._lock = threading.Lock()
+        self._crew = None
+
+    def end_with_the_program(self) -> None:
+        """Cut off what runs, since nobody waits for it any more."""
+        self.close(cut=True)
+
+
+class _Crew:
+    """The threads from their start to their end."""
+
+    def __init__(self, most: int) -> None:
+        self.threads: set[threading.Thread] = set()
+        self._is_cut = threading.Event()
+        # A thread keeps its initializer, which therefore keeps no crew: one that is dropped ends.
+        self._pool = ThreadPoolExecutor(
+            most, thread_name_prefix="away-call", initializer=_enlist, initargs=(self.threads,)
+        )
+        _watch_the_end()
+
+    def submit(self, connection: FaasConnection, begin: Callable[[], Conversation[T]]) -> Future[T]:
+        return self._pool.submit(self._have, connection, begin)
+
+    def _have(self, connection: FaasConnection, begin: Callable[[], Conversation[T]]) -> T:
+        def look(_step: Send | Wait, outcome: Reply | TransportError | None) -> None:
+            if self._is_cut.is_set() and not isinstance(outcome, Reply):
+                raise AnswerLost(
+                    f"the connection to {connection.url} was closed here while a call of it ran; the"
+                    " function may have run: look before repeating it",
+                    gateway=connection.url,
+                )
+
+        return connection.run(watched(begin(), look))
+
+    def close(self, *, wait: bool, cancel: bool, cut: bool) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=cancel)
+        try:
+            if cut:
+                self._cut()
+            if wait:
+                for thread in self._others():
+                    thread.join()
+        except BaseException:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._cut()
+            raise
+
+    def _others(self) -> list[threading.Thread]:
+        """List the threads that can be waited for: a callback runs in one of them."""
+        return [each for each in list(self.threads) if each is not threading.current_thread()]
+
+    def _cut(self) -> None:
+        self._is_cut.set()
+        if "away.connection.sync" not in sys.modules:
+            return  # nothing was sent by sockets yet
+        from away.connection.sync import cut
+
+        while living := [each for each in self._others() if each.is_alive()]:
+            cut(each.ident for each in living if each.ident is not None)
+            living[0].join(_LOOK_SECONDS)
+
+
+def _enlist(threads: set[threading.Thread]) -> None:
+    threads.add(threading.current_thread())
+
+
+# All that live in this process, so that its end can reach them.
+_all: weakref.WeakSet[Workers] = weakref.WeakSet()
+_end_is_watched = False
+
+
+def _watch_the_end() -> None:
+    """Have the end of the program reach the threads before it waits for them; done once.
+
+    Threads that are no daemons are waited for before :mod:`atexit` has its turn. The interpreter's own
+    pool of threads is told by this function of :mod:`threading`, which has no public name; without it
+    the program waits for what runs.
+    """
+    global _end_is_watched
+    register = getattr(threading, "_register_atexit", None)
+    if not _end_is_watched and register is not None:
+        register(_after_ctrl_c)
+        _end_is_watched = True
+
+
+def _after_ctrl_c() -> None:
+    if getattr(sys, "last_type", None) is KeyboardInterrupt:
+        for each in list(_all):
+            each.end_with_the_program()

@@ -20,8 +20,10 @@ from away.functions import RemoteFunction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from types import ModuleType
 
-    from away.capture import Captured
+    from away.capture import Captured, WholeModule
+    from away.modules import RemoteModule
     from away.placement import Offload, Placement
     from away.publish import Keywords, Published
     from away.publish.report import Report
@@ -45,6 +47,8 @@ __all__ = [
     "mirror_in_faas",
     "publish",
     "publish_async",
+    "publish_module",
+    "publish_module_async",
     "sync_from_faas_str",
     "sync_from_name",
     "sync_from_name_with_protocol",
@@ -455,6 +459,125 @@ async def publish_async(
 
         _warn_of(await asyncio.to_thread(_difference, declaration))
     return _declared_proxy(function, declaration, of_proxy)
+
+
+def publish_module(
+    module: ModuleType | str,
+    faas: FaasConnection | None = None,
+    *,
+    functions: Iterable[str] | None = None,
+    **options: Unpack[PublishOptions],
+) -> RemoteModule:
+    """Publish the public functions of a module as one function of the gateway, and return its twin.
+
+    One image and one process serve them all, each under a path of its own. The module is imported
+    there by its name: packed as source, pinned if it is installed, left out if it is Python's own. Its
+    state lives in each replica. What cannot be remote, such as classes, is left out with a note.
+
+    Its functions' signatures and docstrings, and its public constants that are safe values (as they
+    are now), travel as annotations of the deployment, 200 kB at most: docstrings are cut first.
+
+    Args:
+        module: The module, a package or its dotted name; of a package, what it itself gives out.
+        faas: The gateway; ``default`` of the configuration if it is left out.
+        functions: The functions to publish; those of ``__all__`` if it is left out, or the public
+            ones that the module defines.
+        name: The name to deploy under; the last part of the module's own if it is left out.
+        **options: Those of :func:`publish`; they hold for all of its functions.
+
+    Returns:
+        A module whose functions run at the gateway. Where this is a published function itself, and
+        nothing is published, the module that was given.
+
+    Raises:
+        CaptureRefused: It has no function that could be remote, or something of it cannot be packed.
+        AwayError: As :func:`publish` does.
+
+    Example::
+
+        far = builder.publish_module("textwrap", faas)
+        far.dedent("  x")                       # or: from away.remote.myfaas.textwrap import dedent
+    """
+    if _is_inside():
+        return _local_module(module)  # type: ignore[return-value]  # it takes the same calls
+    whole, declaration, of_proxy = _declared_module(
+        module, _gateway(faas), functions, dict(options)
+    )
+    if _is_to_deploy():
+        name = declaration.publish_now().name
+    else:
+        if _is_to_be_compared(declaration):
+            _warn_of(_difference(declaration))
+        name = _declared_name(declaration)
+    return _remote_module(whole, declaration, of_proxy, name)
+
+
+async def publish_module_async(
+    module: ModuleType | str,
+    faas: FaasConnection | None = None,
+    *,
+    functions: Iterable[str] | None = None,
+    **options: Unpack[PublishOptions],
+) -> RemoteModule:
+    """Publish a module while the event loop goes on; as :func:`publish_module` otherwise."""
+    if _is_inside():
+        return _local_module(module)  # type: ignore[return-value]  # it takes the same calls
+    whole, declaration, of_proxy = _declared_module(
+        module, _gateway(faas), functions, dict(options)
+    )
+    if _is_to_deploy():
+        name = (await declaration.publish_now_async()).name
+    else:
+        if _is_to_be_compared(declaration):
+            import asyncio
+
+            _warn_of(await asyncio.to_thread(_difference, declaration))
+        name = _declared_name(declaration)
+    return _remote_module(whole, declaration, of_proxy, name)
+
+
+def _local_module(module: ModuleType | str) -> ModuleType:
+    import importlib
+
+    return importlib.import_module(module) if isinstance(module, str) else module
+
+
+def _declared_module(
+    module: ModuleType | str,
+    faas: FaasConnection,
+    functions: Iterable[str] | None,
+    options: dict[str, Any],
+) -> tuple[WholeModule, Declared, dict[str, Any]]:
+    """Choose what of a module is published; with ``AWAY_PUBLISH=never`` note it for later."""
+    from away.capture import whole_module
+
+    whole: Any = whole_module(module, functions)  # publishing takes it where it takes a function
+    declaration, of_proxy = _declaration(whole, faas, options)
+    if not _is_to_deploy():
+        declared.append(declaration)
+    return whole, declaration, of_proxy
+
+
+def _remote_module(
+    whole: WholeModule, declaration: Declared, of_proxy: dict[str, Any], name: str
+) -> RemoteModule:
+    import away.modules as modules
+
+    options = declaration.options
+    described = whole.description(safe_args=options.get("safe_args", True))
+    known = {
+        key: each._replace(timeout=options.get("timeout"))
+        for key, each in described.functions.items()
+    }
+    return modules.make(
+        whole.module.__name__,
+        modules.Place(
+            declaration.faas, options.get("namespace") or declaration.faas.namespace, name
+        ),
+        described._replace(functions=known),
+        manner=of_proxy,
+        originals=whole.functions,
+    )
 
 
 # Options of the proxy that publishing leaves; the others are the deployment's.

@@ -31,7 +31,7 @@ _MOST_ENTRIES = 1_000
 _CONNECTION = "FaasConnection"
 _MAKERS = frozenset(
     {"faas_function", "faas_function_with_protocol", "mirror_in_faas", "publish", "publish_async",
-     "RemoteFunction",
+     "publish_module", "publish_module_async", "RemoteFunction",
      "sync_from_name", "async_from_name", "sync_from_faas_str", "async_from_faas_str",
      "sync_from_name_with_protocol", "async_from_name_with_protocol"}
 )  # fmt: skip

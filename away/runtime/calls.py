@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+import time
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -49,6 +50,7 @@ class Answer(NamedTuple):
     status: int
     body: bytes
     content_type: str = TEXT
+    seconds: float | None = None  # that a call took in the function
 
 
 class Calls:
@@ -122,6 +124,9 @@ class Calls:
         fields += f"{protocol.LENGTH_HEADER}: {len(answer.body)}\r\n"
         if head is not None and (call_id := _call_id(head)):
             fields += f"X-Call-Id: {call_id}\r\n"
+        if answer.seconds is not None:
+            # As OpenFaaS's of-watchdog says it.
+            fields += f"X-Duration-Seconds: {answer.seconds:.6f}\r\n"
         if answer.status == 405:
             fields += f"Allow: {', '.join(sorted(METHODS))}\r\n"
         if answer.status == 503:
@@ -207,8 +212,8 @@ class Calls:
             return self._function.at(head.path)
         except AwayError as error:
             # Its marks tell this 404 from a gateway's own, which knows no such module.
-            refused = conversation.send(Result(error=error, refused=True), safe=True)
-            return refused._replace(status=404)
+            result = Result(error=error.with_traceback(None), refused=True)
+            return conversation.send(result, safe=True)._replace(status=404)
 
     def _run(
         self,
@@ -222,7 +227,9 @@ class Calls:
         call = output.CallOutput(_call_id(head) or os.urandom(8).hex())
         context = Context()
         context.run(output.current_call.set, call)
+        begun = time.perf_counter()
         result = run(callee.function, args, kwargs, context, self._loop)
+        seconds = time.perf_counter() - begun
         if self.forked:
             # The function forked and its child came back from it: only one of the two may answer.
             os._exit(0)
@@ -230,7 +237,8 @@ class Calls:
             output.finish(call)
         if result.error is not None and not result.refused:
             output.log(traceback_text(result.error), call)
-        return conversation.send(result, safe=safe, function=callee.name)
+        answer = conversation.send(result, safe=safe, function=callee.name)
+        return answer._replace(seconds=seconds)
 
     # The pages that are not calls
 

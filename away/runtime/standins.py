@@ -233,6 +233,18 @@ async def publish_async(function: Any = None, *_args: Any, **_options: Any) -> A
     return publish(function)
 
 
+def publish_module(module: Any = None, *_args: Any, **_options: Any) -> Any:
+    """Return the module, imported where only its name was given."""
+    from importlib import import_module
+
+    return import_module(module) if isinstance(module, str) else module
+
+
+async def publish_module_async(module: Any = None, *_args: Any, **_options: Any) -> Any:
+    """Return the module, imported where only its name was given."""
+    return publish_module(module)
+
+
 def faas_function(target: Any = None, *_args: Any, dialect: str = "auto", **options: Any) -> Any:
     """Return a stub, or a decorator that makes one; the connection is made at its first call."""
     options["dialect"] = dialect
@@ -329,6 +341,8 @@ builder = ModuleType("away.builder", "Decorators that publish and call nothing (
 builder.__dict__.update(
     publish=publish,
     publish_async=publish_async,
+    publish_module=publish_module,
+    publish_module_async=publish_module_async,
     mirror_in_faas=mirror_in_faas,
     faas_function=faas_function,
     faas_function_with_protocol=faas_function_with_protocol,

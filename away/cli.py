@@ -23,6 +23,7 @@ from away.failures import RemoteFailure, exit_code, in_words, show_traceback
 from away.outcomes import Stopped
 from away.publish_commands import export, publish
 from away.secret_commands import secrets
+from away.stub_commands import stubs
 from away.terminal import complain, field, is_terminal, json_text, line, raw, records, table
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def app() -> None:
     """
 
 
-for _each in (publish, export, secrets):
+for _each in (publish, export, secrets, stubs):
     app.add_command(_each)
 
 

@@ -8,6 +8,7 @@ anything runs. What is sent and read here goes through the connection as one con
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from weakref import WeakSet
 
 import away.names as names
 import away.protocol as protocol
@@ -78,6 +79,10 @@ class Watch(Protocol):
         """Take note that the gateway has the function no more, and let the error say since when."""
 
 
+# All that there are: what their calls learn from a test's fake is not to outlive it.
+alive: WeakSet[Caller] = WeakSet()
+
+
 class Caller:
     """Calls one function, and remembers what its answers taught: its spelling and its language.
 
@@ -120,6 +125,7 @@ class Caller:
         self.bind: Callable[..., Any] | None = None
         # Sees whether the description still holds, where it is of a list that is fetched again.
         self.watch: Watch | None = None
+        alive.add(self)
 
     @property
     def name(self) -> str:
@@ -130,6 +136,18 @@ class Caller:
     def shown_name(self) -> str:
         """What errors say of where it is: ``mymodule.f`` for a function of a module."""
         return f"{self.name}.{self.path}" if self.path else self.name
+
+    def remembered(self) -> Callable[[], None]:
+        """Remember what is known now; what is returned puts it back, after a test's fake."""
+        before = dict(vars(self))
+
+        def put_back() -> None:
+            taught = self.description is not before["description"]
+            vars(self).update(before)
+            if taught:
+                self._learnt(self.description)
+
+        return put_back
 
     def learn(self, description: signatures.Description | None) -> None:
         """Take on what is known of the function's signature; calls are bound by it from then on."""

@@ -1,10 +1,11 @@
-"""What a fake changes of imported gateway modules, and how all of it is put back."""
+"""What a fake changes of gateway modules and of functions in hand, and how all of it is put back."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
 
+from away.calls import alive
 from away.connection.catalogue import drop_all
 
 if TYPE_CHECKING:
@@ -16,11 +17,14 @@ __all__ = ["remembered", "renew"]
 
 
 def remembered() -> Callable[[], None]:
-    """Remember what the gateway modules hold now; what is returned puts it back."""
+    """Remember what modules hold and calls have learnt; what is returned puts it back."""
     before = {id(each): each.remembered() for each in _imported()}
+    learnt = [each.remembered() for each in list(alive)]
 
     def put_back() -> None:
         drop_all()
+        for forget in learnt:
+            forget()
         for owner in _imported():
             before.get(id(owner), owner.start_anew)()
 

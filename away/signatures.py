@@ -34,6 +34,7 @@ __all__ = [
     "face",
     "from_annotations",
     "join_annotation",
+    "kept_annotations",
     "kind_of",
     "read_signature_data",
     "several_lines",
@@ -54,6 +55,9 @@ _MOST_PARAMETERS = 200
 # No call takes longer than a week; it bounds what others' annotations make a caller wait for.
 _LONGEST_SECONDS = 7 * 86_400.0
 _REPR_LIMIT = 200
+
+# What of "away.…" is no part of a description (away.publish.deployment).
+_OF_THE_DEPLOYMENT = ("request", "imported")
 
 # inspect._ParameterKind, by value: 0 positional only, 1 either, 2 *args, 3 keyword only, 4 **kwargs
 _POSITIONAL_ONLY, _EITHER, _VAR_POSITIONAL, KEYWORD_ONLY, _VAR_KEYWORD = range(5)
@@ -336,6 +340,21 @@ def from_annotations(annotations: Mapping[str, str]) -> Description | None:
         protocol=printable(_read(annotations, "away.protocol", str) or ""),
         timeout=_read_seconds(annotations),
     )
+
+
+def kept_annotations(annotations: Mapping[str, str]) -> dict[str, str]:
+    """Return the annotations that say how a function is called, of all that a deployment has.
+
+    Left out are other people's, and Away's own record of the deploy request, which holds variables.
+    """
+    return {key: text for key, text in annotations.items() if _says_how_to_call(key)}
+
+
+def _says_how_to_call(key: str) -> bool:
+    if key == "built-with":
+        return True
+    room, _, rest = key.partition(".")
+    return room == "away" and rest.partition(".")[0] not in _OF_THE_DEPLOYMENT
 
 
 def _read(annotations: Mapping[str, str], key: str, kind: type) -> Any:

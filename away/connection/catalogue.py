@@ -2,6 +2,8 @@
 
 One list serves all connections of a process to one gateway with one login. Nothing is sent under a
 lock: who fetches the list leaves a claim with an end, others look again until the list is there.
+The last list is kept on disk as well (:mod:`away.connection.catalogue_file`), where only imports look,
+and goes with every change that this process makes at the gateway.
 """
 
 from __future__ import annotations
@@ -12,12 +14,14 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import away.connection.stand_ins as stand_ins
 import away.names as names
 from away.connection.conversations import Wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from away.connection.catalogue_file import KeptList, ListFiles
     from away.connection.conversations import Conversation, Deadline
     from away.module_descriptions import ModuleDescription
     from away.signatures import Description
@@ -175,9 +179,17 @@ def find(infos: Iterable[FunctionInfo], name: str) -> FunctionInfo | None:
 
 
 class Catalogue:
-    """The lists of one gateway's functions, by namespace, and what is being updated there."""
+    """The lists of one gateway's functions, by namespace, and what is being updated there.
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    Args:
+        files: Where the last list is kept for other processes, if it is.
+        clock: What tells the time; it only has to go forwards.
+    """
+
+    def __init__(
+        self, files: ListFiles | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.files = files
         self._clock = clock
         self.renew()
 
@@ -213,8 +225,20 @@ class Catalogue:
             self._generation += 1
 
     def drop(self) -> None:
-        """Forget all lists: something was changed at the gateway."""
+        """Forget all lists, those on disk too: something was changed at the gateway."""
         self.forget()
+        files = self._on_disk()
+        if files is not None:
+            files.drop()
+
+    def kept(self, namespace: str = "") -> KeptList | None:
+        """Return the last list that some process kept on disk, however old it is."""
+        files = self._on_disk()
+        return None if files is None else files.read(namespace)
+
+    def _on_disk(self) -> ListFiles | None:
+        # What a test's fake lists is no gateway's, and nothing that a gateway lists is the fake's.
+        return None if stand_ins.now is not None else self.files
 
     def cached(self, namespace: str = "") -> list[FunctionInfo] | None:
         """Return the list if it is there and fresh."""
@@ -263,8 +287,12 @@ class Catalogue:
                 if self._claims.get(namespace) == claim:
                     del self._claims[namespace]
         with self._held():
-            if generation == self._generation:
+            current = generation == self._generation
+            if current:
                 self._lists[namespace] = (self._clock(), infos)
+        files = self._on_disk() if current else None
+        if files is not None:
+            files.write(namespace, infos)
         return list(infos)
 
     @contextlib.contextmanager
@@ -363,12 +391,17 @@ _shared: weakref.WeakValueDictionary[object, Catalogue] = weakref.WeakValueDicti
 _sharing = threading.Lock()  # guards _shared
 
 
-def shared(key: object) -> Catalogue:
-    """Return the one catalogue for a key (URL and login) that is in use somewhere."""
+def shared(key: object, files: ListFiles | None = None) -> Catalogue:
+    """Return the one catalogue for a key (URL and login) that is in use somewhere.
+
+    Args:
+        key: Says which gateway and login it is.
+        files: Where a new one keeps its lists on disk.
+    """
     with _sharing:
         found = _shared.get(key)
         if found is None:
-            found = _shared[key] = Catalogue()
+            found = _shared[key] = Catalogue(files)
         return found
 
 

@@ -23,10 +23,11 @@ from away.hooks.errors import (
     as_import_error,
 )
 from away.hooks.finder import imports_a_name
+from away.hooks.freshness import Freshness
 from away.hooks.in_hand import become, remember
 from away.hooks.listing import Listing
 from away.names import printable
-from away.signatures import async_kind, kind_inside
+from away.signatures import async_kind, kept_annotations, kind_inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
     from away.config import GatewayConfig
     from away.connection import FaasConnection
     from away.connection.catalogue import FunctionInfo
+    from away.connection.conversations import Conversation, Deadline
     from away.functions import RemoteFunction
+    from away.hooks.freshness import OldList
 
 __all__ = ["OWNER", "GatewayFunctions"]
 
@@ -79,10 +82,14 @@ class GatewayFunctions:
         # When this module last fetched the list, and whether it must before it believes any.
         self._fetched_at = float("-inf")
         self._stale = False
+        self._reloaded = False
+        self._freshness = Freshness(gateway)
         self._proxies: dict[str, RemoteFunction[..., Any]] = {}
         self._unlisted_proxies: dict[str, RemoteFunction[..., Any]] = {}
         # What each proxy was made from: it is renewed when that has changed.
         self._made_from: dict[str, tuple[FaasConnection, dict[str, str]]] = {}
+        # Those that were made from a list that this process did not get from the gateway.
+        self._in_doubt: set[str] = set()
         # The names that were asked for in vain, and when: an import statement asks twice for each,
         # and a tool for its own marks over and over.
         self._asked_in_vain: dict[str, float] = {}
@@ -157,8 +164,7 @@ class GatewayFunctions:
             infos = await connection.aio.functions(fresh=True, timeout=connection.connect_timeout)
         except AwayError as error:
             raise as_import_error(error, self.module_name) from error
-        self._stale = False
-        self._accept(infos)
+        self._take_fetched(infos)
         self._keep_all()
 
     def forget(self) -> None:
@@ -168,6 +174,7 @@ class GatewayFunctions:
     def start_anew(self) -> None:
         """After a reload: also let go of the names, which the new list brings back or not."""
         self.forget()
+        self._reloaded = True
         with self._changing:
             for name in self._own_names():
                 del self._content[name]
@@ -201,9 +208,9 @@ class GatewayFunctions:
         listing = self._current()
         while True:
             found = [name] if exact_first and name in listing else listing.named(name)
-            if found or self._fetched_at >= new_enough:
+            if found or self._fetched_at >= new_enough or self._is_kept_to():
                 break
-            listing = self._fetch(fresh=True)
+            listing = self._fetch_for(name)
         if not found:
             self._remember_missing(name, started)
         return found, listing
@@ -228,10 +235,66 @@ class GatewayFunctions:
             self._asked_in_vain = known
 
     def _current(self) -> Listing:
-        """Return the list: the one that the connection keeps for some seconds, else a new one."""
+        """Return the list: the one that the connection has just had, the kept one, or a new one."""
+        connection = self._connect(anew=self._accepted is not None and not self._is_recent())
+        kept = connection.catalogue.kept(connection.namespace)
+        assert self._settings is not None, "it is read with the connection"
+        if not self._stale or (self._freshness.never_asks(self._settings) and not self._reloaded):
+            recent = connection.catalogue.cached(connection.namespace)
+            if recent is not None:
+                return self._accept(recent)
+            old = self._freshness.usable(self._settings, kept)
+            if old is not None:
+                return self._accept(old.infos, old)
+            self._freshness.warn_of_none(self._settings)
+        try:
+            return self._fetch(fresh=self._stale)
+        except GatewayNotReached as error:
+            old = self._freshness.without_gateway(self._settings, kept, error)
+            if old is None:
+                raise
+            return self._accept(old.infos, old)
+
+    def _is_recent(self) -> bool:
         connection = self._connect()
-        kept = None if self._stale else connection.catalogue.cached(connection.namespace)
-        return self._fetch(fresh=self._stale) if kept is None else self._accept(kept)
+        return connection.catalogue.cached(connection.namespace) is not None
+
+    def _is_kept_to(self) -> bool:
+        """Tell whether the list in use stands although it lacks a name."""
+        return self._settings is not None and self._freshness.keeps_to(self._settings)
+
+    def _fetch_for(self, name: str) -> Listing:
+        """Fetch the list for the sake of a name that the one in use lacks."""
+        try:
+            return self._fetch(fresh=True)
+        except GatewayNotReached as error:
+            error.msg += self._freshness.lacking(name)
+            error.args = (error.msg,)
+            raise
+
+    def _take_fetched(self, infos: list[FunctionInfo]) -> Listing:
+        import away.connection.stand_ins as stand_ins
+
+        # What a test's fake lists is not what the gateway once had.
+        self._freshness.fetched(infos if stand_ins.now is None else None)
+        self._fetched_at = time.monotonic()
+        self._stale = self._reloaded = False
+        return self._accept(infos)
+
+    def take_anew(self, name: str, deadline: Deadline) -> Conversation[FunctionInfo | None]:
+        """Fetch the list within a call, and return what it says of a function."""
+        infos = yield from self._connect().api.functions(fresh=True, deadline=deadline)
+        self._take_fetched(infos)
+        return next((each for each in infos if each.name == name), None)
+
+    def take_recent(self) -> None:
+        """Take on what a call had fetched, since a function has gone; else ask at the next import."""
+        connection = self._connect()
+        recent = connection.catalogue.cached(connection.namespace)
+        if recent is None:
+            self._stale = True
+        else:
+            self._accept(recent)
 
     def _fetch(self, *, fresh: bool) -> Listing:
         """Fetch the list in this thread; whoever comes meanwhile waits for it and shares it."""
@@ -256,17 +319,17 @@ class GatewayFunctions:
         except AwayError as error:
             raise as_import_error(error, self.module_name) from error
         else:
-            self._fetched_at = time.monotonic()
-            self._stale = False
-            return self._accept(infos)
+            return self._take_fetched(infos)
         finally:
             self._fetching.release()
 
-    def _accept(self, infos: list[FunctionInfo]) -> Listing:
+    def _accept(self, infos: list[FunctionInfo], old: OldList | None = None) -> Listing:
         """Take a list on: names that are gone are dropped, functions in hand renewed in place."""
         with self._changing:
             connection = self._connect()
-            if self._listing is not None and self._accepted == (connection, infos):
+            self._freshness.old = old
+            settled = old is not None or not self._in_doubt
+            if self._listing is not None and settled and self._accepted == (connection, infos):
                 return self._listing
             self._accepted = connection, infos
             select = self._select
@@ -383,7 +446,8 @@ class GatewayFunctions:
 
     def _renew(self, name: str) -> None:
         """Let a proxy in hand be what the function is now, where that has changed."""
-        if self._made_from[name] != self._source_of(name):
+        doubt_ends = name in self._in_doubt and self._freshness.old is None
+        if doubt_ends or self._made_from[name] != self._source_of(name):
             become(self._proxies[name], self._make(name))
 
     def _make(self, name: str) -> RemoteFunction[..., Any]:
@@ -400,10 +464,19 @@ class GatewayFunctions:
             kind=async_kind(kind) if self.aio else None,
         )
         self._made_from[name] = self._source_of(name)
+        self._watch_over(made, name)
         return made
 
+    def _watch_over(self, function: RemoteFunction[..., Any], name: str) -> None:
+        """Let calls of a function notice when the list does not hold any more."""
+        from away.hooks.watches import Watching
+
+        old = self._freshness.old
+        (self._in_doubt.discard if old is None else self._in_doubt.add)(name)
+        Watching(self, name, old and old.at).take(function._caller)  # noqa: SLF001 - its calls
+
     def _source_of(self, name: str) -> tuple[FaasConnection, dict[str, str]]:
-        return self._connect(), dict(self._infos[name].annotations)
+        return self._connect(), kept_annotations(self._infos[name].annotations)
 
     # ------------------------------------------------------------ errors
 
@@ -413,7 +486,7 @@ class GatewayFunctions:
         url = self._connect().url
         error = kind(
             f"the gateway {self.gateway!r} at {url} has no function {printable(name)!r};"
-            f" {listing.summary(name)}",
+            f" {listing.summary(name)}{self._footnote()}",
             gateway=url,
             function=name,
             nearest=tuple(listing.nearest(name)),
@@ -423,6 +496,9 @@ class GatewayFunctions:
         elif isinstance(error, NoSuchFunction):
             error.name = name
         return error
+
+    def _footnote(self) -> str:
+        return "" if self._settings is None else self._freshness.footnote(self._settings)
 
     def _ambiguous(self, name: str, found: Sequence[str]) -> AmbiguousFunction:
         module = self.module_name.rpartition(".")[2]
@@ -434,14 +510,3 @@ class GatewayFunctions:
             gateway=self._connect().url,
             function=name,
         )
-
-
-def _become(function: RemoteFunction[..., Any], renewed: RemoteFunction[..., Any]) -> None:
-    """Give a proxy the state of another: whoever holds it sees the function as it is now.
-
-    Attribute by attribute and stale ones last, so that a thread that calls it meanwhile finds all.
-    """
-    mine, theirs = vars(function), vars(renewed)
-    mine.update(theirs)
-    for stale in mine.keys() - theirs.keys():
-        mine.pop(stale, None)

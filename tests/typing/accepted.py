@@ -3,9 +3,6 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, assert_type
 
-import away.remote.anything
-from away.remote.somewhere import fibonacci
-
 from away import FaasConnection, RemoteFunction, builder, hooks
 from away.hooks.modules import GatewayModule
 from away.remote import anything_else
@@ -17,8 +14,6 @@ assert_type(faas.password, str | None)
 assert_type(FaasConnection.named("myfaas"), FaasConnection)
 
 # What is imported from a gateway is known when the program runs.
-fibonacci(10)
-away.remote.anything.fibonacci(10)
 anything_else.fibonacci(10)
 assert_type(whatever, RemoteFunction[..., Any])
 whatever(1, 2, three=3)

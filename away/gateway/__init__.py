@@ -91,12 +91,15 @@ def run(
     }
     try:
         process, url, user, found = _start(options, python)
+        _forget_lists(url)
         try:
             here = found_first(folder.absolute()) if announce else nullcontext()
             with _connection(url, user, found) as connection, here:
                 yield connection
         finally:
             _stop(process)
+            if state is None:
+                _forget_lists(url)
     finally:
         if state is None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -142,8 +145,13 @@ def serve(
         provider=provider,
     )
 
+    def started(found: Started) -> None:
+        _forget_lists(found.announcement.url)
+        if ready is not None:
+            ready(found)
+
     async def main() -> None:
-        await serving.serve(options, asyncio.Event(), ready or (lambda _: None))
+        await serving.serve(options, asyncio.Event(), started)
 
     try:
         asyncio.run(main())
@@ -264,6 +272,13 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.kill()
         process.wait()
     process.stdout.close()
+
+
+def _forget_lists(url: str) -> None:
+    """Forget what was kept of another gateway's functions that had this address before."""
+    from away.connection.catalogue_file import forget_lists
+
+    forget_lists(url)
 
 
 def _connection(url: str, user: str, password: str) -> FaasConnection:

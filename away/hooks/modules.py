@@ -7,7 +7,6 @@ and when the gateway is asked for it, is :mod:`away.hooks.contents`' business.
 from __future__ import annotations
 
 import importlib
-import importlib.abc
 import sys
 import types
 from importlib.machinery import ModuleSpec
@@ -25,9 +24,16 @@ from away.hooks.finder import PREFIX
 from away.names import nearest
 
 if TYPE_CHECKING:
+    from importlib.abc import InspectLoader
+    from collections.abc import Callable
     from types import ModuleType
 
+    from away.connection.catalogue import FunctionInfo
     from away.functions import RemoteFunction
+    from away.hooks.local_side import LocalSide
+else:
+    # Nobody asks whether a loader is one, and importing importlib.abc takes milliseconds (3.11).
+    InspectLoader = object
 
 __all__ = [
     "GatewayLoader",
@@ -65,20 +71,35 @@ class GatewayModule(types.ModuleType):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle to the module's name, so that a captured function may use the module."""
-        return importlib.import_module, (self.__name__,)
+        reference = getattr(self.__loader__, "reference", None)
+        return reference or (importlib.import_module, (self.__name__,))
 
 
-class GatewayLoader(importlib.abc.InspectLoader):
+class GatewayLoader(InspectLoader):
     """Makes a gateway's module, without a request.
 
     Args:
         gateway: The gateway's configured name.
         aio: Whether the module gives coroutine functions of all functions.
+        select: Which of the gateway's functions it has; all, if it is left out.
+        local: The local module that stands behind it, if one does.
+        reference: What the module pickles to, where its name alone does not do.
     """
 
-    def __init__(self, gateway: str, *, aio: bool = False) -> None:
+    def __init__(
+        self,
+        gateway: str,
+        *,
+        aio: bool = False,
+        select: Callable[[FunctionInfo], bool] | None = None,
+        local: LocalSide | None = None,
+        reference: tuple[Any, ...] | None = None,
+    ) -> None:
         self.gateway = gateway
         self.aio = aio
+        self.select = select
+        self.local = local
+        self.reference = reference
 
     def create_module(self, spec: ModuleSpec) -> GatewayModule:
         """Return the empty module."""
@@ -89,9 +110,14 @@ class GatewayLoader(importlib.abc.InspectLoader):
         content = module.__dict__
         owner = content.get(OWNER)
         if owner is None:
-            name = module.__name__
-            owner = GatewayFunctions(self.gateway, content, module_name=name, aio=self.aio)
-            content[OWNER] = owner
+            content[OWNER] = owner = GatewayFunctions(
+                self.gateway,
+                content,
+                module_name=module.__name__,
+                aio=self.aio,
+                select=self.select,
+                local=self.local,
+            )
         else:
             owner.start_anew()
         content["__getattr__"] = owner.attribute
@@ -131,13 +157,25 @@ def find(fullname: str, *, only_asked: bool) -> ModuleSpec | None:
         gateway, _, rest = rest.partition(".")
     try:
         if rest:
-            _refuse_submodule(fullname, rest)
+            refuse_submodule(fullname, rest)
             return None
-        url = resolve(gateway).url
     except ModuleNotFoundError:
         if only_asked:
             return None
         raise
+    return spec_of(fullname, GatewayLoader(gateway, aio=aio), only_asked=only_asked)
+
+
+def spec_of(fullname: str, loader: GatewayLoader, *, only_asked: bool) -> ModuleSpec | None:
+    """Return the spec of a gateway's module, under whatever name.
+
+    Raises:
+        GatewayNotConfigured: The gateway is not configured, or not running.
+        ImportError: The configuration cannot be read.
+    """
+    gateway = loader.gateway
+    try:
+        url = resolve(gateway).url
     except UnknownGateway as error:
         if only_asked:
             return None
@@ -147,7 +185,7 @@ def find(fullname: str, *, only_asked: bool) -> ModuleSpec | None:
         raise as_import_error(error, fullname) from error
     # The URL as origin is what repr shows. Without has_location: a __file__ would make pickling
     # libraries take the module's whole content along, a connection included.
-    return ModuleSpec(fullname, GatewayLoader(gateway, aio=aio), origin=url, is_package=True)
+    return ModuleSpec(fullname, loader, origin=url, is_package=True)
 
 
 def forget_all() -> None:
@@ -190,7 +228,7 @@ def why_absent(fullname: str) -> ImportError | None:
     return None
 
 
-def _refuse_submodule(fullname: str, rest: str) -> None:
+def refuse_submodule(fullname: str, rest: str) -> None:
     parent = fullname.removesuffix(f".{rest}")
     if isinstance(sys.modules.get(parent), GatewayModule):
         text = f"functions are no modules; write from {parent} import {rest}"
@@ -209,7 +247,7 @@ def _unknown(error: UnknownGateway, gateway: str, fullname: str) -> GatewayImpor
         if meant == gateway:
             why, variable = "configure it", f"AWAY_GATEWAY_{gateway.upper()}_URL"
         elif meant in known:
-            package = fullname.rpartition(".")[0]
+            package = fullname.rpartition(".")[0] if fullname.startswith(PREFIX) else PREFIX[:-1]
             why, variable = f"gateways' names are lower-case: import {package}.{meant}", ""
         else:
             why = f"gateways' names are lower-case: configure {meant!r}"

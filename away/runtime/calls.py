@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import away.protocol as protocol
 from away.exceptions import AwayError, CannotTravel, ProtocolMismatch
 from away.names import printable
+from away.protocol.batches import BEGIN, join_answers, read_batch
 from away.protocol.values import RESERVED_KEY
 from away.runtime import output
+from away.runtime.batches import BatchRun
 from away.runtime.event_loop import EventLoop
 from away.runtime.members import Callee, Members
 from away.runtime.running import Result, run, text_of, traceback_text
@@ -190,6 +192,8 @@ class Calls:
         callee = self._callee(conversation, head)
         if isinstance(callee, Answer):
             return callee
+        if conversation is _Envelope and body.startswith(BEGIN):
+            return self._run_batch(head, callee, body)
         try:
             args, kwargs, safe = conversation.read(head, body, function_is_safe=self._header.safe)
         except RecursionError:
@@ -230,15 +234,40 @@ class Calls:
         begun = time.perf_counter()
         result = run(callee.function, args, kwargs, context, self._loop)
         seconds = time.perf_counter() - begun
-        if self.forked:
-            # The function forked and its child came back from it: only one of the two may answer.
-            os._exit(0)
+        self._end_in_child()
         if call.started:
             output.finish(call)
         if result.error is not None and not result.refused:
             output.log(traceback_text(result.error), call)
         answer = conversation.send(result, safe=safe, function=callee.name)
         return answer._replace(seconds=seconds)
+
+    def _end_in_child(self) -> None:
+        if self.forked:
+            # The function forked and its child came back from it: only one of the two may answer.
+            os._exit(0)
+
+    def _run_batch(self, head: Head, callee: Callee, body: bytes) -> Answer:
+        """Run many calls that came in one envelope, and answer those that there was time for."""
+        assert self._header is not None, "a loaded runtime has a header"
+        try:
+            _Envelope.check_version(head)
+            batch = read_batch(body)
+        except ProtocolMismatch as error:
+            return _Envelope.send(Result(error=error, refused=True), safe=True)
+        if self._max_inflight:
+            # A batch has one turn, so its calls take turns too.
+            batch = batch._replace(at_once=1)
+        envelopes, seconds = BatchRun(
+            batch,
+            callee.function,
+            _call_id(head) or os.urandom(8).hex(),
+            safe=self._header.safe,
+            pack=lambda result, safe: _Envelope.send(result, safe=safe, function=callee.name).body,
+            loop=self._loop,
+            ended=self._end_in_child,
+        ).run()
+        return Answer(200, join_answers(envelopes, seconds), protocol.CONTENT_TYPE)
 
     # The pages that are not calls
 
@@ -325,6 +354,12 @@ class _Envelope:
     def read(
         head: Head, body: bytes, *, function_is_safe: bool
     ) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
+        _Envelope.check_version(head)
+        call = protocol.read_call(body, allow_unsafe=not function_is_safe)
+        return call.args, call.kwargs, call.safe
+
+    @staticmethod
+    def check_version(head: Head) -> None:
         version = head.headers.get(_PROTOCOL_HEADER, protocol.PROTOCOL_VERSION)
         if version != protocol.PROTOCOL_VERSION:
             raise ProtocolMismatch(
@@ -332,8 +367,6 @@ class _Envelope:
                 f" function version {protocol.PROTOCOL_VERSION}; upgrade the older side, or publish"
                 " the function again"
             )
-        call = protocol.read_call(body, allow_unsafe=not function_is_safe)
-        return call.args, call.kwargs, call.safe
 
     @staticmethod
     def send(result: Result, *, safe: bool, function: str = "") -> Answer:

@@ -135,6 +135,8 @@ class RemoteFunction(Generic[P, R]):
         self.__qualname__ = getattr(local, "__qualname__", python_name)
         self.__module__ = module or getattr(local, "__module__", None) or __name__
         self.__globals__: dict[str, Any] = {}
+        # What mock, among others, takes the signature of a callable object from.
+        self.__dict__["__call__"] = self
 
     def _show(self, description: signatures.Description | None) -> None:
         """Show what is known of the signature by the attributes that a function has."""

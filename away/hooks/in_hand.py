@@ -21,7 +21,7 @@ def become(function: RemoteFunction[..., Any], renewed: RemoteFunction[..., Any]
     Attribute by attribute and stale ones last, so that a thread that calls it meanwhile finds all.
     """
     mine, theirs = vars(function), vars(renewed)
-    mine.update(theirs)
+    mine.update(theirs, __call__=function)
     for stale in mine.keys() - theirs.keys():
         mine.pop(stale, None)
 

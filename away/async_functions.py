@@ -13,7 +13,14 @@ import away.signatures as signatures
 
 if TYPE_CHECKING:
     import inspect
-    from collections.abc import AsyncIterator, Coroutine, Iterator
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterable,
+        AsyncIterator,
+        Coroutine,
+        Iterable,
+        Iterator,
+    )
     from datetime import datetime, timedelta
 
     from away.connection.catalogue import FunctionInfo
@@ -127,6 +134,45 @@ class AsyncFunction(Generic[P, R]):
         function = self.function
         conversation = responding(function.conversation(args, kwargs), self.kind)
         return function.pump(conversation, "async")
+
+    def map(
+        self,
+        iterable: Iterable[Any] | AsyncIterable[Any],
+        /,
+        *more: Iterable[Any] | AsyncIterable[Any],
+        concurrency: int = 64,
+        ordered: bool = True,
+        on_error: Literal["raise", "return", "skip"] = "raise",
+        batch: Literal["auto"] | bool | int = "auto",
+        progress: bool | None = None,
+    ) -> AsyncGenerator[Any, None]:
+        """Call the function with each item: ``async for`` its results; see :meth:`RemoteFunction.map`.
+
+        Asynchronous iterables are taken too. The generator's ``aclose()`` ends what is under way.
+        """
+        from away.mapping import MapOptions, map_async, mapped
+
+        options = MapOptions(concurrency, ordered, on_error, batch, progress)
+        inputs, total = mapped(iterable, more)
+        return map_async(self.function, inputs, options, total=total)
+
+    def starmap(
+        self,
+        iterable: Iterable[Iterable[Any]] | AsyncIterable[Iterable[Any]],
+        /,
+        *,
+        concurrency: int = 64,
+        ordered: bool = True,
+        on_error: Literal["raise", "return", "skip"] = "raise",
+        batch: Literal["auto"] | bool | int = "auto",
+        progress: bool | None = None,
+    ) -> AsyncGenerator[Any, None]:
+        """Call the function with each list of arguments; otherwise as :meth:`map`."""
+        from away.mapping import MapOptions, map_async, starmapped
+
+        options = MapOptions(concurrency, ordered, on_error, batch, progress)
+        inputs, total = starmapped(iterable)
+        return map_async(self.function, inputs, options, total=total)
 
     def options(self, **options: Any) -> AsyncFunction[P, R]:
         """Return the same function called with other options; see :meth:`RemoteFunction.options`."""

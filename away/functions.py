@@ -357,6 +357,67 @@ class RemoteFunction(Generic[P, R]):
         value = yield from self.conversation(args, kwargs)
         return iter(value) if self.kind.endswith("generator") else value
 
+    # ------------------------------------------------------------ many calls
+
+    def map(
+        self,
+        iterable: Iterable[Any],
+        /,
+        *more: Iterable[Any],
+        concurrency: int = 64,
+        ordered: bool = True,
+        on_error: Literal["raise", "return", "skip"] = "raise",
+        batch: Literal["auto"] | bool | int = "auto",
+        progress: bool | None = None,
+    ) -> Iterator[Any]:
+        """Call the function with each item, many side by side, and give the results.
+
+        Items are read lazily, in the thread that iterates, a bounded window ahead. For a function
+        that Away published they travel in batches whose size follows from the time that they take.
+
+        Args:
+            iterable: The first argument of each call.
+            *more: The further arguments; the shortest iterable ends the map.
+            concurrency: How many calls run at once at most; of more than 100, 100 do.
+            ordered: Whether results keep the order of the items, or come as they are there.
+            on_error: ``raise`` the first error and end what is under way; ``return`` the exception
+                as that item's result; or ``skip`` the item.
+            batch: ``auto``, ``False`` for a request a call, or how many go in a request.
+            progress: Whether to show a bar; by default on a terminal or in a notebook, from the
+                second on.
+
+        Returns:
+            An iterator; closing or forgetting it ends what is under way.
+
+        Raises:
+            ValueError: An option is none that there is.
+            TypeError: What is given cannot be iterated; or, as it is reached, an item does not fit.
+            AwayError, Exception: As it is reached, what a call raises, with a note of its place.
+        """
+        from away.mapping import MapOptions, map_sync, mapped
+
+        options = MapOptions(concurrency, ordered, on_error, batch, progress)
+        inputs, total = mapped(iterable, more)
+        return map_sync(self, inputs, options, total=total)
+
+    def starmap(
+        self,
+        iterable: Iterable[Iterable[Any]],
+        /,
+        *,
+        concurrency: int = 64,
+        ordered: bool = True,
+        on_error: Literal["raise", "return", "skip"] = "raise",
+        batch: Literal["auto"] | bool | int = "auto",
+        progress: bool | None = None,
+    ) -> Iterator[Any]:
+        """Call the function with each list of arguments; otherwise as :meth:`map`."""
+        from away.mapping import MapOptions, map_sync, starmapped
+
+        options = MapOptions(concurrency, ordered, on_error, batch, progress)
+        inputs, total = starmapped(iterable)
+        return map_sync(self, inputs, options, total=total)
+
     @property
     def aio(self) -> AsyncFunction[P, R]:
         """The same function for ``await``: ``await f.aio(…)`` never blocks the event loop."""

@@ -27,6 +27,7 @@ LEVELS = {
     "away.calls": 2,
     "away.request_headers": 2,
     "away.responses": 2,
+    "away.mapping": 2,
     "away.async_functions": 2,
     "away.functions": 3,
     "away.modules": 3,
@@ -58,7 +59,8 @@ ALSO = {
     "away.capture": {"away.requirements"},
     "away.modules": {"away.functions"},
     "away.responses": {"away.connection"},
-    "away.async_functions": {"away.responses"},
+    "away.mapping": {"away.calls", "away.connection"},
+    "away.async_functions": {"away.mapping", "away.responses"},
     "away.cli": {
         "away.arguments",
         "away.command_options",

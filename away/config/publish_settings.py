@@ -118,13 +118,14 @@ _NOT_IN_FILES = {
 }
 
 
-def check_key(key: str, of: str, where: str) -> None:
+def check_key(key: str, of: str, where: str, others: Iterable[str] = ()) -> None:
     """Refuse an option that there is not, or that no file can set.
 
     Args:
         key: Its name.
         of: Whose option it is, for errors.
         where: File and line.
+        others: What else can stand there.
 
     Raises:
         ConfigError: It is such.
@@ -132,8 +133,9 @@ def check_key(key: str, of: str, where: str) -> None:
     if key in _NOT_IN_FILES:
         raise ConfigError(f"{key} of {of} cannot be set in a file: {_NOT_IN_FILES[key]} ({where})")
     if key not in PUBLISH_KEYS:
+        known = (*PUBLISH_KEYS, *others)
         raise ConfigError(
-            f"unknown option {printable(key)!r} of {of}; {suggestion(key, PUBLISH_KEYS)} ({where})"
+            f"unknown option {printable(key)!r} of {of}; {suggestion(key, known)} ({where})"
         )
 
 

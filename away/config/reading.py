@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from away.config.call_settings import CallSettings, joined
 from away.config.environment import PREFIX, environment_source, said_of_all
 from away.config.faas_cli import logged_in
 from away.config.mount_settings import MountSettings, mount_settings
@@ -39,7 +40,7 @@ from away.config.settings import (
 from away.config.toml_sources import project_sources, user_file, user_source
 from away.config.urls import GatewayURL, is_loopback, parse_url
 from away.exceptions import ConfigError, UnknownGateway
-from away.names import nearest, printable
+from away.names import nearest, printable, python_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,6 +80,8 @@ class GatewayConfig(NamedTuple):
     """Which list of functions an import believes: ``cached``, ``fresh``, or by its age ``auto``."""
     catalogue_max_age: float = 3600.0
     """How old in seconds a list may be that ``auto`` believes."""
+    calls: Mapping[str, CallSettings] = {}
+    """How calls of single functions are made, by the names that the files have for them."""
 
 
 class Reading:
@@ -157,7 +160,7 @@ class Reading:
             origins["ca_bundle"] = str(error)
         refuse_a_projects_word(name, "insecure_registries", settings)
         gateway = _gateway(name, settings, found, bundle, origins)
-        return self._with_options(gateway, strict=strict)
+        return self._with_options(self._with_calls(gateway, strict=strict), strict=strict)
 
     def _said_of_all_but(self, name: str) -> dict[str, Setting]:
         """Return what the environment says of all gateways and nothing as near says of this one."""
@@ -221,6 +224,23 @@ class Reading:
         found = setting._replace(value=value)
         refuse_addresses_of_a_project(name, key, found)
         return found
+
+    def _with_calls(self, gateway: GatewayConfig, *, strict: bool) -> GatewayConfig:
+        """Add how calls of single functions are made."""
+        tables: dict[str, list[Mapping[str, Setting]]] = {}
+        for source in self._sources:
+            for function, table in source.calls.get(gateway.name, {}).items():
+                tables.setdefault(python_name(function), []).append(table)
+        if not tables:
+            return gateway
+        try:
+            calls = {key: joined(key, gateway.name, each) for key, each in tables.items()}
+            where = ", ".join(sorted({each.where for each in calls.values()}))
+        except ConfigError as error:
+            if strict:
+                raise
+            calls, where = {}, str(error)
+        return gateway._replace(calls=calls, origins={**gateway.origins, "calls": where})
 
     def _with_options(self, gateway: GatewayConfig, *, strict: bool) -> GatewayConfig:
         """Add what is configured for publishing there, for people to see."""

@@ -108,6 +108,8 @@ class Source(NamedTuple):
     """Options of publishing, by gateway and function; those for all its functions have no name."""
     mounts: Mapping[str, Setting] = {}
     """What is mounted under which names."""
+    calls: Mapping[str, Mapping[str, Mapping[str, Setting]]] = {}
+    """How calls are made, by gateway and function, as the function's table is called."""
 
 
 class _NotSo(Exception):

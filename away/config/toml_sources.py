@@ -16,14 +16,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from away.config.call_settings import CALL_KEYS, alone
 from away.config.files import TomlFile, home, read_toml
-from away.config.publish_settings import check_key
+from away.config.publish_settings import PUBLISH_KEYS, check_key
 from away.config.secret import Secret
 from away.config.settings import KEYS, PROJECT, USER, Setting, Source, check_name, suggestion
 from away.exceptions import ConfigError, NameRefused
 from away.names import function_name, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from typing import Any
 
 __all__ = ["from_toml", "project_sources", "user_file", "user_source"]
@@ -105,6 +107,7 @@ def from_toml(file: TomlFile, above: tuple[str, ...], trust: str) -> Source:
             name: Setting(value, file.where(*above, "mounts", name), trust, file.path.parent)
             for name, value in _table(file, (*above, "mounts")).items()
         },
+        {name: _calls(file, (*path, name), trust) for name in names},
     )
 
 
@@ -141,15 +144,42 @@ def _publishing(file: TomlFile, path: tuple[str, ...], trust: str) -> dict[str, 
                 f"{gateway} has the function {function!r} twice, in both spellings; join the two"
                 f" tables ({file.where(*place)})"
             )
-        found[function] = _options(file, place, trust, f"function {function!r} of {gateway}")
+        of = f"function {function!r} of {gateway}"
+        keys = _table(file, place)
+        alone(keys, of, file.where(*place))
+        # With a name it is about calls of another function: nothing is published under this one.
+        of_calls = set(CALL_KEYS) if "name" in keys else set(CALL_KEYS) - set(PUBLISH_KEYS)
+        found[function] = _options(file, place, trust, of, besides=of_calls)
     return {name: options for name, options in found.items() if options}
 
 
-def _options(file: TomlFile, path: tuple[str, ...], trust: str, of: str) -> dict[str, Setting]:
+def _calls(file: TomlFile, path: tuple[str, ...], trust: str) -> dict[str, dict[str, Setting]]:
+    """Read how calls of a gateway's single functions are made."""
+    found = {
+        name: {
+            key: Setting(value, file.where(*path, "functions", name, key), trust, file.path.parent)
+            for key, value in _table(file, (*path, "functions", name)).items()
+            if key in CALL_KEYS
+        }
+        for name in _table(file, (*path, "functions"))
+    }
+    return {name: settings for name, settings in found.items() if settings}
+
+
+def _options(
+    file: TomlFile,
+    path: tuple[str, ...],
+    trust: str,
+    of: str,
+    *,
+    besides: Collection[str] = (),
+) -> dict[str, Setting]:
     options = {}
     for key, value in _table(file, path).items():
+        if key in besides:
+            continue
         where = file.where(*path, key)
-        check_key(key, of, where)
+        check_key(key, of, where, besides)
         options[key] = Setting(value, where, trust, file.path.parent)
     return options
 

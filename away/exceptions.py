@@ -47,6 +47,7 @@ __all__ = [
     "GatewayError",
     "GatewayUnreachable",
     "IgnoredOptionWarning",
+    "MountWarning",
     "NameRefused",
     "ProtocolMismatch",
     "PublishFailed",
@@ -186,6 +187,13 @@ class FallbackWarning(RuntimeWarning):
 
 class IgnoredOptionWarning(UserWarning):
     """A publish option that the gateway takes and does not honour, or that contradicts another."""
+
+
+class MountWarning(UserWarning, ImportError):
+    """A mount that the configuration asks for cannot be made, or a real module took its name.
+
+    An ImportError too, so that ``try: import x`` survives it where warnings are made errors.
+    """
 
 
 class UnsafeWarning(UserWarning):

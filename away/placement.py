@@ -9,10 +9,8 @@ are, and reads from what they met whether anything can have run.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
-import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import away.signatures as signatures
@@ -26,6 +24,7 @@ from away.connection.conversations import (
     event_of,
 )
 from away.exceptions import AwayError, ConfigError, FallbackWarning
+from away.user_lines import warn_at_user_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -39,6 +38,7 @@ __all__ = [
     "LoadAverage",
     "Placement",
     "calls_running",
+    "check_offload",
     "load_average",
     "nothing_ran",
 ]
@@ -150,6 +150,15 @@ def load_average(limit: float | None = None) -> LoadAverage:
     if isinstance(wanted, bool) or not isinstance(wanted, int | float) or wanted != wanted:
         raise ConfigError(f"a load average is a number, not {limit!r}")
     return LoadAverage(float(wanted))
+
+
+def check_offload(offload: Offload | None) -> None:
+    """Refuse what cannot say where calls run.
+
+    Raises:
+        ConfigError: It is no function, number of calls or limit.
+    """
+    _taken_apart(offload)
 
 
 def nothing_ran(outcome: Reply | TransportError, *, repeatable: bool = False) -> bool:
@@ -387,7 +396,8 @@ class Placement:
             if is_news:
                 self._warned_at = now
         if is_news:
-            _warn(f"`{call.function.__name__}` runs here and not at the gateway: {answer.why}")
+            text = f"`{call.function.__name__}` runs here and not at the gateway: {answer.why}"
+            warn_at_user_line(text, FallbackWarning)
         with self._lock:
             self._counts["remote"] -= 1
             self._counts["fell_back"] += 1
@@ -443,14 +453,6 @@ async def _in_threads(items: Iterator[Any]) -> AsyncIterator[Any]:
 
 def _article(kind: str) -> str:
     return "an ordinary" if kind == "sync" else f"an {kind}" if kind[0] == "a" else f"a {kind}"
-
-
-def _warn(message: str) -> None:
-    """Warn at the user's line, which is the first one that is not Away's."""
-    level, frame = 1, sys._getframe()  # noqa: SLF001 - the documented way to look at a caller
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("away."):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, FallbackWarning, stacklevel=level)
 
 
 if TYPE_CHECKING:

@@ -1,8 +1,10 @@
 """The import hook: ``from away.remote.myfaas import fibonacci``.
 
 Importing :mod:`away.remote` installs the finder, so there is nothing to call before an import. What
-stands here is for programs that want to choose the moment at which a gateway is asked:
-:func:`load` in a coroutine, :func:`load_sync` elsewhere.
+stands here is for programs that want to choose the moment at which a gateway is asked (:func:`load`
+in a coroutine, :func:`load_sync` elsewhere), and for those that import its functions under names of
+their own: :func:`mount`, :func:`unmount`, :func:`mounted`, and :func:`mount_configured` for what
+``[tool.away.mounts]`` says.
 """
 
 from __future__ import annotations
@@ -12,9 +14,28 @@ from typing import TYPE_CHECKING
 from away.hooks.finder import install
 
 if TYPE_CHECKING:
+    from away.hooks.configured_mounts import mount_configured
     from away.hooks.modules import GatewayModule
+    from away.hooks.mounts import mount, mounted, unmount
 
-__all__ = ["install", "load", "load_sync"]
+__all__ = ["install", "load", "load_sync", "mount", "mount_configured", "mounted", "unmount"]
+
+# Imported when they are first asked for, since most programs mount nothing.
+_ROOMS = {
+    "mount": "away.hooks.mounts",
+    "mount_configured": "away.hooks.configured_mounts",
+    "mounted": "away.hooks.mounts",
+    "unmount": "away.hooks.mounts",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+    import importlib
+
+    found = globals()[name] = getattr(importlib.import_module(_ROOMS[name]), name)
+    return found
 
 
 async def load(gateway: str) -> GatewayModule:
@@ -24,7 +45,9 @@ async def load(gateway: str) -> GatewayModule:
     that the gateway had: an import statement cannot be awaited, so it would stall the loop.
 
     Args:
-        gateway: The gateway's configured name, ``local`` for the embedded one.
+        gateway: The gateway's configured name, ``local`` for the embedded one; ``aio.NAME`` for
+            its module in ``away.remote.aio``, or the name of a mount. Each loads the module of
+            that name; the list itself serves all modules of a gateway for some seconds.
 
     Returns:
         The module, with every function that the gateway has.

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from away.config import resolve
-from away.exceptions import AwayError, FunctionNotFound
+from away.exceptions import AwayError, ConfigError, FunctionNotFound
 from away.hooks.errors import (
     AmbiguousFunction,
     FunctionNotImported,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from away.connection.conversations import Conversation, Deadline
     from away.functions import RemoteFunction
     from away.hooks.freshness import OldList
+    from away.hooks.local_side import LocalSide
 
 __all__ = ["OWNER", "GatewayFunctions"]
 
@@ -58,6 +59,7 @@ class GatewayFunctions:
         module_name: The full name of the module.
         aio: Whether it gives coroutine functions of sync functions, async generators of generators.
         select: Which of the gateway's functions it has; all, if it is left out.
+        local: The local module that stands behind it, if one does.
     """
 
     def __init__(
@@ -68,11 +70,13 @@ class GatewayFunctions:
         module_name: str,
         aio: bool = False,
         select: Callable[[FunctionInfo], bool] | None = None,
+        local: LocalSide | None = None,
     ) -> None:
         self.gateway = gateway
         self.module_name = module_name
         self.aio = aio
         self._select = select
+        self._local = local
         self._content = content
         self._settings: GatewayConfig | None = None
         self._connection: FaasConnection | None = None
@@ -236,6 +240,8 @@ class GatewayFunctions:
 
     def _current(self) -> Listing:
         """Return the list: the one that the connection has just had, the kept one, or a new one."""
+        if self._local is not None and self._local.is_standing_in():
+            return self._accept([])
         connection = self._connect(anew=self._accepted is not None and not self._is_recent())
         kept = connection.catalogue.kept(connection.namespace)
         assert self._settings is not None, "it is read with the connection"
@@ -251,9 +257,11 @@ class GatewayFunctions:
             return self._fetch(fresh=self._stale)
         except GatewayNotReached as error:
             old = self._freshness.without_gateway(self._settings, kept, error)
-            if old is None:
+            if old is not None:
+                return self._accept(old.infos, old)
+            if self._local is None or not self._local.stands_in(self.module_name, error):
                 raise
-            return self._accept(old.infos, old)
+            return self._accept([])
 
     def _is_recent(self) -> bool:
         connection = self._connect()
@@ -325,6 +333,8 @@ class GatewayFunctions:
 
     def _accept(self, infos: list[FunctionInfo], old: OldList | None = None) -> Listing:
         """Take a list on: names that are gone are dropped, functions in hand renewed in place."""
+        if self._local is not None:
+            self._local.load()  # before the lock: it is the user's code that this imports
         with self._changing:
             connection = self._connect()
             self._freshness.old = old
@@ -333,7 +343,10 @@ class GatewayFunctions:
                 return self._listing
             self._accepted = connection, infos
             select = self._select
-            self._infos = {each.name: each for each in infos if select is None or select(each)}
+            listed = [each for each in infos if select is None or select(each)]
+            if self._local is not None:
+                listed = self._local.added_to(listed)
+            self._infos = {each.name: each for each in listed}
             listing = self._listing = Listing(self._infos.values())
             for name in self._own_names():
                 if listing.named(name) != [self._content[name].function_name]:
@@ -407,7 +420,7 @@ class GatewayFunctions:
             if found is None:
                 connection = self._connect()
                 kind = kind_inside(self.gateway, name)
-                found = self._unlisted_proxies[name] = RemoteFunction(
+                found = RemoteFunction(
                     connection,
                     name,
                     namespace=connection.namespace,
@@ -415,7 +428,18 @@ class GatewayFunctions:
                     python_name=name,
                     module=self.module_name,
                 )
+                self._place(found)
+                self._unlisted_proxies[name] = found
             return found
+
+    def _place(self, function: RemoteFunction[..., Any]) -> None:
+        """Let a function's calls choose between the gateway and the local module behind it."""
+        if self._local is None:
+            return
+        try:
+            function.placement = self._local.placement(function.__name__, function.kind)
+        except ConfigError as error:
+            raise as_import_error(error, self.module_name) from error
 
     def _list_those_in_hand(self, listing: Listing) -> None:
         """Let proxies that were made of a name alone be what the list says that they are."""
@@ -465,6 +489,7 @@ class GatewayFunctions:
         )
         self._made_from[name] = self._source_of(name)
         self._watch_over(made, name)
+        self._place(made)
         return made
 
     def _watch_over(self, function: RemoteFunction[..., Any], name: str) -> None:
@@ -484,8 +509,9 @@ class GatewayFunctions:
         self, name: str, listing: Listing, kind: type[FunctionNotFound]
     ) -> FunctionNotFound:
         url = self._connect().url
+        selected = "" if self._select is None else f" with {self._select}"
         error = kind(
-            f"the gateway {self.gateway!r} at {url} has no function {printable(name)!r};"
+            f"the gateway {self.gateway!r} at {url} has no function {printable(name)!r}{selected};"
             f" {listing.summary(name)}{self._footnote()}",
             gateway=url,
             function=name,

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from _thread import get_ident
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -28,8 +29,15 @@ PREFIX = f"{PACKAGE}."
 ENTRY = "<gateways>"
 
 
+class Elsewhere(Protocol):
+    """What finds modules under names of the user's own (:mod:`away.hooks.mounts`)."""
+
+    def __call__(self, fullname: str, *, only_asked: bool) -> ModuleSpec | None:
+        """Return the spec of a module that no other finder knows."""
+
+
 class GatewayFinder:
-    """The meta-path finder: makes ``away.remote.<gateway>`` importable."""
+    """The meta-path finder: makes ``away.remote.<gateway>`` importable, and what is mounted."""
 
     def find_spec(
         self,
@@ -47,11 +55,14 @@ class GatewayFinder:
             ModuleNotFoundError: An import names a gateway that is not configured.
             ImportError: The configuration cannot be read.
         """
-        if not fullname.startswith(PREFIX):
+        is_below = fullname.startswith(PREFIX)
+        if not is_below and _elsewhere is None:
             return None
         # CPython enters here by the same function for an import and for importlib.util.find_spec,
         # whose answer to "there is none" is None; two frames up they differ (3.11 to 3.13).
         only_asked = _module_name(sys._getframe(2)) == "importlib.util"  # noqa: SLF001 - see above
+        if not is_below and _elsewhere is not None:
+            return _elsewhere(fullname, only_asked=only_asked)
         from away.hooks.modules import find
 
         return find(fullname, only_asked=only_asked)
@@ -65,6 +76,7 @@ class GatewayFinder:
         modules = sys.modules.get("away.hooks.modules")
         if modules is not None:
             modules.forget_all()
+        _look_anew()
 
 
 class GatewayEntry:
@@ -90,6 +102,56 @@ class GatewayEntry:
             return
         for name in found:
             yield prefix + name, True
+
+
+def look_elsewhere(find: Elsewhere | None) -> None:
+    """Ask also here for modules that no other finder knows; nobody, if there is nothing to find."""
+    global _mounts, _elsewhere  # read by each import of the process: a name of this module is quickest
+    _mounts = find
+    if _elsewhere is not _from_configuration:
+        _elsewhere = find
+
+
+def configuration_was_read() -> None:
+    """Ask from now on only for what is mounted; see :mod:`away.hooks.configured_mounts`."""
+    global _elsewhere
+    _elsewhere = _mounts
+
+
+def _look_anew() -> None:
+    global _elsewhere
+    _elsewhere = _from_configuration
+    configured = sys.modules.get("away.hooks.configured_mounts")
+    if configured is not None:
+        configured.forget()
+    if _mounts is not None:
+        sys.modules["away.hooks.mounts"].warn_of_real()
+
+
+def _from_configuration(fullname: str, *, only_asked: bool) -> ModuleSpec | None:
+    """Look into the configuration for mounts, at the first name that nobody else finds."""
+    me = get_ident()
+    if me in _looking:
+        return None  # a module that reading the configuration itself tries to import
+    if os.environ.get("AWAY_RUNTIME") == "1":
+        configuration_was_read()  # a published function has no files of configuration
+    else:
+        _looking.add(me)
+        try:
+            from away.hooks.configured_mounts import read
+
+            read()
+        finally:
+            _looking.discard(me)
+    return None if _mounts is None else _mounts(fullname, only_asked=only_asked)
+
+
+# What finds mounted modules, if anything is mounted; and what is asked for foreign names, which is
+# first the configuration.
+_mounts: Elsewhere | None = None
+_elsewhere: Elsewhere | None = _from_configuration
+# The threads that read the configuration just now.
+_looking: set[int] = set()
 
 
 def install(path: Iterable[str] = ()) -> list[str]:

@@ -204,12 +204,14 @@ def functions_of(module: GatewayModule) -> GatewayFunctions:
 
 
 def gateway_module(gateway: str) -> GatewayModule:
-    """Import the module of a gateway.
+    """Import the module of a gateway, or of a mount.
 
     Raises:
         ImportError: There is none, or the name is that of a module of Away's own.
     """
-    module = importlib.import_module(PREFIX + gateway)
+    mounts = sys.modules.get("away.hooks.mounts")
+    is_mounted = mounts is not None and mounts.is_mounted(gateway)
+    module = importlib.import_module(gateway if is_mounted else PREFIX + gateway)
     if not isinstance(module, GatewayModule):
         raise GatewayNotConfigured(
             f"{PREFIX}{gateway} is a module of Away, not a gateway", name=PREFIX + gateway

@@ -1,0 +1,148 @@
+"""The local module behind a mount: what each of its functions is to the remote one of its name.
+
+It gives a :class:`~away.placement.Placement` for each function, and stands in for the gateway's list
+where that cannot be had, or lacks a function, and calls may fall back.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+import types
+from typing import TYPE_CHECKING, Any
+
+import away.signatures as signatures
+from away.exceptions import FallbackWarning
+from away.names import python_name
+from away.user_lines import warn_at_user_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import ModuleType
+
+    from away.connection.catalogue import FunctionInfo
+    from away.placement import Offload, Placement
+
+__all__ = ["LocalSide"]
+
+# Each import would else wait for a gateway that is away; long enough for all those of a program's start.
+LEFT_ALONE_SECONDS = 10.0
+
+
+class LocalSide:
+    """The functions of a local module beside those of a gateway.
+
+    Args:
+        module: The module, or its name: it is imported when it is first needed.
+        fallback: Whether calls that cannot reach the gateway run here.
+        offload: Which calls go to the gateway; see :class:`away.placement.Placement`.
+        wanted: Tells of a function's name whether the mount has it.
+    """
+
+    def __init__(
+        self,
+        module: ModuleType | str,
+        *,
+        fallback: bool,
+        offload: Offload | None,
+        wanted: Callable[[str], bool],
+    ) -> None:
+        self._wanted = wanted
+        # Until when the gateway, which could not be asked for its list, is not asked again.
+        self._left_alone_until = float("-inf")
+        self._module = module
+        self.fallback = fallback
+        self._offload = offload
+        # Kept for good: a function that is made anew goes on with the counts of the old one.
+        self._placements: dict[tuple[str, signatures.Kind], Placement | None] = {}
+
+    def __repr__(self) -> str:
+        return self._module if isinstance(self._module, str) else self._module.__name__
+
+    @property
+    def module(self) -> ModuleType:
+        """The local module.
+
+        Raises:
+            ImportError: It cannot be imported.
+        """
+        if isinstance(self._module, str):
+            self._module = importlib.import_module(self._module)
+        return self._module
+
+    def load(self) -> None:
+        """Import the local module, if that was not done.
+
+        Raises:
+            ImportError: It cannot be imported.
+        """
+        _ = self.module
+
+    def placement(self, name: str, kind: signatures.Kind) -> Placement | None:
+        """Return where calls of a function run; None where the local module has no such function.
+
+        Args:
+            name: The function's Python name.
+            kind: How the remote function is called.
+
+        Raises:
+            ConfigError: The local function is called otherwise.
+        """
+        if (name, kind) not in self._placements:
+            local = vars(self.module).get(name)
+            made = None
+            if callable(local) and not isinstance(local, type):
+                from away.placement import Placement
+
+                made = Placement(local, kind=kind, fallback=self.fallback, offload=self._offload)
+            self._placements.setdefault((name, kind), made)
+        return self._placements[name, kind]
+
+    def stands_in(self, module_name: str, error: Exception) -> bool:
+        """Tell whether the local functions stand for a list that cannot be had, and warn of it.
+
+        Args:
+            module_name: The mount's name.
+            error: Why there is no list.
+        """
+        if not self.fallback:
+            return False
+        self._left_alone_until = time.monotonic() + LEFT_ALONE_SECONDS
+        text = f"{module_name} has the functions of the local {self!r} for now: {error}"
+        warn_at_user_line(text, FallbackWarning)
+        return True
+
+    def is_standing_in(self) -> bool:
+        """Tell whether the gateway could not be asked a moment ago: nobody waits for it again."""
+        return time.monotonic() < self._left_alone_until
+
+    def added_to(self, infos: Iterable[FunctionInfo]) -> list[FunctionInfo]:
+        """Return a list with what only the local module has, where calls may fall back to that.
+
+        Args:
+            infos: What the gateway listed; nothing, where it could not be asked.
+        """
+        listed = list(infos)
+        if not self.fallback:
+            return listed
+        there = {python_name(each.name) for each in listed}
+        names = (name for name in self._functions() if name not in there and self._wanted(name))
+        return [*listed, *map(self._described, names)]
+
+    def _functions(self) -> list[str]:
+        """List the functions that the module is for: those of ``__all__``, else its own."""
+        content = vars(self.module)
+        told = content.get("__all__")
+        if told is not None:
+            return [name for name in told if isinstance(content.get(name), types.FunctionType)]
+        return [name for name, value in content.items() if self._is_own(name, value)]
+
+    def _is_own(self, name: str, value: Any) -> bool:
+        is_function = name[0] != "_" and isinstance(value, types.FunctionType)
+        return is_function and value.__module__ == self.module.__name__
+
+    def _described(self, name: str) -> FunctionInfo:
+        from away.connection.catalogue import FunctionInfo
+
+        description = signatures.describe(vars(self.module)[name])
+        return FunctionInfo(name, annotations=signatures.to_annotations(description))

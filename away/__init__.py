@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 __version__ = "0.1.0"
 
 __all__ = [
+    "Executor",
     "FaasConnection",
     "RemoteFunction",
     "__version__",
@@ -38,11 +39,13 @@ if TYPE_CHECKING:
     from away import protocol as protocol
     from away.config import configure as configure
     from away.connection import FaasConnection as FaasConnection
+    from away.executor import Executor as Executor
     from away.functions import RemoteFunction as RemoteFunction
     from away.secrets import secret as secret
 
 # public name → (module, attribute; "" for the module itself)
 _HOMES = {
+    "Executor": ("away.executor", "Executor"),
     "FaasConnection": ("away.connection", "FaasConnection"),
     "RemoteFunction": ("away.functions", "RemoteFunction"),
     "builder": ("away.builder", ""),

@@ -402,6 +402,13 @@ def mirror_in_faas(
     return proxy
 
 
+def mirror_quietly(
+    function: Callable[P, R], faas: FaasConnection, options: Mapping[str, Any]
+) -> RemoteFunction[P, R]:
+    """Publish a function as :func:`mirror_in_faas` does, for whoever has warned the user already."""
+    return _publish(function, faas, dict(options), is_said=True)
+
+
 def _placement(
     function: Callable[..., Any],
     fallback: bool,
@@ -585,12 +592,16 @@ _PROXY_OPTIONS = ("implicit_exception_handling", "idempotent")
 
 
 def _publish(
-    function: Callable[P, R], faas: FaasConnection, options: dict[str, Any]
+    function: Callable[P, R],
+    faas: FaasConnection,
+    options: dict[str, Any],
+    *,
+    is_said: bool = False,
 ) -> RemoteFunction[P, R]:
     _refuse_remote(function)
     if _is_inside():
         return function  # type: ignore[return-value]  # the local function takes the same calls
-    declaration, of_proxy = _declaration(function, faas, options)
+    declaration, of_proxy = _declaration(function, faas, options, is_said=is_said)
     if _is_to_deploy(faas):
         published = declaration.publish_now()
         return _proxy(function, declaration, of_proxy, published.name, published.description)
@@ -621,19 +632,28 @@ def _is_to_deploy(faas: FaasConnection | None = None) -> bool:
 
 
 def _declaration(
-    function: Callable[..., Any], faas: FaasConnection, options: dict[str, Any]
+    function: Callable[..., Any],
+    faas: FaasConnection,
+    options: dict[str, Any],
+    *,
+    is_said: bool = False,
 ) -> tuple[Declared, dict[str, Any]]:
     """Take apart what is the deployment's of the options and what is the proxy's."""
     _is_to_deploy()  # a wrong mode is said before anything is done
     of_proxy = {key: options.pop(key) for key in _PROXY_OPTIONS if key in options}
     if options.get("safe_args", True) is False:
         of_proxy["safe_args"] = False
-        _warn(
-            f"`{_python_name(function)}` is published with safe_args=False: whoever can reach it on"
-            f" {faas.url} can run code in it, and its answers can run code here",
-            UnsafeWarning,
-        )
+        if not is_said:
+            _warn(unsafe_text(f"`{_python_name(function)}` is published", faas), UnsafeWarning)
     return Declared(function, faas, options), of_proxy
+
+
+def unsafe_text(what: str, faas: FaasConnection) -> str:
+    """Say what ``safe_args=False`` means, for a warning."""
+    return (
+        f"{what} with safe_args=False: whoever can reach it on {faas.url} can run code in it, and its"
+        " answers can run code here"
+    )
 
 
 def _declared_proxy(

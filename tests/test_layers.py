@@ -35,6 +35,7 @@ LEVELS = {
     "away.placement": 3,
     "away.publish": 3,
     "away.builder": 4,
+    "away.executor": 4,
     "away.hooks": 4,
     "away.remote": 5,
     "away.cli": 5,
@@ -54,6 +55,7 @@ LEVELS = {
 }
 # Within a level: who may import whom.
 ALSO = {
+    "away.executor": {"away.builder"},
     "away.names": {"away.exceptions"},
     "away.hidden_modules": {"away.exceptions", "away.names"},
     "away.module_descriptions": {"away.protocol", "away.signatures"},
@@ -118,6 +120,8 @@ OPEN = {
     "away.gateway.announcement": {"away.config", "away.connection", "away.cli"},
     "away.gateway": {"away.cli", "away.testing"},
     "away.secrets": {"away.runtime"},
+    # It is published, as a user's function would be.
+    "away.runtime.callables": {"away.executor"},
 }
 
 

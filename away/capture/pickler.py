@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from away.capture.values import Settings
 
-__all__ = ["pickled"]
+__all__ = ["pickled", "pickled_once"]
 
 # Read by every supported Python; 5 adds buffers out of band, which are not used here.
 _PROTOCOL = 4
@@ -69,6 +69,12 @@ def pickled(settings: Settings) -> Pickled:
         tuple(dict.fromkeys(first.warnings)),
         first.texts,
     )
+
+
+def pickled_once(settings: Settings) -> tuple[bytes, tuple[str, ...]]:
+    """Pickle what is sent once and never compared; return the pickle and the modules that it names."""
+    made = _dump(settings, placeless=False)
+    return made.file.getvalue(), tuple(made.modules)
 
 
 def _dump(settings: Settings, *, placeless: bool) -> _Pickler:
@@ -225,6 +231,13 @@ class _Pickler(dill.Pickler):  # type: ignore[misc]  # dill has no types
         if found is not None:
             self.references.append(found)
         return obj
+
+    def refer_to_module(self, module: Any) -> None:
+        """Save a remote module that was not imported as a reference, as its functions are."""
+        found = map(Reference.to, module.__away_functions__())
+        self.references += [each for each in found if each is not None]
+        self.need("away.modules")
+        self.save_reduce(*module.__reduce__(), obj=module)
 
     def is_own(self, value: object) -> bool:
         """Tell whether a value is the captured function, or an earlier one of the same place."""

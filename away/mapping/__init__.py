@@ -9,7 +9,6 @@ How one call or batch is spoken is :mod:`away.calls`' and :mod:`away.mapping.bat
 
 from __future__ import annotations
 
-from itertools import repeat
 from operator import length_hint
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -74,7 +73,7 @@ def mapped(iterable: Any, more: tuple[Any, ...]) -> tuple[Any, int | None]:
     if any(hasattr(each, "__aiter__") for each in sources):
         return _zipped(sources), None
     # Made before its length is asked for, so that what is no iterable is an error at once.
-    inputs: Any = zip(zip(*sources, strict=False), repeat({}), strict=False)
+    inputs: Any = zip(*sources, strict=False)
     counts = [_count(each) for each in sources]
     known = [each for each in counts if each is not None]
     return inputs, min(known) if known else None
@@ -83,8 +82,8 @@ def mapped(iterable: Any, more: tuple[Any, ...]) -> tuple[Any, int | None]:
 def starmapped(iterable: Any) -> tuple[Any, int | None]:
     """Return the inputs of a map over an iterable of argument lists, and how many if known."""
     if hasattr(iterable, "__aiter__"):
-        return ((tuple(each), {}) async for each in iterable), None
-    return zip(map(tuple, iterable), repeat({}), strict=False), _count(iterable)
+        return (tuple(each) async for each in iterable), None
+    return map(tuple, iterable), _count(iterable)
 
 
 def _count(iterable: Any) -> int | None:
@@ -106,7 +105,7 @@ async def _zipped(sources: tuple[Any, ...]) -> AsyncIterator[Input]:
             if each is done:
                 return
             args.append(each)
-        yield tuple(args), {}
+        yield tuple(args)
 
 
 def map_sync(
@@ -120,7 +119,7 @@ def map_sync(
 
     Args:
         function: What is called, of whatever kind.
-        inputs: Arguments and keywords of each call; read lazily, in the thread that iterates.
+        inputs: The arguments of each call; read lazily, in the thread that iterates.
         options: How.
         total: How many inputs there are, where that is known, for the bar.
 
@@ -154,7 +153,7 @@ def map_async(
 
     Args:
         function: What is called, of whatever kind.
-        inputs: Arguments and keywords of each call; an asynchronous iterable is waited for.
+        inputs: The arguments of each call; an asynchronous iterable is waited for.
         options: How.
         total: How many inputs there are, where that is known, for the bar.
 

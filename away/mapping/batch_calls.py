@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Done", "Failed", "Input", "Lost", "Split", "batch_call", "can_batch", "for_each"]
 
-Input = tuple[tuple[Any, ...], dict[str, Any]]
+# The arguments of one call.
+Input = tuple[Any, ...]
 
 # A body beyond what the function takes, of which each call alone may be well.
 _TOO_LARGE = 413
@@ -88,7 +89,7 @@ def batch_call(
 
     Args:
         caller: Calls the function; it is known to speak the protocol.
-        inputs: Arguments and keywords of each call, bound already.
+        inputs: The arguments of each call, bound already.
         budget: Seconds in which calls may begin.
         at_once: How many may run at once, if the function is a coroutine function.
 
@@ -131,7 +132,7 @@ def _exchanged(
         found = batches.read_answers(reply.body, count)
         if found is None:
             return _refused(caller, reply)
-        results = [_result(caller, each, reply) for each in found.envelopes]
+        results = _results(caller, found.envelopes, reply)
     except ProtocolMismatch as error:
         raise caller.broken(f"broke the protocol: {error}", reply) from error
     return Done(results, found.seconds, len(body))
@@ -161,9 +162,9 @@ def _packed(
         except Refused:
             pass
     envelopes: list[bytes] = []
-    for args, kwargs in inputs:
+    for args in inputs:
         try:
-            envelopes.append(caller.pack(args, kwargs))
+            envelopes.append(caller.pack(args, {}))
         except CannotTravel as error:
             if not envelopes:
                 return Failed(error), 1
@@ -174,10 +175,18 @@ def _packed(
     return batches.join_calls(envelopes, budget, at_once), count
 
 
+def _results(caller: Caller, envelopes: list[dict[str, Any]], reply: Reply) -> list[Any]:
+    if not caller.manner.implicit:
+        return [_result(caller, each, reply) for each in envelopes]
+    # Nearly all are values, of which each is looked at no further.
+    return [
+        each["value"] if "value" in each and len(each) == 1 else _result(caller, each, reply)
+        for each in envelopes
+    ]
+
+
 def _result(caller: Caller, envelope: dict[str, Any], reply: Reply) -> Any:
     """Make one call's result of its envelope, as a call alone would."""
-    if len(envelope) == 1 and "value" in envelope and caller.manner.implicit:
-        return envelope["value"]
     try:
         answer = protocol.answer_of(envelope, allow_unsafe=not caller.manner.safe_args)
     except ProtocolMismatch as error:

@@ -18,7 +18,7 @@ class Feed:
     """What reads an asynchronous iterable; beside :class:`away.mapping.inputs.Inputs` for others.
 
     Args:
-        inputs: Arguments and keywords of each call.
+        inputs: The arguments of each call.
 
     Attributes:
         count: How many were read.

@@ -22,7 +22,7 @@ class Inputs:
     """An iterable of inputs, read in the thread that iterates and never further than asked for.
 
     Args:
-        inputs: Arguments and keywords of each call.
+        inputs: The arguments of each call.
         clock: Tells seconds.
 
     Attributes:

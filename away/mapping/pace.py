@@ -15,6 +15,8 @@ __all__ = ["Pace"]
 TARGET_SECONDS = 0.075
 # No call of a batch begins later than this: the rest comes back and goes to others.
 BUDGET_SECONDS = 0.15
+# The last inputs are shared among all requests, but not into such as a request itself costs.
+LEAST_SECONDS = 0.005
 # At most so many times as many calls as were just measured: the first ones may have been the quick ones.
 GROWTH = 8
 # A batch of trivial calls costs this process some 2 µs a call, in which it does nothing else.
@@ -74,6 +76,13 @@ class Pace:
         """How many inputs may be read that have no result delivered yet."""
         wanted = AHEAD * self.requests * self.size
         return max(min(wanted, MOST_AHEAD), AHEAD * self.concurrency)
+
+    def share(self, left: int) -> int:
+        """How many of the last inputs go in one request, so that all requests end at about one time."""
+        if self._fixed or self._seconds == 0.0:
+            return self.size
+        least = int(LEAST_SECONDS / self._seconds)
+        return max(1, min(self.size, max(least, -(-left // self.requests))))
 
     def took(self, count: int, seconds: float) -> None:
         """Take note of how long the calls of one batch took, in the function."""

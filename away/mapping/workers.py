@@ -129,7 +129,7 @@ class Workers:
         if start in self._alone:
             self._alone.discard(start)
             return start, inputs
-        size = self._size()
+        size = self._size(len(inputs))
         if len(inputs) < size and waiting:
             inputs = [*inputs]
         while len(inputs) < size and waiting and waiting[0][0] == start + len(inputs):
@@ -142,15 +142,13 @@ class Workers:
             self._wake()
         return start, inputs
 
-    def _size(self) -> int:
+    def _size(self, first: int) -> int:
+        """Return how many inputs go in a request, of which a first few are taken already."""
         if not self._sends_batches():
             return 1
-        size = self._pace.size
-        if self._is_all and size > 1:
-            # The last ones are shared by all: nobody shall wait for one who has them all.
-            left = sum(len(inputs) for _, inputs in self._waiting)
-            size = min(size, max(1, -(-left // self._pace.requests)))
-        return size
+        if not self._is_all or self._pace.size == 1:
+            return self._pace.size
+        return self._pace.share(first + sum(len(inputs) for _, inputs in self._waiting))
 
     # ------------------------------------------------------------ what is done
 
@@ -176,9 +174,8 @@ class Workers:
 
     async def _one(self, inputs: list[Input]) -> Done | Lost:
         """Call once, as anyone would."""
-        args, kwargs = inputs[0]
         try:
-            return Done([await self._run(self._function.conversation(args, kwargs))], None, 0)
+            return Done([await self._run(self._function.conversation(inputs[0], {}))], None, 0)
         except asyncio.CancelledError as error:
             if self._closed:
                 raise
@@ -224,8 +221,8 @@ class Workers:
             return inputs
         count = 0
         try:
-            for args, kwargs in inputs:
-                bind(*args, **kwargs)
+            for args in inputs:
+                bind(*args)
                 count += 1
         except TypeError as error:
             return inputs[:count] or Failed(error)

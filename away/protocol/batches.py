@@ -12,6 +12,7 @@ This module makes and reads the envelope around calls; the calls' own envelopes 
 from __future__ import annotations
 
 import math
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from away.exceptions import ProtocolMismatch
@@ -19,7 +20,7 @@ from away.protocol import values
 from away.protocol.refusals import MAX_DEPTH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 __all__ = [
     "BEGIN",
@@ -67,13 +68,11 @@ class Answers(NamedTuple):
     seconds: float
 
 
-def pack_calls(
-    calls: Iterable[tuple[tuple[Any, ...], dict[str, Any]]], budget: float, at_once: int
-) -> bytes:
+def pack_calls(calls: Sequence[tuple[Any, ...]], budget: float, at_once: int) -> bytes:
     """Write calls that go without a pickle.
 
     Args:
-        calls: Arguments and keywords of each.
+        calls: The arguments of each.
         budget: Seconds in which calls may begin.
         at_once: How many may run at once.
 
@@ -81,11 +80,15 @@ def pack_calls(
         Refused: An argument of some call cannot travel.
 
     Example:
-        >>> pack_calls([((1,), {}), ((2,), {"k": "x"})], 0.5, 4)
-        b'{"batch": [[[1], {}], [[2], {"k": "x"}]], "budget": 0.5, "at_once": 4}'
+        >>> pack_calls([(1,), (2, "x")], 0.5, 4)
+        b'{"batch": [[[1], {}], [[2, "x"], {}]], "budget": 0.5, "at_once": 4}'
     """
-    listed = [[list(args), kwargs] for args, kwargs in calls]
-    envelope = {"batch": listed, "budget": float(budget), "at_once": at_once}
+    envelope: dict[str, Any] = {"batch": [*zip(calls, repeat({}))]}  # without end
+    envelope |= {"budget": float(budget), "at_once": at_once}
+    written = values.write_plain([*chain.from_iterable(calls)], envelope)
+    if written is not None:
+        return written
+    envelope["batch"] = [[list(args), {}] for args in calls]
     return values.write(envelope, levels=_REQUEST_LEVELS)
 
 

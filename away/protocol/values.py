@@ -47,6 +47,7 @@ __all__ = [
     "to_wire",
     "travels",
     "write",
+    "write_plain",
 ]
 
 RESERVED_KEY = "$away"
@@ -367,6 +368,28 @@ def write(envelope: dict[str, Any], *, levels: int) -> bytes:
         return _write(envelope, _Walk(levels, careful=True))
     except RecursionError:
         raise Refused from None
+
+
+def write_plain(values: list[Any], envelope: dict[str, Any]) -> bytes | None:
+    """Write an envelope that may hold its values in tuples, where these are lists by agreement.
+
+    Args:
+        values: All values of the user's in it, each nested as deeply as may be.
+        envelope: The whole.
+
+    Returns:
+        JSON text as UTF-8; None where a value needs more than JSON has, or none of it may travel.
+
+    Example:
+        >>> write_plain([1, "x"], {"calls": [(1, "x")]})
+        b'{"calls": [[1, "x"]]}'
+    """
+    if sys.get_int_max_str_digits() != _MOST_DIGITS or not is_plain(values, MAX_DEPTH):
+        return None
+    try:
+        return _encode(envelope).encode()
+    except (ValueError, RecursionError):
+        return None
 
 
 # Beyond it how an integer is written depends on Python's limit of digits.

@@ -164,6 +164,12 @@ class RemoteFunction(Generic[P, R]):
         below = f"/{self.path}" if self.path else ""
         return f"<remote function {place}{below} on {self.connection.url}>"
 
+    def _repr_html_(self) -> str:
+        """Show the function in a notebook."""
+        from away.notebook import function_html
+
+        return function_html(self)
+
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Bind like a function, so that a proxy in a class body is a method there."""
         return self if instance is None else types.MethodType(self, instance)

@@ -155,6 +155,11 @@ class GatewayFunctions:
             raise self._ambiguous(name, found)
         return self._proxy(found[0])
 
+    def rows(self, *, fresh: bool = False) -> list[tuple[str, FunctionInfo]]:
+        """List what the gateway says of each function, with its Python name; asked now if fresh."""
+        listing = self._fetch(fresh=True) if fresh else self._current()
+        return [(listing.shown_as(name), self._infos[name]) for name in sorted(self._infos)]
+
     def fetch_sync(self) -> None:
         """Fetch the list now and keep a proxy of every function in the module."""
         self._fetch(fresh=True)

@@ -69,6 +69,18 @@ class GatewayModule(types.ModuleType):
         origin = self.__spec__.origin if self.__spec__ else None
         return f"<module {self.__name__!r} (gateway at {origin})>"
 
+    def _repr_html_(self) -> str:
+        """Show the functions in a notebook, as a table."""
+        from away.notebook import module_html
+
+        return module_html(self.__name__, self.__spec__, functions_of(self))
+
+    def _ipython_key_completions_(self) -> list[str]:
+        """List what can stand between the brackets, for a notebook's tab key."""
+        from away.notebook import keys_of
+
+        return keys_of(functions_of(self))
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle to the module's name, so that a captured function may use the module."""
         reference = getattr(self.__loader__, "reference", None)

@@ -65,6 +65,7 @@ class FakeSyncDriver(SyncDriver):
 
     def stream(self, send: Send) -> Generator[Reply | bytes, None, None]:
         """Refuse: what has no end cannot be faked."""
+        self._answer(send.request)
         raise _no_stream(send)
         yield b""
 
@@ -114,6 +115,7 @@ class FakeAioDriver(AioDriver):
 
     async def stream(self, send: Send) -> AsyncGenerator[Reply | bytes, None]:
         """Refuse: what has no end cannot be faked."""
+        self._answer(send.request)
         raise _no_stream(send)
         yield b""
 

@@ -25,6 +25,7 @@ __all__ = ["configured", "configured_as", "variable"]
 _NOWHERE = "http://{}.invalid"
 # A login, so that a call may ask what a function is, as it could of the real gateway.
 _PASSWORD = "no-password-of-any-gateway"  # noqa: S105 - of none
+_SECRETS = ("PASSWORD_FILE", "PASSWORD_ENV", "TOKEN", "TOKEN_FILE", "TOKEN_ENV")
 
 
 @contextlib.contextmanager
@@ -39,8 +40,16 @@ def configured(name: str) -> Iterator[str]:
         try:
             known = config.resolve(name)
         except ConfigError:
-            undo.enter_context(variable(prefix + "URL", _NOWHERE.format(name.replace("_", "-"))))
-            known = config.resolve(name)
+            # Perhaps a secret that is not on this machine, which a fake does not need.
+            for key in _SECRETS:
+                undo.enter_context(variable(prefix + key, None))
+            undo.enter_context(variable(prefix + "PASSWORD", _PASSWORD))
+            try:
+                known = config.resolve(name)
+            except ConfigError:
+                nowhere = _NOWHERE.format(name.replace("_", "-"))
+                undo.enter_context(variable(prefix + "URL", nowhere))
+                known = config.resolve(name)
         if known.password is None and known.token is None:
             undo.enter_context(variable(prefix + "PASSWORD", _PASSWORD))
         yield known.url
@@ -58,14 +67,18 @@ def configured_as(name: str, connection: FaasConnection) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def variable(name: str, value: str) -> Iterator[None]:
-    """Set a variable of the environment, and put back what it was."""
+def variable(name: str, value: str | None) -> Iterator[None]:
+    """Set a variable of the environment, or None to remove it, and put back what it was."""
     before = os.environ.get(name)
-    os.environ[name] = value
+    _set(name, value)
     try:
         yield
     finally:
-        if before is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = before
+        _set(name, before)
+
+
+def _set(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value

@@ -11,7 +11,7 @@ import away.signatures as signatures
 from away.connection import FaasConnection
 from away.functions import RemoteFunction
 from away.testing import imports, records, stage
-from away.testing.environment import configured
+from away.testing.environment import configured, variable
 from away.testing.faults import Fault
 from away.testing.functions import FakeFunction
 
@@ -70,6 +70,8 @@ class Fake:
 
     def __enter__(self) -> Self:
         self._undo.callback(imports.remembered())
+        # A list that was kept is the real gateway's.
+        self._undo.enter_context(variable("AWAY_CATALOGUE", "fresh"))
         stage.enter(self)
         self._undo.callback(stage.leave, self)
         for each in self._wanted:

@@ -33,14 +33,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Fake those gateways before a conftest imports from them."""
+    _fake_always(early_config)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Fake those gateways, before a conftest or a test module imports from them."""
+    """Fake them where this plug-in was named by a conftest, before test modules are imported."""
+    _fake_always(config)
+
+
+_faked = pytest.StashKey[bool]()
+
+
+def _fake_always(config: pytest.Config) -> None:
     gateways = config.getini(OPTION)
-    if gateways:
+    if gateways and not config.stash.get(_faked, False):
         from away.testing.faking import Fake
 
         fake = Fake(gateways, strict=False, any_name=True)
         fake.__enter__()
+        config.stash[_faked] = True
         config.add_cleanup(lambda: fake.__exit__(None, None, None))
 
 

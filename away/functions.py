@@ -516,6 +516,7 @@ def from_info(
     module: str | None = None,
     python_name: str | None = None,
     kind: signatures.Kind | None = None,
+    **options: Any,
 ) -> RemoteFunction[..., Any]:
     """Make the proxy of a function that the gateway lists.
 
@@ -525,6 +526,7 @@ def from_info(
         module: The ``__module__`` to show.
         python_name: The ``__name__`` to show; made from the name if it is left out.
         kind: How it is called; as it was published, if it is left out.
+        **options: Further ones of :class:`RemoteFunction`, over what the list says.
 
     Returns:
         A proxy that binds calls by the signature and speaks the protocol, where these are known. To
@@ -544,7 +546,7 @@ def from_info(
         description=description,
         python_name=python_name,
         module=module,
-        dialect=dialect,
+        **{"dialect": dialect, **options},
     )
 
 

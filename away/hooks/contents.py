@@ -30,7 +30,7 @@ from away.names import printable
 from away.signatures import async_kind, kept_annotations, kind_inside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from away.config import GatewayConfig
     from away.connection import FaasConnection
@@ -352,7 +352,7 @@ class GatewayFunctions:
             if self._local is not None:
                 listed = self._local.added_to(listed)
             self._infos = {each.name: each for each in listed}
-            listing = self._listing = Listing(self._infos.values())
+            listing = self._listing = Listing(self._infos.values(), self._renames())
             for name in self._own_names():
                 if listing.named(name) != [self._content[name].function_name]:
                     del self._content[name]
@@ -360,6 +360,14 @@ class GatewayFunctions:
             for name in self._proxies.keys() & self._infos.keys():
                 self._renew(name)
             return listing
+
+    def _renames(self) -> Mapping[str, str]:
+        """Return which names the configuration gives to functions of other names."""
+        if self._settings is None or not self._settings.calls:
+            return {}
+        from away.hooks.configured_calls import renames
+
+        return renames(self._settings.calls)
 
     def _connect(self, *, anew: bool = False) -> FaasConnection:
         """Return the gateway's connection.
@@ -491,11 +499,20 @@ class GatewayFunctions:
             module=self.module_name,
             python_name=self._listing.shown_as(name),
             kind=async_kind(kind) if self.aio else None,
+            **self._options_of(info),
         )
         self._made_from[name] = self._source_of(name)
         self._watch_over(made, name)
         self._place(made)
         return made
+
+    def _options_of(self, info: FunctionInfo) -> dict[str, Any]:
+        """Return what the configuration says of calls of a function."""
+        if self._settings is None or not self._settings.calls:
+            return {}
+        from away.hooks.configured_calls import options_of
+
+        return options_of(self._settings.calls, info)
 
     def _watch_over(self, function: RemoteFunction[..., Any], name: str) -> None:
         """Let calls of a function notice when the list does not hold any more."""
@@ -517,7 +534,7 @@ class GatewayFunctions:
         selected = "" if self._select is None else f" with {self._select}"
         error = kind(
             f"the gateway {self.gateway!r} at {url} has no function {printable(name)!r}{selected};"
-            f" {listing.summary(name)}{self._footnote()}",
+            f" {listing.summary(name)}{self._footnote(name)}",
             gateway=url,
             function=name,
             nearest=tuple(listing.nearest(name)),
@@ -528,8 +545,15 @@ class GatewayFunctions:
             error.name = name
         return error
 
-    def _footnote(self) -> str:
-        return "" if self._settings is None else self._freshness.footnote(self._settings)
+    def _footnote(self, name: str) -> str:
+        assert self._settings is not None, "it was read before the list was looked at"
+        meant = self._renames().get(name)
+        renamed = (
+            f"; {name} stands for {meant!r} there ({self._settings.calls[name].where})"
+            if meant
+            else ""
+        )
+        return renamed + self._freshness.footnote(self._settings)
 
     def _ambiguous(self, name: str, found: Sequence[str]) -> AmbiguousFunction:
         module = self.module_name.rpartition(".")[2]

@@ -12,7 +12,7 @@ from away.exceptions import NameRefused
 from away.names import check_callable_name, function_name, nearest, printable, python_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["Listed", "Listing"]
 
@@ -45,9 +45,13 @@ class Listing:
 
     Args:
         functions: What the gateway listed, in any order.
+        renamed: Python names that stand for functions of other names, whatever those go by.
     """
 
-    def __init__(self, functions: Iterable[Listed]) -> None:
+    def __init__(
+        self, functions: Iterable[Listed], renamed: Mapping[str, str] | None = None
+    ) -> None:
+        self._renamed = renamed or {}
         self._functions = {each.name: each for each in sorted(functions, key=_by_name)}
         self._spelt: dict[str, list[str]] = {}
         for name in filter(_callable, self._functions):
@@ -69,14 +73,14 @@ class Listing:
         Returns:
             No name, one, or all that the name could mean, in order.
         """
+        if name in self._renamed:
+            return [self._renamed[name]] if self._renamed[name] in self._functions else []
         return self._spelt.get(python_name(name)) or self._by_entry().get(_normal(name), [])
 
     def shown_as(self, name: str) -> str:
         """Return the Python name that a function goes by: as it was written, where known."""
-        for written, functions in self._by_entry().items():
-            if name in functions:
-                return written
-        return python_name(name)
+        given = (each for each, means in self._renamed.items() if means == name)
+        return next(given, None) or self._written(name) or python_name(name)
 
     def python_names(self) -> list[str]:
         """List, sorted, the identifiers that each mean one function."""
@@ -86,6 +90,8 @@ class Listing:
             for name, means in self._by_entry().items()
             if len(means) == 1 and name not in self._spelt
         }
+        found -= self._renamed.keys()
+        found |= {name for name, means in self._renamed.items() if means in self._functions}
         return sorted(name for name in found if name.isidentifier() and name[0] != "_")
 
     def nearest(self, name: str) -> list[str]:
@@ -113,15 +119,20 @@ class Listing:
         """
         if self._entries is None:
             found: dict[str, list[str]] = {}
-            for name, function in self._functions.items():
-                description = function.description if _callable(name) else None
-                qualname = description.entry.partition(":")[2] if description else ""
-                # A function within a function goes by its own name, a method by none.
-                wrote = qualname.rpartition("<locals>.")[2]
-                if wrote.isidentifier() and _stands_for(wrote, name):
-                    found.setdefault(_normal(wrote), []).append(name)
+            for name in self._functions:
+                wrote = self._written(name)
+                if wrote:
+                    found.setdefault(wrote, []).append(name)
             self._entries = found
         return self._entries
+
+    def _written(self, name: str) -> str:
+        """Return what a function was called where it was published from; empty if it goes by its name."""
+        description = self._functions[name].description if _callable(name) else None
+        qualname = description.entry.partition(":")[2] if description else ""
+        # A function within a function goes by its own name, a method by none.
+        wrote = qualname.rpartition("<locals>.")[2]
+        return _normal(wrote) if wrote.isidentifier() and _stands_for(wrote, name) else ""
 
 
 def _callable(name: str) -> bool:

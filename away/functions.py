@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from away.connection.catalogue import FunctionInfo
     from away.connection.conversations import Conversation
     from away.connection.logs import LogLine
+    from away.decorated import StubAnnotations
     from away.placement import Counts, Placement
     from away.responses import Response
 
@@ -73,6 +74,7 @@ class RemoteFunction(Generic[P, R]):
         headers: Header fields that go with each call.
         local: The local function that was published or decorated, kept at hand as ``local``.
         path: Where it lies below the function's own URL: its name in a module published whole.
+        types: What a stub's annotations say of arguments and results.
 
     Raises:
         NameRefused: The name is one that no gateway could call.
@@ -103,6 +105,7 @@ class RemoteFunction(Generic[P, R]):
         headers: Mapping[str, str] | None = None,
         local: Callable[..., Any] | None = None,
         path: str = "",
+        types: StubAnnotations | None = None,
     ) -> None:
         self.connection = connection
         self.namespace = namespace
@@ -123,7 +126,14 @@ class RemoteFunction(Generic[P, R]):
             _checked_headers(headers, connection, packed=pack is not None) if headers else {},
         )
         self._caller = Caller(
-            connection, name, namespace, self.__name__, manner, learnt=self._show, path=path
+            connection,
+            name,
+            namespace,
+            self.__name__,
+            manner,
+            learnt=self._show,
+            path=path,
+            types=types,
         )
         self._caller.learn(description)
 
@@ -135,6 +145,10 @@ class RemoteFunction(Generic[P, R]):
         self.__qualname__ = getattr(local, "__qualname__", python_name)
         self.__module__ = module or getattr(local, "__module__", None) or __name__
         self.__globals__: dict[str, Any] = {}
+        # As functools.wraps does, with what is no attribute of a remote function's own.
+        for key, value in getattr(local, "__dict__", {}).items():
+            if not key.startswith("_") and not hasattr(type(self), key):
+                self.__dict__.setdefault(key, value)
         # What mock, among others, takes the signature of a callable object from.
         self.__dict__["__call__"] = self
 
@@ -207,6 +221,7 @@ class RemoteFunction(Generic[P, R]):
             "idempotent": manner.idempotent,
             "headers": manner.headers or None,
             "path": self.path or None,
+            "types": self._caller.types,
         }
         return {key: value for key, value in options.items() if value is not None}
 
@@ -359,7 +374,13 @@ class RemoteFunction(Generic[P, R]):
     def blocking_conversation(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Conversation[Any]:
-        """Say a call for somebody who blocks: of a generator of either kind comes an iterator."""
+        """Say a call for somebody who blocks: of a generator of either kind comes an iterator.
+
+        One that a local twin may answer is made by it, and says nothing itself; coroutine functions
+        have no event loop to run on here, and always go to the gateway.
+        """
+        if self.placement is not None and not self.kind.startswith("async"):
+            return self.placement.call(self, args, kwargs, self.kind)
         value = yield from self.conversation(args, kwargs)
         return iter(value) if self.kind.endswith("generator") else value
 

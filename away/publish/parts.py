@@ -35,6 +35,7 @@ RUNTIME = (
 # What of Away calls another function from there: everything but what runs on the user's machine.
 NOT_CLIENT = (
     "capture/*.py",
+    "executor/*.py",
     "gateway/*.py",
     "gateway/providers/*.py",
     "publish/*.py",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, ove
 import away.appearance as appearance
 import away.names as names
 import away.signatures as signatures
+from away.call_faces import CallFace
 from away.calls import Caller, Dialect, Manner
 from away.exceptions import ConfigError
 
@@ -149,8 +150,7 @@ class RemoteFunction(Generic[P, R]):
         for key, value in getattr(local, "__dict__", {}).items():
             if not key.startswith("_") and not hasattr(type(self), key):
                 self.__dict__.setdefault(key, value)
-        # What mock, among others, takes the signature of a callable object from.
-        self.__dict__["__call__"] = self
+        self.__dict__["__call__"] = CallFace(self)
 
     def _show(self, description: signatures.Description | None) -> None:
         """Show what is known of the signature by the attributes that a function has."""

@@ -25,6 +25,7 @@ LEVELS = {
     "away.capture": 2,
     "away.requirements": 2,
     "away.appearance": 2,
+    "away.call_faces": 2,
     "away.calls": 2,
     "away.request_headers": 2,
     "away.responses": 2,

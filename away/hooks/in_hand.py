@@ -21,7 +21,7 @@ def become(function: RemoteFunction[..., Any], renewed: RemoteFunction[..., Any]
     Attribute by attribute and stale ones last, so that a thread that calls it meanwhile finds all.
     """
     mine, theirs = vars(function), vars(renewed)
-    mine.update(theirs, __call__=function)
+    mine.update(theirs, __call__=mine["__call__"])
     for stale in mine.keys() - theirs.keys():
         mine.pop(stale, None)
 

@@ -18,6 +18,7 @@ from away.connection.conversations import (
     ConnectFailed,
     ConnectTimedOut,
     Reply,
+    Send,
     TlsFailed,
     TransportError,
     Wait,
@@ -201,19 +202,24 @@ def _attempt(
         known: Why the gateway was not reached a moment ago: then nobody waits to try again.
     """
     outcome: Reply | TransportError | None = None
+    was_called = False
     try:
         step = next(conversation)
         while True:
+            is_call = isinstance(step, Send) and step.request.path.startswith("/function/")
+            was_called = was_called or is_call
             missed = outcome is not None and nothing_ran(outcome, repeatable=repeatable)
             if known is not None and missed and isinstance(step, Wait):
                 return _Unreached(known)
+            # What the gateway's own API is asked after a call is for the words of an error.
+            counts = is_call or not was_called
             try:
                 reply = yield step
             except TransportError as error:
-                outcome = error
+                outcome = error if counts else outcome
                 step = conversation.throw(error)
             else:
-                outcome = reply or outcome
+                outcome = (reply if counts else None) or outcome
                 step = conversation.send(reply)
     except StopIteration as stop:
         return stop.value

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
     from away.connection.access import Access
     from away.connection.conversations import Conversation, Sink
+    from away.connection.lanes import Lane
     from away.connection.route import Route
 
 __all__ = ["AioDriver"]
@@ -191,14 +192,22 @@ class AioDriver:
         self._places: dict[str, tuple[URL, str | None, Any]] = {}
         weakref.finalize(self, _dispose_all, self._sessions)
 
-    async def run(self, conversation: Conversation[T]) -> T:
-        """Pump a conversation to its end and return what it returns."""
+    async def run(self, conversation: Conversation[T], lane: Lane | None = None) -> T:
+        """Pump a conversation to its end and return what it returns.
+
+        Args:
+            conversation: What is to be said.
+            lane: What requests go through that it can carry, one at a time; see :meth:`lane`.
+        """
         try:
             step = next(conversation)
             while True:
                 if isinstance(step, Send):
                     try:
-                        reply = await self.send(step)
+                        if lane is not None and self._fits(step):
+                            reply = await lane.send(step)
+                        else:
+                            reply = await self.send(step)
                     except TransportError as error:
                         step = conversation.throw(error)
                     except SinkFailed as stop:
@@ -255,6 +264,30 @@ class AioDriver:
         if "Content-Encoding" in headers and not poured_out:
             body = decoded(body, ", ".join(headers.getall("Content-Encoding")))
         return Reply(response.status, Headers(headers.items()), body)
+
+    def lane(self) -> Lane | None:
+        """Make a connection of one's own for many calls; None where the gateway needs more than that.
+
+        It belongs to the running loop, and whoever asked for it closes it.
+        """
+        base, proxy, _ = self._place("/function/")
+        if base.scheme != "http" or proxy is not None or base.host is None or base.port is None:
+            return None
+        from away.connection.lanes import Lane
+
+        return Lane(base.host, base.port, self._access.prefix, host_field(base))
+
+    def _fits(self, send: Send) -> bool:
+        """Tell whether a request is one for a lane: a plain call, without our login."""
+        request = send.request
+        return (
+            send.quiet is None
+            and request.into is None
+            and request.auth is False
+            and request.path.startswith("/")
+            and (request.body is None or isinstance(request.body, bytes))
+            and request.method == "POST"
+        )
 
     async def stream(self, send: Send) -> AsyncGenerator[Reply | bytes, None]:
         """Give the reply's head, then the body's pieces as they come; a cut is their end."""
@@ -384,6 +417,13 @@ class AioDriver:
                 self._places = {}
             found = self._places[path] = url, proxy, self._route.tls() if secure else True
         return found
+
+
+def host_field(url: URL) -> str:
+    """Write a URL's host and port as the Host field has them, the usual port left out."""
+    host = url.raw_host or ""
+    host = f"[{host}]" if ":" in host else host
+    return host if url.is_default_port() else f"{host}:{url.port}"
 
 
 async def _stream_of(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from away.exceptions import GatewayError
@@ -23,8 +25,7 @@ from away.mapping.batch_calls import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from away.connection.lanes import Lane
     from away.functions import RemoteFunction
     from away.mapping.pace import Pace
 
@@ -32,6 +33,8 @@ __all__ = ["Workers"]
 
 # Inputs, and the place of the first one among all.
 Piece = tuple[int, list[Input]]
+# Pumps a conversation, over the connection of the worker that asks.
+Run = Callable[..., Coroutine[Any, Any, Any]]
 
 
 class Workers:
@@ -58,7 +61,7 @@ class Workers:
     ) -> None:
         self._function = function
         self._caller = function._caller  # noqa: SLF001  # what a call of it is made by
-        self._run = function.connection.aio.run
+        self._driver = function.connection.aio_driver
         self._pace = pace
         self._batches = batches
         self._stop_at_error = stop_at_error
@@ -88,6 +91,8 @@ class Workers:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Transports tell their end by call_soon.
+        await asyncio.sleep(0)
 
     # ------------------------------------------------------------ who works
 
@@ -102,10 +107,14 @@ class Workers:
             self._at_work += 1
 
     async def _work(self) -> None:
+        # A driver that stands in for that of HTTP, in a test, has no lanes.
+        make = getattr(self._driver, "lane", None)
+        lane: Lane | None = make() if make is not None else None
+        run = self._driver.run if lane is None else partial(self._driver.run, lane=lane)
         try:
             while True:
                 while self._at_work <= self._pace.requests and (piece := self._next()):
-                    await self._do(*piece)
+                    await self._do(*piece, run)
                 self._at_work -= 1
                 rest = self._loop.create_future()
                 self._idle.append(rest)
@@ -116,6 +125,9 @@ class Workers:
             raise
         except BaseException as error:  # a fault of ours must not leave the reader waiting
             self._fail(error)
+        finally:
+            if lane is not None:
+                lane.close()
 
     def _next(self) -> Piece | None:
         """Take what one request shall carry."""
@@ -152,9 +164,9 @@ class Workers:
 
     # ------------------------------------------------------------ what is done
 
-    async def _do(self, start: int, inputs: list[Input]) -> None:
+    async def _do(self, start: int, inputs: list[Input], run: Run) -> None:
         fitted = self._pace.fits
-        done = await (self._batch(inputs) if self._sends_batches() else self._one(inputs))
+        done = await (self._batch(inputs, run) if self._sends_batches() else self._one(inputs, run))
         if isinstance(done, Lost):
             if self._is_full(done.error) and self._pace.full(fitted, self._at_work):
                 self._waiting.appendleft((start, inputs))
@@ -172,10 +184,10 @@ class Workers:
         self._note(start, results)
         self._deliver(start, results)
 
-    async def _one(self, inputs: list[Input]) -> Done | Lost:
+    async def _one(self, inputs: list[Input], run: Run) -> Done | Lost:
         """Call once, as anyone would."""
         try:
-            return Done([await self._run(self._function.conversation(inputs[0], {}))], None, 0)
+            return Done([await run(self._function.conversation(inputs[0], {}))], None, 0)
         except asyncio.CancelledError as error:
             if self._closed:
                 raise
@@ -183,12 +195,15 @@ class Workers:
         except BaseException as error:  # what a call raises, whatever that is
             return Lost(error, 1)
 
-    async def _batch(self, inputs: list[Input]) -> Done | Lost | Split:
+    async def _batch(self, inputs: list[Input], run: Run) -> Done | Lost | Split:
         bound = self._bound(inputs)
         if isinstance(bound, Failed):
             return Lost(bound.error, 1)
         pace = self._pace
-        return await self._run(batch_call(self._caller, bound, pace.budget, pace.at_once))
+        done: Done | Lost | Split = await run(
+            batch_call(self._caller, bound, pace.budget, pace.at_once)
+        )
+        return done
 
     def _took(self, done: Done, inputs: list[Input]) -> None:
         self._pace.fitted()

@@ -64,6 +64,9 @@ class Watch(Protocol):
     in_doubt: bool
     """Whether arguments that do not fit are judged only after the gateway was asked anew."""
 
+    def take(self, caller: Caller) -> None:
+        """Watch over the same function's calls by another caller."""
+
     def settled(
         self, caller: Caller, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Conversation[Any]:

@@ -279,6 +279,8 @@ class RemoteFunction(Generic[P, R]):
             **{**self._options(), **changed},
         )
         made._caller.speaks_protocol = self._caller.speaks_protocol
+        if self._caller.watch is not None:
+            self._caller.watch.take(made._caller)
         made.placement = self.placement
         return made
 

@@ -234,14 +234,17 @@ def _private_text(path: str) -> bytes | None:
         descriptor = os.open(path, os.O_RDONLY | _NO_LINK | getattr(os, "O_NONBLOCK", 0))
     except (OSError, ValueError):
         return None
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
-        try:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode) or not _is_ours(found) or found.st_nlink != 1:
-                return None
-            text = file.read(MAX_BYTES + 1)
-        except OSError:
+    try:
+        found = os.fstat(descriptor)
+        # Without a name of its own if it was replaced just now; under two names it may be another's.
+        if not stat.S_ISREG(found.st_mode) or not _is_ours(found) or found.st_nlink > 1:
             return None
+        with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 - no path
+            text = file.read(MAX_BYTES + 1)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
     return text if len(text) <= MAX_BYTES else None
 
 

@@ -100,7 +100,7 @@ class Freshness:
 
     def keeps_to(self, settings: GatewayConfig) -> bool:
         """Tell whether the list in use stands, although it lacks a name."""
-        return self.old is not None and self.never_asks(settings)
+        return self.never_asks(settings) and (self.old or self._last) is not None
 
     def lacking(self, name: str) -> str:
         """Return the end of an error that says what the list in use says of a name."""
@@ -118,10 +118,11 @@ class Freshness:
 
     def footnote(self, settings: GatewayConfig) -> str:
         """Return what an error says of a name that is not on the list that is kept to."""
-        if self.old is None or not self.never_asks(settings):
+        listed = self.old or self._last
+        if listed is None or not self.never_asks(settings):
             return ""
         return (
-            f"; this is its list of {age_text(self.old.age(time.time()))}, and {_configured(settings)}"
+            f"; this is its list of {age_text(listed.age(time.time()))}, and {_configured(settings)}"
             f" asks for no newer one: refresh it by 'away list -g {self.gateway}'"
         )
 

@@ -22,7 +22,7 @@ def shown_annotations(
     local: Callable[..., Any] | None, description: signatures.Description | None
 ) -> dict[str, Any]:
     """Return the ``__annotations__`` to show."""
-    if isinstance(local, types.FunctionType):
+    if isinstance(local, types.FunctionType | types.MethodType):
         return dict(getattr(local, "__annotations__", {}))
     if description is None:
         return {}

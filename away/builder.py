@@ -12,6 +12,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
+import away.decorated as decorated
 import away.names as names
 import away.signatures as signatures
 from away.connection import FaasConnection, stand_ins
@@ -20,7 +21,7 @@ from away.functions import RemoteFunction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from types import ModuleType
+    from types import FrameType, ModuleType
 
     from away.capture import Captured, WholeModule
     from away.modules import RemoteModule
@@ -118,6 +119,12 @@ def faas_function(faas: Any = None, **options: Unpack[StubOptions]) -> Any:
     Returns:
         A decorator; what it leaves is called like the stub, a coroutine function if that is one.
 
+    The stub's annotations are read at the first call. An argument of another type is a TypeError, and
+    nothing was sent; dataclasses, enumerations, dates, paths, named tuples and typed dicts travel as
+    plain values, and a result becomes what the return annotation says
+    (:exc:`away.exceptions.ResultMismatch` where it cannot). A stub in the body of a class is a method:
+    ``self`` or ``cls`` as its first parameter is not sent.
+
     Raises:
         ConfigError: ``pack_args`` stands beside keyword-only or ``**`` parameters.
         NameRefused: No gateway could call a function by that name.
@@ -188,9 +195,11 @@ def _stub(
     idempotent: bool = False,
     verbose: bool = False,  # noqa: ARG001 - taken for the sake of code written for the original
 ) -> RemoteFunction[P, R]:
-    python_name = getattr(stub, "__name__", type(stub).__name__)
-    description = signatures.describe(stub)
-    return RemoteFunction[P, R](
+    function, form = decorated.taken_apart(stub)
+    local = decorated.bound(function, form)
+    python_name = getattr(function, "__name__", type(function).__name__)
+    description = signatures.describe(local)
+    made = RemoteFunction[P, R](
         faas,
         name or python_name,
         namespace=namespace or faas.namespace,
@@ -204,8 +213,19 @@ def _stub(
         implicit_exception_handling=implicit_exception_handling,
         timeout=timeout,
         idempotent=idempotent,
-        local=stub,
+        local=local,
+        types=decorated.annotations_of(function, python_name, description, _names_around()),
     )
+    placed: RemoteFunction[P, R] = decorated.placed(made, function, form)
+    return placed
+
+
+def _names_around() -> Mapping[str, Any]:
+    """Return the local names where a decorator stands: the first frame that is not of this module."""
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - the documented way to look at a caller
+    while frame is not None and frame.f_globals is globals():
+        frame = frame.f_back
+    return {} if frame is None or frame.f_locals is frame.f_globals else frame.f_locals
 
 
 def sync_from_name(

@@ -20,6 +20,7 @@ from away.exceptions import (
     ConfigError,
     FunctionNotFound,
     ProtocolMismatch,
+    ResultMismatch,
 )
 from away.protocol import plain
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     from away.connection import FaasConnection
     from away.connection.conversations import Conversation, Deadline, Reply
+    from away.decorated import StubAnnotations
+    from away.typed_values import Misfit
 
 __all__ = ["Caller", "Dialect", "Manner"]
 
@@ -97,6 +100,7 @@ class Caller:
         manner: How its calls are made.
         learnt: Told of each description that is taken on.
         path: Where the function lies below its URL: its name in a module published whole.
+        types: What a stub's annotations say of arguments and results.
 
     Raises:
         NameRefused: The name is one that no gateway could call.
@@ -112,10 +116,12 @@ class Caller:
         *,
         learnt: Callable[[signatures.Description | None], None],
         path: str = "",
+        types: StubAnnotations | None = None,
     ) -> None:
         self.connection = connection
         self.namespace = namespace
         self.path = path
+        self.types = types
         self.python_name = python_name
         self.manner = manner
         self._learnt = learnt
@@ -163,9 +169,46 @@ class Caller:
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Conversation[Any]:
         """Return the whole conversation of one call; its time begins with its first step."""
+        if self.types is not None:
+            args, kwargs = self.prepared(args, kwargs)
         if self.watch is not None and self.watch.in_doubt:
             return self.watch.settled(self, args, kwargs)
         return self.undoubted(args, kwargs)
+
+    def prepared(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Check bound arguments by a stub's annotations, and return the plain values that travel.
+
+        Raises:
+            TypeError: One is of another type than the stub says.
+        """
+        if self.types is None:
+            return args, kwargs
+        if self.manner.dialect == Dialect.LIST and not self.speaks_protocol and self.bind:
+            args, kwargs = self.bind(*args, **kwargs)  # its defaults travel too
+        plain_args = self.types.prepare(args, kwargs)
+        # The user's own packers are given what the user gave.
+        return (args, kwargs) if self.manner.dialect == Dialect.PACKED else plain_args
+
+    def fitting(self, value: Any, reply: Reply) -> Any:
+        """Make of a function's value what the stub's annotation says."""
+        if self.types is None:
+            return value
+        return self.types.result(value, lambda misfit: self._unexpected(misfit, reply))
+
+    def _unexpected(self, misfit: Misfit, reply: Reply) -> ProtocolMismatch:
+        from away.typed_values import misfit_text
+
+        error = self.broken(
+            f"answered {names.printable(misfit_text(misfit))}; correct the annotation",
+            reply,
+            ResultMismatch,
+        )
+        error.__dict__.update(
+            path="".join(misfit.path), expected=misfit.expected, given=misfit.given
+        )
+        return error
 
     def undoubted(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Conversation[Any]:
         """Return the conversation of a call whose arguments are known to fit."""
@@ -299,6 +342,8 @@ class Caller:
         if not args:
             return b"", headers
         form = plain.plain_form(args[0])
+        if form is None and self.types is not None:
+            form = plain.plain_form(self.types.as_json(args[0]))
         if form is None:
             return None
         headers["Content-Type"] = form[1]
@@ -338,7 +383,9 @@ class Caller:
     def _read_plain(self, reply: Reply) -> Any:
         if self.manner.dialect == Dialect.LIST:
             unpack = protocol.make_client_unpack_args_fn(safe_args=self.manner.safe_args)
-            return self._verdict(reply, lambda answered: unpack(_utf8(answered, self)))
+            return self._verdict(
+                reply, lambda answered: self.fitting(unpack(_utf8(answered, self)), reply)
+            )
         return self._verdict(reply, lambda answered: self._returned(answered, None))
 
     def _verdict(self, reply: Reply, read: Callable[[Reply], Any]) -> Any:
@@ -354,6 +401,9 @@ class Caller:
         """Read an answer by the stub's return annotation, else by its Content-Type."""
         wanted = self.description.returns if self.description else ""
         if wanted not in plain.RETURN_TYPES:
+            if self.types is not None and self.types.reads_answers:
+                value = plain.answer(reply.headers.get("Content-Type", ""), reply.body)
+                return self.types.answered(value, lambda found: self._unexpected(found, reply))
             if text is not None:
                 return text
             return plain.answer(reply.headers.get("Content-Type", ""), reply.body)
@@ -383,10 +433,10 @@ class Caller:
         except ProtocolMismatch as error:
             raise self.broken(f"broke the protocol: {error}", reply) from error
         if not self.manner.implicit:
-            return self.stated(answer, reply.status)
+            return self.stated(answer, reply)
         if answer.kind == "error":
             raise self.located(answer.value, reply)
-        return answer.value
+        return self.fitting(answer.value, reply)
 
     def pack(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         """Write the envelope of one call."""
@@ -395,10 +445,14 @@ class Caller:
             args, kwargs, safe=self.manner.safe_args, names=[each.name for each in parameters]
         )
 
-    def stated(self, answer: protocol.Answer, status: int) -> tuple[Any, int]:
+    def stated(
+        self, answer: protocol.Answer, reply: Reply, status: int | None = None
+    ) -> tuple[Any, int]:
         """Say the status beside a value, or beside an error's text."""
-        failed = answer.kind == "error"
-        return (_error_text(answer.value) if failed else answer.value), status
+        stated = reply.status if status is None else status
+        if answer.kind == "error":
+            return _error_text(answer.value), stated
+        return self.fitting(answer.value, reply), stated
 
     def check_envelope(self, reply: Reply) -> None:
         """See that an answer is a whole envelope of our version, whatever it holds."""
@@ -427,10 +481,12 @@ class Caller:
             reply,
         )
 
-    def broken(self, what: str, reply: Reply) -> ProtocolMismatch:
+    def broken(
+        self, what: str, reply: Reply, kind: type[ProtocolMismatch] = ProtocolMismatch
+    ) -> ProtocolMismatch:
         """Make the error for an answer that was not understood: who did what, and in which call."""
         call = f" (X-Call-Id {reply.call_id})" if reply.call_id else ""
-        return ProtocolMismatch(
+        return kind(
             f"`{self.shown_name}` on {self.connection.url} {what}{call}",
             gateway=self.connection.url,
             function=self.name,

@@ -17,6 +17,7 @@
     ├── CaptureRefused (TypeError)        change the function that is to be published
     ├── PublishFailed                     read which step failed and what runs now
     ├── ProtocolMismatch                  publish again, or upgrade one of the two sides
+    │   └── ResultMismatch                correct the stub's return annotation
     └── RemoteError                       the function's own exception, of a type unknown here
 
 An exception of the function's own whose type is known here is raised as that type, with the remote
@@ -52,6 +53,7 @@ __all__ = [
     "ProtocolMismatch",
     "PublishFailed",
     "RemoteError",
+    "ResultMismatch",
     "UnknownGateway",
     "UnsafeWarning",
 ]
@@ -167,6 +169,18 @@ class PublishFailed(AwayError):
 
 class ProtocolMismatch(AwayError):
     """Two sides that do not speak the same protocol, or a message that breaks it."""
+
+
+class ResultMismatch(ProtocolMismatch):
+    """A result that is not what the stub's annotation says.
+
+    ``path`` leads into it (``[0].x``), to where ``expected`` is the type that was expected and
+    ``given`` says what came.
+    """
+
+    path: str = ""
+    expected: str = ""
+    given: str = ""
 
 
 class RemoteError(AwayError):

@@ -167,7 +167,7 @@ def _docstring(text: str, indent: str) -> str:
     """Write a docstring that cannot end before its end, nor hold what an editor would obey."""
     lines = ["".join(_character(c) for c in line).rstrip() for line in text.strip().split("\n")]
     joined = "\n".join(indent + line if i and line else line for i, line in enumerate(lines))
-    joined = re.sub(r'"(?="|\Z)', r'\"', joined)
+    joined = re.sub(r'"(?="|\Z)', r"\"", joined)
     return f'"""{joined}\n{indent}"""' if "\n" in joined else f'"""{joined}"""'
 
 

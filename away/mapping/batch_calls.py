@@ -176,7 +176,7 @@ def _packed(
 
 
 def _results(caller: Caller, envelopes: list[dict[str, Any]], reply: Reply) -> list[Any]:
-    if not caller.manner.implicit:
+    if not caller.manner.implicit or caller.types is not None:
         return [_result(caller, each, reply) for each in envelopes]
     # Nearly all are values, of which each is looked at no further.
     return [
@@ -191,12 +191,15 @@ def _result(caller: Caller, envelope: dict[str, Any], reply: Reply) -> Any:
         answer = protocol.answer_of(envelope, allow_unsafe=not caller.manner.safe_args)
     except ProtocolMismatch as error:
         return Failed(caller.broken(f"broke the protocol: {error}", reply))
-    if not caller.manner.implicit:
-        status = 200 if answer.kind != "error" else 400 if answer.refused else 500
-        return caller.stated(answer, status)
-    if answer.kind == "error":
-        return Failed(caller.located(answer.value, reply))
-    return answer.value
+    try:
+        if not caller.manner.implicit:
+            status = 200 if answer.kind != "error" else 400 if answer.refused else 500
+            return caller.stated(answer, reply, status)
+        if answer.kind == "error":
+            return Failed(caller.located(answer.value, reply))
+        return caller.fitting(answer.value, reply)
+    except ProtocolMismatch as error:  # it is not what a stub's annotations say
+        return Failed(error)
 
 
 def for_each(error: BaseException, count: int) -> list[Failed]:

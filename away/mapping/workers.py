@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from away.connection.lanes import Lane
     from away.functions import RemoteFunction
     from away.mapping.pace import Pace
+    from away.placement import Placement
 
 __all__ = ["Workers"]
 
@@ -186,14 +187,25 @@ class Workers:
 
     async def _one(self, inputs: list[Input], run: Run) -> Done | Lost:
         """Call once, as anyone would."""
+        function = self._function
         try:
-            return Done([await run(self._function.conversation(inputs[0], {}))], None, 0)
+            if function.placement is not None:
+                return Done([await self._placed(function.placement, inputs[0])], None, 0)
+            return Done([await run(function.conversation(inputs[0], {}))], None, 0)
         except asyncio.CancelledError as error:
             if self._closed:
                 raise
             return Lost(error, 1)  # the function's own
         except BaseException as error:  # what a call raises, whatever that is
             return Lost(error, 1)
+
+    async def _placed(self, placement: Placement, args: Input) -> Any:
+        """Let a function that may run here choose where, call by call."""
+        if self._function.kind.endswith("generator"):
+            return [
+                each async for each in placement.call(self._function, args, {}, "async generator")
+            ]
+        return await placement.call(self._function, args, {}, "async")
 
     async def _batch(self, inputs: list[Input], run: Run) -> Done | Lost | Split:
         bound = self._bound(inputs)
@@ -227,21 +239,23 @@ class Workers:
     def _sends_batches(self) -> bool:
         watch = self._caller.watch
         # Arguments that may not fit what is known are each looked into.
-        return self._batches and can_batch(self._caller) and not (watch and watch.in_doubt)
+        if watch is not None and watch.in_doubt:
+            return False
+        return self._batches and self._function.placement is None and can_batch(self._caller)
 
     def _bound(self, inputs: list[Input]) -> list[Input] | Failed:
         """Return the inputs before the first that does not fit the signature; that one's error alone."""
-        bind = self._caller.bind
+        caller, bind = self._caller, self._caller.bind
         if bind is None:
             return inputs
-        count = 0
+        bound: list[Input] = []
         try:
             for args in inputs:
                 bind(*args)
-                count += 1
+                bound.append(args if caller.types is None else caller.prepared(args, {})[0])
         except TypeError as error:
-            return inputs[:count] or Failed(error)
-        return inputs
+            return bound or Failed(error)
+        return bound
 
     def _is_full(self, error: BaseException) -> bool:
         """Tell whether a function of Away's said that too many calls run; nothing ran then."""

@@ -76,7 +76,7 @@ def table_of(rows: Sequence[tuple[str, FunctionInfo]]) -> str:
 
 
 def _row(name: str, info: FunctionInfo) -> str:
-    shown, doc = "", ""
+    shown, doc = "", f"image {info.image}"
     if info.module is not None:
         shown = f"module: {', '.join(sorted(info.module.functions))}"
         doc = info.module.doc
@@ -118,8 +118,8 @@ def function_html(function: RemoteFunction[..., Any]) -> str:
 
 
 def signature_text(kind: signatures.Kind, signature: inspect.Signature) -> str:
-    """Return a signature, with ``async`` before one of a function that is awaited."""
-    return f"async {signature}" if kind.startswith("async") else str(signature)
+    """Return a signature, behind the kind of a function that does not just return."""
+    return str(signature) if kind == "sync" else f"{kind} {signature}"
 
 
 def keys_of(owner: Owner) -> list[str]:

@@ -125,7 +125,8 @@ assert g.add is add and add(1, 2) == 3
         """
 import os
 from away.remote.gw import add
-del os.environ["AWAY_GATEWAY_GW_URL"], os.environ["AWAY_GATEWAY_GW_PASSWORD"]
+for each in [each for each in os.environ if each.startswith("AWAY_GATEWAY_GW_")]:
+    del os.environ[each]
 import importlib
 importlib.invalidate_caches()
 from away.remote.gw import add as again

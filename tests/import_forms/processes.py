@@ -232,6 +232,7 @@ assert said.stdout.split() == ["3", "4", "5", "True"], said
     Row(
         "python -m of a function",
         argv=("-m", "away.remote.gw.add"),
+        lists=1,
         status=1,
         prints=("No module named away.remote.gw.add",),
     ),

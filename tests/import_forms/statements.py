@@ -174,6 +174,7 @@ assert importlib.import_module("..remote.gw", "away.remote").__name__ == "away.r
 with raises(ModuleNotFoundError, says="functions are no modules", name="away.remote.gw.add"):
     importlib.import_module(".add", "away.remote.gw")
 """,
+        1,
     ),
     Row("__import__", "assert __import__('away.remote.gw').__name__ == 'away'"),
     Row(
@@ -227,9 +228,11 @@ assert importlib.util.find_spec(".gw", "away.remote").origin == spec.origin
         "find_spec of a function",
         """
 import importlib.util
+assert importlib.util.find_spec("away.remote.gw._x") is None
 assert importlib.util.find_spec("away.remote.gw.add") is None
 assert importlib.util.find_spec("away.remote.gw.nope") is None
 """,
+        2,
     ),
     Row(
         "find_spec of an imported gateway",

@@ -58,8 +58,10 @@ with raises(ModuleNotFoundError, name="away.remote.gw.add"):
     from away.remote.gw.add import x
 with raises(ModuleNotFoundError, name="away.remote.gw.nope"):
     import away.remote.gw.nope
+with raises(ModuleNotFoundError, name="away.remote.gw._x"):
+    import away.remote.gw._x
 """,
-        0,
+        2,
     ),
     Row(
         "a traceback that is printed asks nothing",

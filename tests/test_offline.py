@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import away
+import away.remote
 from away import FaasConnection, config, exceptions, hooks
 from away.connection import FunctionInfo
 from away.connection.catalogue_file import (

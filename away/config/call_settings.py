@@ -119,7 +119,7 @@ class CallSettings(NamedTuple):
     unpack_args: DottedPath | None = None
     name: str | None = None
     where: str = ""
-    """Where the strongest source says it."""
+    """Where all that is said."""
 
     def __repr__(self) -> str:
         said = {key: value for key, value in self._asdict().items() if value is not None}
@@ -223,8 +223,8 @@ def joined(name: str, gateway: str, tables: Iterable[Mapping[str, Setting]]) -> 
             f"pack_args of {of} stands beside protocol, which says how arguments travel as well;"
             f" leave one out ({merged['pack_args'].where})"
         )
-    last = list(merged.values())[-1].where if merged else ""
-    return CallSettings(**found, where=last)
+    places = dict.fromkeys(each.where for each in merged.values())
+    return CallSettings(**found, where=", ".join(places))
 
 
 def renames(calls: Mapping[str, CallSettings]) -> dict[str, str]:

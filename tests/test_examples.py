@@ -21,6 +21,12 @@ SAID = {
     "async_fan_out.py": ["40425"],
     "publish_with_helpers.py": ["here:  8.0", "there: 8.0", "there, after a change here: 8.0"],
     "existing_function.py": ["sort(3, 1, 2) → [1, 2, 3]", "with the status: (1, 200)"],
+    "in_hand.py": [
+        "futures: [0, 2, 4, 6, 8]",
+        "awaited: [3, 7]",
+        "[0, 3, 6, 9, 12]",
+        "stay: ['add']",
+    ],
     "errors.py": ["ZeroDivisionError: division by zero", "did you mean 'divide'", "`LOCK`"],
     "configuration/main.py": ["upper('shout') → 'SHOUT'", "environment AWAY_GATEWAY_SHOP_PASSWORD"],
 }

@@ -128,10 +128,20 @@ def _look_anew() -> None:
         sys.modules["away.hooks.mounts"].warn_of_real()
 
 
+def _is_beginning() -> bool:
+    """Tell whether what reads the configuration is being imported just now, and cannot serve yet."""
+    # _initializing is the import system's own mark of a module that has not run to its end.
+    return any(
+        getattr(getattr(module, "__spec__", None), "_initializing", False)
+        for name, module in list(sys.modules.items())
+        if name.startswith(("away.", "platformdirs"))
+    )
+
+
 def _from_configuration(fullname: str, *, only_asked: bool) -> ModuleSpec | None:
     """Look into the configuration for mounts, at the first name that nobody else finds."""
     me = get_ident()
-    if me in _looking:
+    if me in _looking or _is_beginning():
         return None  # a module that reading the configuration itself tries to import
     if os.environ.get("AWAY_RUNTIME") == "1":
         configuration_was_read()  # a published function has no files of configuration

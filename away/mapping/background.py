@@ -76,6 +76,8 @@ class Background:
 
     def start(self) -> None:
         """Begin, and return once the workers are there."""
+        # Imported here and now: on the loop, workers would wait for it.
+        _ = self._function.connection.aio_driver
         # A daemon, so that an iterator that nobody closes keeps no program from ending; this is
         # called as the program ends, while threads still run.
         atexit.register(self.stop)

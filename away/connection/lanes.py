@@ -269,9 +269,9 @@ class Lane(asyncio.Protocol):
     def _read(self) -> None:
         while self._head is None:
             end = self._buffer.find(b"\r\n\r\n")
+            if max(end, len(self._buffer) if end < 0 else 0) > MAX_HEAD_BYTES:
+                raise NotHttp("the head of its answer has no end")
             if end < 0:
-                if len(self._buffer) > MAX_HEAD_BYTES:
-                    raise NotHttp("the head of its answer has no end")
                 return
             self._begin(*read_head(bytes(self._buffer[:end])))
             del self._buffer[: end + 4]
@@ -330,11 +330,11 @@ class Lane(asyncio.Protocol):
             end = buffer.find(b"\r\n", 0, MAX_CHUNK_LINE)
             if end < 0:
                 if len(buffer) >= MAX_CHUNK_LINE:
-                    raise NotHttp("a chunk of its answer has no length")
+                    raise CutShort("a chunk of its answer has no length")
                 return
             found = _CHUNK_SIZE.fullmatch(bytes(buffer[:end]))
             if found is None:
-                raise NotHttp("a chunk of its answer has no length")
+                raise CutShort("a chunk of its answer has no length")
             size = int(found[1], 16)
             if self._chunk_bytes + size > MAX_ANSWER_BYTES:
                 raise TooLarge(f"it has more than {MAX_ANSWER_BYTES} bytes")
@@ -344,7 +344,7 @@ class Lane(asyncio.Protocol):
             if len(buffer) < end + 2 + size + 2:
                 return
             if buffer[end + 2 + size : end + 4 + size] != b"\r\n":
-                raise NotHttp("a chunk of its answer has another length than it says")
+                raise CutShort("a chunk of its answer has another length than it says")
             self._chunks.append(bytes(buffer[end + 2 : end + 2 + size]))
             self._chunk_bytes += size
             del buffer[: end + 4 + size]
@@ -356,7 +356,7 @@ class Lane(asyncio.Protocol):
             end = buffer.find(b"\r\n", begin)
             if end < 0:
                 if len(buffer) > MAX_HEAD_BYTES:
-                    raise NotHttp("what follows its answer's last chunk has no end")
+                    raise CutShort("what follows its answer's last chunk has no end")
                 return
             if end == begin:
                 break

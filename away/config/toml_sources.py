@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from away.config.call_settings import CALL_KEYS, alone
-from away.config.files import TomlFile, home, read_toml
+from away.config.files import TomlFile, follows_xdg, home, read_toml
 from away.config.publish_settings import PUBLISH_KEYS, check_key
 from away.config.secret import Secret
 from away.config.settings import KEYS, PROJECT, USER, Setting, Source, check_name, suggestion
@@ -44,6 +44,9 @@ def user_file(environ: Mapping[str, str]) -> Path | None:
     chosen = environ.get("XDG_CONFIG_HOME", "")
     if Path(chosen).is_absolute():
         return Path(chosen, "away", USER_FILE)
+    if follows_xdg():
+        at_home = home(environ)
+        return at_home / ".config" / "away" / USER_FILE if at_home else None
     import platformdirs
 
     folder = platformdirs.user_config_path("away", appauthor=False)

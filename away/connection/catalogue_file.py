@@ -13,9 +13,12 @@ from __future__ import annotations
 import json
 import os
 import stat
+import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from away.config.files import follows_xdg
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -134,9 +137,12 @@ def lists_folder() -> str | None:
     # The XDG base directory rules, without a look at what else platforms have.
     cache = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(cache):  # noqa: PTH117 - as above
-        import platformdirs
+        if follows_xdg():
+            cache = f"{os.path.expanduser('~')}/.cache"  # noqa: PTH111 - Path.home() may raise
+        else:
+            import platformdirs
 
-        cache = platformdirs.user_cache_dir()
+            cache = platformdirs.user_cache_dir()
     # Relative where there is no home, and then a cloned repository could hold it.
     return os.path.join(cache, "away", "lists") if os.path.isabs(cache) else None  # noqa: PTH117, PTH118
 
@@ -190,14 +196,12 @@ def understood(text: bytes, url: str, user: str, namespace: str) -> KeptList | N
 
 def _digest(*texts: str) -> str:
     # hashlib would bring OpenSSL, which takes longer to import than all else that reads a list.
-    for module in ("_sha2", "_sha256", "hashlib"):  # of 3.12 on, of 3.11, and where neither is
-        try:
-            sha256 = __import__(module).sha256
-            break
-        except ImportError:
-            continue
+    try:
+        module = __import__("_sha2" if sys.version_info >= (3, 12) else "_sha256")
+    except ImportError:  # an interpreter that is not CPython
+        import hashlib as module
     text = "\0".join(texts).encode("utf-8", "surrogatepass")
-    return str(sha256(text).hexdigest()[:24])
+    return str(module.sha256(text).hexdigest()[:24])
 
 
 # ---------------------------------------------------------------- files of this user alone
@@ -239,7 +243,7 @@ def _private_text(path: str) -> bytes | None:
         # Without a name of its own if it was replaced just now; under two names it may be another's.
         if not stat.S_ISREG(found.st_mode) or not _is_ours(found) or found.st_nlink > 1:
             return None
-        with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 - no path
+        with open(descriptor, "rb", closefd=False) as file:
             text = file.read(MAX_BYTES + 1)
     except OSError:
         return None

@@ -289,6 +289,14 @@ def test_map_makes_the_calls_of_a_chunk_together(executor, sender, size, work):
             list(each.map(work.divide, range(6), [1, 1, 1, 0, 1, 1], chunksize=size))
 
 
+def test_the_calls_of_a_chunk_travel_in_one_request(gateway, executor, work):
+    executor.submit(work.square, 1).result()
+    before = {info.name: info.invocation_count for info in gateway.functions(fresh=True)}
+    assert list(executor.map(work.square, range(50), chunksize=25)) == [n * n for n in range(50)]
+    after = {info.name: info.invocation_count for info in gateway.functions(fresh=True)}
+    assert after["square"] - before["square"] == 2
+
+
 def test_map_reads_an_endless_input_as_results_are_taken(executor, work):
     read = []
     endless = (read.append(n) or n for n in itertools.count())

@@ -144,8 +144,7 @@ class Executor(concurrent.futures.Executor):
             fn: What to call.
             *iterables: One for each argument; the shortest ends it.
             timeout: Seconds from now until the last result has to be taken.
-            chunksize: How many calls one thread makes one after another; with ``by_value`` they
-                travel in one request.
+            chunksize: How many calls are made one after another; they travel in one request.
             buffersize: How many inputs are read ahead; four for each worker if it is left out.
 
         Returns:

@@ -58,9 +58,8 @@ class PublishedCallables:
     def begin_chunk(
         self, function: Callable[..., Any], chunk: list[tuple[Any, ...]]
     ) -> Callable[[], Conversation[list[Any]]]:
-        """Return what begins the calls of a chunk, one after another."""
-        calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = [(args, {}) for args in chunk]
-        return lambda: one_after_another(self._remote(function), calls)
+        """Return what begins the calls of a chunk, which travel together."""
+        return lambda: together(self._remote(function), chunk)
 
     def _remote(self, function: Callable[..., Any]) -> RemoteFunction[..., Any]:
         return self._deployed.once(_identity(function), function, self._publish)
@@ -80,6 +79,36 @@ def one_after_another(
     for args, kwargs in calls:
         values.append((yield from function.blocking_conversation(args, kwargs)))
     return values
+
+
+def together(
+    function: RemoteFunction[..., Any], chunk: list[tuple[Any, ...]]
+) -> Conversation[list[Any]]:
+    """Make the calls of a chunk in as few requests as the function answers them in.
+
+    Raises:
+        Exception: What the first call raised that did; those behind it may have run.
+    """
+    from away.mapping.batch_calls import Done, Failed, Lost, batch_call, can_batch
+    from away.mapping.pace import BUDGET_SECONDS
+
+    caller = function._caller  # noqa: SLF001 - what a call of it is made by
+    for args in chunk:
+        if caller.bind is not None:
+            caller.bind(*args)
+    values: list[Any] = []
+    while len(left := chunk[len(values) :]) > 1 and can_batch(caller):
+        done = yield from batch_call(caller, left, BUDGET_SECONDS, 1)
+        if isinstance(done, Lost):
+            raise done.error
+        if not isinstance(done, Done):
+            break  # in smaller requests: one a call
+        for result in done.results:
+            if isinstance(result, Failed):
+                raise result.error
+            values.append(iter(result) if function.kind.endswith("generator") else result)
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = [(args, {}) for args in left]
+    return values + (yield from one_after_another(function, calls))
 
 
 def _identity(function: Callable[..., Any]) -> tuple[int, ...]:

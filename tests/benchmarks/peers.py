@@ -1,7 +1,8 @@
 """The peers that Away is measured beside: a trivial server and a bare aiohttp proxy.
 
-Each runs as a process of its own, ``python -m tests.benchmarks.peers trivial|json|proxy [URL]``,
-and prints its port. The trivial server does nothing but answer, so that a client's own cost shows.
+Each runs as a process of its own, ``python -m tests.benchmarks.peers trivial|json|hello|proxy [URL]``,
+and prints its port. The trivial server does nothing but answer, so that a client's own cost shows;
+``hello`` does the same on aiohttp.
 """
 
 from __future__ import annotations
@@ -72,6 +73,16 @@ async def _serve_json() -> None:
     await _serve_web(echo)
 
 
+async def _serve_hello() -> None:
+    from aiohttp import web
+
+    async def hello(request: web.Request) -> web.Response:
+        await request.read()
+        return web.Response(body=b"55", content_type="application/json")
+
+    await _serve_web(hello)
+
+
 async def _serve_proxy(upstream: str) -> None:
     import aiohttp
     from aiohttp import web
@@ -110,6 +121,11 @@ def peer(*arguments: str) -> Iterator[str]:
 
 if __name__ == "__main__":
     kind, *rest = sys.argv[1:]
-    serve = {"trivial": _serve_trivial, "json": _serve_json, "proxy": _serve_proxy}[kind]
+    serve = {
+        "trivial": _serve_trivial,
+        "json": _serve_json,
+        "hello": _serve_hello,
+        "proxy": _serve_proxy,
+    }[kind]
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(serve(*rest))

@@ -22,6 +22,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.benchmarks.containers import containers
+from tests.benchmarks.maps import maps
 from tests.benchmarks.peers import peer
 from tests.benchmarks.table import ROUNDS, note, row, rows
 
@@ -313,6 +314,7 @@ GROUPS = {
     "imports": imports,
     "sync": sync_calls,
     "async": async_calls,
+    "map": maps,
     "gateway": through_gateway,
     "publish": publishing,
     "containers": containers,

@@ -6,7 +6,6 @@ function's image. One that names more than the function has gets a function with
 
 from __future__ import annotations
 
-import functools
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -52,8 +51,8 @@ class SentCallables:
         """
         from away.capture.sent import pickled_call
 
-        pickled, modules = pickled_call(functools.partial(function, *args, **kwargs))
-        return lambda: self._runner(modules).blocking_conversation((pickled,), {})
+        *pickled, modules = pickled_call(function, args, kwargs)
+        return lambda: self._runner(modules).blocking_conversation(tuple(pickled), {})
 
     def begin_chunk(
         self, function: Callable[..., Any], chunk: list[tuple[Any, ...]]

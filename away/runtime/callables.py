@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 __all__ = ["call_each", "run_pickled"]
 
 
-def run_pickled(pickled: bytes) -> Any:
-    """Call a callable that comes as a pickle by dill, with its arguments bound already."""
-    import dill
+def run_pickled(function: bytes, arguments: bytes) -> Any:
+    """Call a callable that comes as a pickle, with arguments and keywords that come as another."""
+    import dill  # reads what Python's own pickler wrote as well
 
-    value = dill.loads(pickled)()
+    args, kwargs = dill.loads(arguments)
+    value = dill.loads(function)(*args, **kwargs)
     if hasattr(value, "__await__"):
         import asyncio
 

@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from away.connection import FaasConnection
     from away.module_descriptions import ModuleDescription
 
-__all__ = ["CONTENT", "ModuleContent", "NoSuchMember", "Place", "RemoteModule", "become", "resolve"]
+__all__ = [
+    "CONTENT",
+    "ModuleContent",
+    "NoSuchMember",
+    "Place",
+    "RemoteModule",
+    "content_of",
+    "make",
+    "resolve",
+]
 
 # Where a module's dictionary keeps the owner of its functions.
 CONTENT = "__away_module__"
@@ -107,8 +116,19 @@ class ModuleContent:
         content["__doc__"] = known.doc or None
         content.update(known.constants)
 
-    def take_on(self, place: Place, description: ModuleDescription | None) -> None:
-        """Become what the module is now; functions in hand are renewed in place."""
+    def take_on(
+        self,
+        place: Place,
+        description: ModuleDescription | None,
+        renew: Callable[[RemoteFunction[..., Any], RemoteFunction[..., Any]], None],
+    ) -> None:
+        """Become what the module is now.
+
+        Args:
+            place: Where it is.
+            description: What it has.
+            renew: Gives a function in hand the state of the one that it is now.
+        """
         if (place, description) == (self.place, self.description):
             return
         for name in self.description.names if self.description else ():
@@ -117,7 +137,7 @@ class ModuleContent:
         self._fill()
         for name, function in self._functions.items():
             if description is None or name in description.functions:
-                become(function, self._make(name))
+                renew(function, self._make(name))
 
     # ------------------------------------------------------------ what Python asks
 
@@ -240,6 +260,12 @@ class RemoteModule(types.ModuleType):
             known = known._replace(functions=bare)
         return resolve, (connection.url, namespace, name, self.__name__, known, content.manner)
 
+    def __away_functions__(self) -> list[RemoteFunction[..., Any]]:
+        """All of its functions, for capture, which has to know whom a function calls."""
+        content = content_of(self)
+        known = content.description.functions if content.description else ()
+        return [content.member(name) for name in sorted(known)]
+
     def __copy__(self) -> RemoteModule:
         return self
 
@@ -303,14 +329,3 @@ def resolve(
     """
     place = Place(resolve_function(url, namespace, name).connection, namespace, name)
     return make(module_name, place, description, manner=manner)
-
-
-def become(function: RemoteFunction[..., Any], renewed: RemoteFunction[..., Any]) -> None:
-    """Give a proxy the state of another: whoever holds it sees the function as it is now.
-
-    Attribute by attribute and stale ones last, so that a thread that calls it meanwhile finds all.
-    """
-    mine, theirs = vars(function), vars(renewed)
-    mine.update(theirs)
-    for stale in mine.keys() - theirs.keys():
-        mine.pop(stale, None)

@@ -33,6 +33,7 @@ __all__ = [
     "describe",
     "face",
     "from_annotations",
+    "is_module_inside",
     "join_annotation",
     "kept_annotations",
     "kind_of",
@@ -283,6 +284,7 @@ def join_annotation(annotations: Mapping[str, str], key: str) -> str | None:
 # ---------------------------------------------------------------- to a function's environment
 
 _KINDS_INSIDE = "AWAY_FUNCTION_KINDS"
+_MODULE_INSIDE = "module"
 
 
 def kinds_for_inside(kinds: Mapping[tuple[str, str], str]) -> dict[str, str]:
@@ -291,21 +293,35 @@ def kinds_for_inside(kinds: Mapping[tuple[str, str], str]) -> dict[str, str]:
     Inside there is no login, so the gateway is not asked for it.
 
     Args:
-        kinds: Their kinds, by gateway and name.
+        kinds: Their kinds, by gateway and name; of a function of a module that was published whole,
+            the name is ``MODULE/FUNCTION``.
     """
     told = {_inside_key(*key): kind for key, kind in kinds.items() if kind != "sync"}
+    for gateway, name in kinds:
+        module, mark, _ = name.partition("/")
+        if mark:
+            told[_inside_key(gateway, module)] = _MODULE_INSIDE
     return {_KINDS_INSIDE: json.dumps(told, sort_keys=True)} if told else {}
 
 
 def kind_inside(gateway: str, name: str) -> Kind | None:
     """Return the kind of a function that is called from inside another one; None if untold."""
+    kind = _told_inside(gateway, name)
+    return kind if kind in KINDS else None
+
+
+def is_module_inside(gateway: str, name: str) -> bool:
+    """Tell whether what is used from inside a function is a module that was published whole."""
+    return _told_inside(gateway, name) == _MODULE_INSIDE
+
+
+def _told_inside(gateway: str, name: str) -> object:
     import os
 
     try:
-        kind = json.loads(os.environ.get(_KINDS_INSIDE, "{}")).get(_inside_key(gateway, name))
+        return json.loads(os.environ.get(_KINDS_INSIDE, "{}")).get(_inside_key(gateway, name))
     except (ValueError, AttributeError):
         return None
-    return cast("Kind", kind) if kind in KINDS else None
 
 
 def _inside_key(gateway: str, name: str) -> str:

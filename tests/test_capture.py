@@ -275,7 +275,7 @@ def test_other_remote_functions_travel_as_references_and_bring_the_client(tmp_pa
         "def f(a): return other(a)\nsay(capture(f))"
     )
     said = outcome(tmp_path, source)
-    assert said["references"] == [["http://gw.example:8080", "n", "other", "sync"]]
+    assert said["references"] == [["http://gw.example:8080", "n", "other", "sync", ""]]
     assert said["client"] is True
     assert said["requirements"] == []
 
@@ -300,7 +300,7 @@ def test_a_module_that_calls_other_remote_functions_brings_the_client(tmp_path, 
     files = {"mod.py": module, "stubs.py": STUB}
     said = outcome(tmp_path, SAY + "from mod import f\nsay(capture(f))", files)
     assert said["form"] == "import"
-    assert said["references"] == [["http://gw.example:8080", "", "other", "sync"]]
+    assert said["references"] == [["http://gw.example:8080", "", "other", "sync", ""]]
     assert said["client"] is True
 
 

@@ -274,9 +274,11 @@ def _calls_of(function: Callable[..., Any], by_value: Pickled | None, needs: Nee
     """Find what a function calls behind gateways."""
     called = find(by_value.named if by_value else (function,), own=function)
     held = by_value.references if by_value else ()
-    references = tuple(dict.fromkeys([*held, *called.references]))
-    # What goes by value is not followed by its names there, but its bodies use connections too.
+    # What goes by value is not followed by its names there, but its bodies use connections too, and
+    # functions of remote modules by their attributes.
     used = find((function,)) if by_value else called
+    of_modules = [each for each in used.references if each.path]
+    references = tuple(dict.fromkeys([*held, *called.references, *of_modules]))
     gateways = tuple(sorted({*needs.gateways, *used.gateways}))
     client = needs.client or used.client or bool(references) or called.later
     # Only references say how they are called; of all else that the client is for nothing is known.

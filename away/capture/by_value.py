@@ -251,8 +251,11 @@ def save_code(pickler: Any, obj: types.CodeType) -> None:
 
 
 def save_module(pickler: Any, obj: types.ModuleType) -> None:
-    """Save a module by its name."""
+    """Save a module by its name; a remote one that nobody imported, as a reference."""
     name = obj.__name__
+    if hasattr(type(obj), "__away_functions__") and sys.modules.get(name) is not obj:
+        pickler.refer_to_module(obj)
+        return
     if name in MAIN_NAMES:
         raise unable(
             pickler.trail.path(),

@@ -28,12 +28,16 @@ class CapturedValue(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """Another remote function that a function calls, and how: awaited or not."""
+    """Another remote function that a function calls, and how: awaited or not.
+
+    ``path`` is its name in a module that was published whole.
+    """
 
     url: str
     namespace: str
     name: str
     kind: str = "sync"
+    path: str = ""
 
     @classmethod
     def to(cls, proxy: Any) -> Reference | None:
@@ -42,7 +46,8 @@ class Reference(NamedTuple):
         if found is None:
             return None
         url, namespace, name = found
-        return cls(url, namespace, name, getattr(proxy, "kind", "sync"))
+        path = getattr(proxy, "path", "")
+        return cls(url, namespace, name, getattr(proxy, "kind", "sync"), path)
 
 
 class Pickled(NamedTuple):

@@ -30,6 +30,7 @@ __all__ = [
     "GatewayNotReached",
     "ListRefused",
     "LoginRefused",
+    "ModuleNotListed",
     "NoSuchFunction",
     "as_import_error",
 ]
@@ -71,6 +72,10 @@ class ListRefused(GatewayImportError, GatewayError):
 
 class FunctionNotImported(GatewayImportError, FunctionNotFound):
     """``from away.remote.GATEWAY import NAME`` where the gateway has no such function."""
+
+
+class ModuleNotListed(GatewayImportError, FunctionNotFound, ModuleNotFoundError):
+    """``import away.remote.GATEWAY.NAME`` where the gateway has no module of that name."""
 
 
 class AmbiguousFunction(GatewayImportError, NameRefused):

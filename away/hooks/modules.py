@@ -24,13 +24,14 @@ from away.hooks.finder import PREFIX
 from away.names import nearest
 
 if TYPE_CHECKING:
-    from importlib.abc import InspectLoader
     from collections.abc import Callable
+    from importlib.abc import InspectLoader
     from types import ModuleType
 
     from away.connection.catalogue import FunctionInfo
     from away.functions import RemoteFunction
     from away.hooks.local_side import LocalSide
+    from away.modules import RemoteModule
 else:
     # Nobody asks whether a loader is one, and importing importlib.abc takes milliseconds (3.11).
     InspectLoader = object
@@ -56,8 +57,8 @@ class GatewayModule(types.ModuleType):
     reading an attribute that is there three times faster.
     """
 
-    def __getitem__(self, name: str) -> RemoteFunction[..., Any]:
-        """Return the function of exactly this name, or the one that the Python name means.
+    def __getitem__(self, name: str) -> RemoteFunction[..., Any] | RemoteModule:
+        """Return the function or module of exactly this name, or the one that the Python name means.
 
         Raises:
             FunctionNotFound: The gateway has none.
@@ -167,14 +168,8 @@ def find(fullname: str, *, only_asked: bool) -> ModuleSpec | None:
     aio = gateway == AIO and rest != ""
     if aio:
         gateway, _, rest = rest.partition(".")
-    try:
-        if rest:
-            refuse_submodule(fullname, rest)
-            return None
-    except ModuleNotFoundError:
-        if only_asked:
-            return None
-        raise
+    if rest:
+        return find_below(fullname, only_asked=only_asked)
     return spec_of(fullname, GatewayLoader(gateway, aio=aio), only_asked=only_asked)
 
 
@@ -242,13 +237,31 @@ def why_absent(fullname: str) -> ImportError | None:
     return None
 
 
-def refuse_submodule(fullname: str, rest: str) -> None:
-    parent = fullname.removesuffix(f".{rest}")
-    if isinstance(sys.modules.get(parent), GatewayModule):
-        text = f"functions are no modules; write from {parent} import {rest}"
-        # A plain one of this name: "from gw import nope" looks for a submodule on its way, and
-        # the import system passes over exactly this.
-        raise ModuleNotFoundError(text, name=fullname)
+def find_below(fullname: str, *, only_asked: bool) -> ModuleSpec | None:
+    """Return the spec of a module that was published whole, below its gateway's.
+
+    Args:
+        fullname: The module's full name.
+        only_asked: True to give None where an import would be told why there is none.
+
+    Raises:
+        ModuleNotListed: The gateway has no such module; a ModuleNotFoundError, since ``from gw import
+            nope`` looks for one on its way, and the import system passes over exactly this.
+        ImportError: The list of functions cannot be had.
+    """
+    name, _, below = fullname.rpartition(".")
+    parent = sys.modules.get(name)
+    # No function's name begins so: tools look for it, such as runpy for __main__.
+    if not isinstance(parent, GatewayModule) or below.startswith("_"):
+        return None
+    from away.hooks import submodules
+
+    try:
+        return submodules.find(functions_of(parent), fullname)
+    except ModuleNotFoundError:
+        if only_asked:
+            return None
+        raise
 
 
 def _unknown(error: UnknownGateway, gateway: str, fullname: str) -> GatewayImportError:

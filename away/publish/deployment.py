@@ -439,9 +439,10 @@ def inside_environment(
     for name in sorted({*captured.gateways, *known}):
         url = known.get(name, gateway)
         found[f"AWAY_GATEWAY_{name.upper()}_URL"] = inside if url == gateway else url
+    # One that is called both ways, from away.remote.aio too, is what it is without that.
     kinds = {
-        (name, each.name): each.kind
-        for each in captured.references
+        (name, f"{each.name}/{each.path}" if each.path else each.name): each.kind
+        for each in sorted(captured.references, key=lambda each: "async" not in each.kind)
         for name, url in known.items()
         if url == each.url
     }

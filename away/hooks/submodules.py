@@ -1,0 +1,201 @@
+"""Modules below a gateway's: ``from away.remote.myfaas.mymodule import f``.
+
+A module that was published whole is one function of the gateway and one module here. Which there are
+is on the gateway's list, so that looking for one may fetch it, as asking for a function does; what a
+module then gives out is :mod:`away.modules`' business. Packages are one module: what their own
+``__init__`` gives out.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.util
+import sys
+from importlib.machinery import ModuleSpec
+from typing import TYPE_CHECKING, Any
+
+from away.hooks.errors import AmbiguousFunction, FunctionNotImported, ModuleNotListed
+from away.hooks.finder import imports_a_name
+from away.hooks.in_hand import become
+from away.modules import CONTENT, ModuleContent, NoSuchMember, Place, RemoteModule, content_of
+from away.names import nearest, printable
+
+if TYPE_CHECKING:
+    from types import CodeType, ModuleType
+
+    from away.connection.catalogue import FunctionInfo
+    from away.hooks.contents import GatewayFunctions
+
+__all__ = ["find", "module_of", "renew"]
+
+# So many names fit an error that a person still reads.
+_MOST_NAMES = 10
+
+
+class ImportedContent(ModuleContent):
+    """What an imported module gives out: where a name is missing, the list is looked at again."""
+
+    def __init__(self, owner: GatewayFunctions, content: dict[str, Any], **made: Any) -> None:
+        self.owner = owner
+        super().__init__(content, **made)
+
+    def attribute(self, name: str) -> Any:
+        """Stand in the module as ``__getattr__`` (PEP 562)."""
+        asker = sys._getframe(1)  # noqa: SLF001 - who asks decides what is raised
+        if name.startswith("_") or self.has(name):
+            return super().attribute(name)
+        self.owner.look_again(f"{self.place.name}/{name}")
+        if self.has(name):
+            return super().attribute(name)
+        if imports_a_name(asker):
+            error = self.missing(name, FunctionNotImported)
+            assert isinstance(error, FunctionNotImported), "it was asked for"
+            error.name = self.module_name
+            raise error
+        raise self.missing(name, NoSuchMember)
+
+
+class RemoteModuleLoader(importlib.abc.InspectLoader):
+    """Makes the module of a function of the gateway that is a module published whole.
+
+    Args:
+        owner: The functions of the gateway.
+        name: The function's name there.
+    """
+
+    def __init__(self, owner: GatewayFunctions, name: str) -> None:
+        self.owner = owner
+        self.name = name
+
+    def create_module(self, spec: ModuleSpec) -> RemoteModule:
+        """Return the empty module."""
+        return RemoteModule(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Give the module what the list says that it has; after a reload, what a new list says."""
+        owner, found = self.owner, module.__dict__.get(CONTENT)
+        if isinstance(found, ModuleContent):
+            owner.forget()
+            owner.listed()  # which renews what was imported
+            return
+        info = None if owner.has_no_list() else owner.listed().get(self.name)
+        ImportedContent(
+            owner,
+            module.__dict__,
+            place=_place(owner, self.name),
+            description=info.module if info else None,
+            module_name=module.__name__,
+            aio=owner.aio,
+        )
+        assert isinstance(module, RemoteModule), "it was made here"
+        owner.modules[self.name] = module
+
+    def get_source(self, fullname: str) -> None:
+        """Say that there is no source, for linecache, pdb and the like."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Refuse: there is nothing to run as a program."""
+        raise ImportError(f"{fullname} runs at a gateway, nothing to run here", name=fullname)
+
+
+def find(owner: GatewayFunctions, fullname: str) -> ModuleSpec | None:
+    """Return the spec of a module below a gateway's.
+
+    Args:
+        owner: The functions of the gateway.
+        fullname: The module's full name, the owner's before it.
+
+    Raises:
+        ModuleNotListed: There is none of that name; a ModuleNotFoundError.
+        AmbiguousFunction: The name means more than one function of the gateway.
+        ImportError: The list cannot be had.
+    """
+    name = fullname.removeprefix(f"{owner.module_name}.")
+    if owner.has_no_list():
+        return _spec(owner, name, fullname)
+    found = owner.named(name)
+    modules = [each for each in found if each.module is not None]
+    if len(found) > 1:
+        raise AmbiguousFunction(
+            f"{name!r} means more than one function of the gateway {owner.gateway!r}:"
+            f" {', '.join(each.name for each in found)}; import {owner.module_name} and take one of"
+            " them by its own name in brackets",
+            name=fullname,
+        )
+    if not modules:
+        raise _no_module(owner, name, fullname, is_function=bool(found))
+    return _spec(owner, modules[0].name, fullname)
+
+
+def _spec(owner: GatewayFunctions, name: str, fullname: str) -> ModuleSpec:
+    place = _place(owner, name)
+    origin = f"{place.connection.url}/function/{name}"
+    return ModuleSpec(fullname, RemoteModuleLoader(owner, name), origin=origin)
+
+
+def _place(owner: GatewayFunctions, name: str) -> Place:
+    connection = owner.connection()
+    return Place(connection, connection.namespace, name)
+
+
+def _no_module(
+    owner: GatewayFunctions, name: str, fullname: str, *, is_function: bool
+) -> ModuleNotListed:
+    infos = owner.listed()
+    known = sorted(owner.shown_as(key) for key, info in infos.items() if info.module is not None)
+    near = tuple(nearest(name, known))
+    url = owner.connection().url
+    if is_function:
+        text = f"{name!r} is a function, and functions are no modules; write from"
+        text = f"{text} {owner.module_name} import {name}"
+    else:
+        ordered = [*near, *(each for each in known if each not in near)][:_MOST_NAMES]
+        has = f"its modules are {', '.join(ordered)}" if ordered else "it has none"
+        text = f"the gateway {owner.gateway!r} at {url} has no module {printable(name)!r}; {has}"
+    return ModuleNotListed(text, name=fullname, gateway=url, function=name, nearest=near)
+
+
+# ---------------------------------------------------------------- for the gateway's own module
+
+
+def module_of(owner: GatewayFunctions, name: str) -> RemoteModule:
+    """Return the one module of a function that is one, imported or not.
+
+    Args:
+        owner: The functions of the gateway.
+        name: The function's own name.
+    """
+    found = owner.modules.get(name)
+    if found is not None:
+        return found
+    fullname = f"{owner.module_name}.{owner.shown_as(name)}"
+    present = sys.modules.get(fullname)
+    if isinstance(present, RemoteModule):
+        return present
+    # Without the import system: an attribute is asked for under no lock of it.
+    spec = _spec(owner, name, fullname)
+    made = importlib.util.module_from_spec(spec)
+    assert spec.loader is not None, "it was given one"
+    spec.loader.exec_module(made)
+    kept = sys.modules.setdefault(fullname, made)
+    assert isinstance(kept, RemoteModule), "it was made here"
+    owner.modules[name] = kept
+    return kept
+
+
+def renew(owner: GatewayFunctions, infos: dict[str, FunctionInfo]) -> None:
+    """Let the modules that were imported be what a new list says; one that is gone is let go of.
+
+    Args:
+        owner: The functions of the gateway.
+        infos: What is listed now, by name.
+    """
+    for name, module in list(owner.modules.items()):
+        info = infos.get(name)
+        if info is not None and info.module is not None:
+            content_of(module).take_on(_place(owner, name), info.module, become)
+            continue
+        del owner.modules[name]
+        if sys.modules.get(module.__name__) is module:
+            del sys.modules[module.__name__]
+        owner.let_go(module)

@@ -85,6 +85,7 @@ class MethodStub:
         self.__module__ = function.__module__
         self.__doc__ = function.__doc__
         self.__annotations__ = function.__annotations__
+        self.__type_params__ = getattr(function, "__type_params__", ())
         whole = signatures.describe(function)
         shown = signatures.face(self.__name__, whole.parameters, whole.kind)
         self.__code__ = shown.__code__

@@ -146,6 +146,7 @@ class RemoteFunction(Generic[P, R]):
         self.__qualname__ = getattr(local, "__qualname__", python_name)
         self.__module__ = module or getattr(local, "__module__", None) or __name__
         self.__globals__: dict[str, Any] = {}
+        self.__type_params__: tuple[Any, ...] = getattr(local, "__type_params__", ())
         # As functools.wraps does, with what is no attribute of a remote function's own.
         for key, value in getattr(local, "__dict__", {}).items():
             if not key.startswith("_") and not hasattr(type(self), key):

@@ -9,6 +9,8 @@ import functools
 import inspect
 import json
 import pickle
+import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -296,6 +298,24 @@ def test_an_imported_function_has_texts_for_annotations_and_checks_nothing():
     with servers.Server(published(lambda p: p)) as server:
         imported = RemoteFunction(connected(server), "f", description=described)
         assert imported({"x": 1}) == {"x": 1}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="PEP 695 is Python 3.12's")
+def test_aliases_and_type_parameters_of_newer_pythons_are_known():
+    scope = {"Point": Point}
+    source = """
+    type Points[T] = list[T] | None
+    type Anyhow = dict[str, Anyhow] | Point
+    def stub[T: int](points: Points[Point], other: T, tree: Anyhow = None) -> "Points[Point]": ...
+    """
+    exec(textwrap.dedent(source), scope)
+    with servers.Server(published(lambda *args: args[0])) as server:
+        stub = builder.faas_function(connected(server))(scope["stub"])
+        assert stub([Point(1.0)], "not looked at", {"a": {"b": Point(1)}}) == [Point(1.0)]
+        with pytest.raises(TypeError, match=r"argument 'points'\[0\] must be Point, not 1"):
+            stub([1], 1)
+        with pytest.raises(TypeError, match=r"argument 'tree'\['a'\]"):
+            stub([], 1, {"a": 1})
 
 
 # ---------------------------------------------------------------- stubs in classes

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from away.typed_values.conversions import Conversion
 
-__all__ = ["FixedTuple", "Items", "IteratorItems", "Pairs", "Union"]
+__all__ = ["FixedTuple", "Items", "IteratorItems", "Later", "Pairs", "Union"]
 
 # Whose items can be looked at without using them up.
 _LOOKED_INTO = (list, tuple, set, frozenset)
@@ -145,6 +145,22 @@ def through(conversion: Conversion | None, value: Any, *, incoming: bool) -> Any
     if conversion is None:
         return value
     return conversion.incoming(value) if incoming else conversion.outgoing(value)
+
+
+class Later:
+    """A type that is part of itself, read when a value comes where it stands."""
+
+    def __init__(self, expected: str, read: Callable[[], Conversion | None]) -> None:
+        self.expected = expected
+        self._read = read
+
+    def outgoing(self, value: Any) -> Any:
+        """Check an argument by the type that it is."""
+        return through(self._read(), value, incoming=False)
+
+    def incoming(self, value: Any) -> Any:
+        """Make the value by the type that it is."""
+        return through(self._read(), value, incoming=True)
 
 
 class Pairs:

@@ -14,7 +14,7 @@ import types
 import typing
 from typing import TYPE_CHECKING, Any, ForwardRef, TypeVar, get_args, get_origin
 
-from away.typed_values.containers import FixedTuple, Items, IteratorItems, Pairs, Union
+from away.typed_values.containers import FixedTuple, Items, IteratorItems, Later, Pairs, Union
 from away.typed_values.conversions import (
     Exactly,
     Instance,
@@ -82,6 +82,8 @@ class Reader:
         self._scope = scope
         self._bindings: dict[Any, Any] = {}
         self._records: dict[Any, Conversion] = {}
+        # The aliases that are being read.
+        self._open: set[Any] = set()
         self._written: dict[type, Written] | None = None
 
     def read(self, annotation: Any) -> Conversion | None:
@@ -134,7 +136,7 @@ class Reader:
         if known is not None:
             return known
         if _ALIAS is not None and isinstance(kind, _ALIAS):
-            return self.read(kind.__value__)
+            return self._alias(kind, self)
         if isinstance(kind, typing.NewType):
             return self.read(kind.__supertype__)
         if kind in _ITEMS or kind in _MAPPINGS or kind is tuple:
@@ -172,12 +174,22 @@ class Reader:
             expected = _with_parameters(origin, args and (key, value))
             return Pairs(expected, origin, key, value)
         if _ALIAS is not None and isinstance(origin, _ALIAS):
-            return self._bound(origin.__type_params__, args).read(origin.__value__)
+            return self._alias(origin, self._bound(origin.__type_params__, args))
         if isinstance(origin, type) and not getattr(origin, "_is_protocol", False):
             return self._record(whole, origin, args) or (
                 None if origin in (type, abc.Callable) else Instance(origin)
             )
         return None
+
+    def _alias(self, alias: Any, inside: Reader) -> Conversion | None:
+        """Read what an alias stands for; where it is in its own value, when a value comes there."""
+        if alias in self._open:
+            return Later(alias.__name__, lambda: inside.read(alias.__value__))
+        self._open.add(alias)
+        try:
+            return inside.read(alias.__value__)
+        finally:
+            self._open.discard(alias)
 
     def _items(self, origin: Any, parameter: Any) -> Conversion:
         kind, make, sources = _ITEMS[origin]
@@ -270,7 +282,7 @@ class Reader:
     ) -> Reader:
         """Return a reader of other names, or of other meanings of type variables."""
         made = Reader(*scope)
-        made._written = self._written
+        made._written, made._open = self._written, self._open
         if not bindings:
             made._bindings, made._records = self._bindings, self._records
         else:

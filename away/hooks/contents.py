@@ -26,10 +26,9 @@ from away.hooks.finder import imports_a_name
 from away.hooks.freshness import Freshness
 from away.hooks.in_hand import become, remember
 from away.hooks.listing import Listing
-from away.hooks.missing import AskedInVain, ambiguous, missing
-from away.hooks.probes import reads_everything_next
 from away.hooks.shared_connections import connection_of
-from away.signatures import async_kind, is_module_inside, kept_annotations, kind_inside
+from away.names import printable
+from away.signatures import async_kind, kept_annotations, kind_inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
     from away.functions import RemoteFunction
     from away.hooks.freshness import OldList
     from away.hooks.local_side import LocalSide
-    from away.modules import RemoteModule
 
 __all__ = ["OWNER", "GatewayFunctions"]
 
@@ -49,6 +47,8 @@ __all__ = ["OWNER", "GatewayFunctions"]
 OWNER = "__away_functions__"
 # What makes a module one of ours and is no function of the gateway's, as help() would have it.
 MACHINERY = (OWNER, "__getattr__", "__dir__")
+# A person who deploys what was missing and tries again takes longer.
+MISSING_SECONDS = 1.0
 
 
 class GatewayFunctions:
@@ -91,13 +91,13 @@ class GatewayFunctions:
         self._freshness = Freshness(gateway)
         self._proxies: dict[str, RemoteFunction[..., Any]] = {}
         self._unlisted_proxies: dict[str, RemoteFunction[..., Any]] = {}
-        # The modules below this one that were asked for, by their functions' names at the gateway.
-        self.modules: dict[str, RemoteModule] = {}
         # What each proxy was made from: it is renewed when that has changed.
         self._made_from: dict[str, tuple[FaasConnection, dict[str, str]]] = {}
         # Those that were made from a list that this process did not get from the gateway.
         self._in_doubt: set[str] = set()
-        self._in_vain = AskedInVain()
+        # The names that were asked for in vain, and when: an import statement asks twice for each,
+        # and a tool for its own marks over and over.
+        self._asked_in_vain: dict[str, float] = {}
         self._make_locks()
 
     def _make_locks(self) -> None:
@@ -114,16 +114,13 @@ class GatewayFunctions:
         """Stand in the module as ``__getattr__`` (PEP 562)."""
         if name == "__all__":
             return self._current().python_names()
-        asker = sys._getframe(1)  # noqa: SLF001 - who asks decides what is raised
         if name.startswith("_"):
             # What tools probe for. OpenFaaS wants DNS labels: no function's name begins so.
-            if reads_everything_next(name, asker) and not self.has_no_list():
-                self._current()
-                self._keep_all()
             raise AttributeError(
                 f"module {self.module_name!r} has no attribute {name!r}", name=name
             )
-        if self.has_no_list():
+        asker = sys._getframe(1)  # noqa: SLF001 - who asks decides what is raised
+        if self._has_no_list():
             function = self._content[name] = self._unlisted(name)
             return function
         found, listing = self._find(name)
@@ -132,9 +129,10 @@ class GatewayFunctions:
             raise self._missing(name, listing, kind)
         if len(found) > 1:
             raise self._ambiguous(name, found)
+        function = self._proxy(found[0])
         # At once: an import statement asks twice, and the second time finds it here.
-        given = self._content[name] = self._given(found[0])
-        return given
+        self._content[name] = function
+        return function
 
     def names(self) -> list[str]:
         """Stand in the module as ``__dir__`` (PEP 562)."""
@@ -145,18 +143,18 @@ class GatewayFunctions:
         fixed = (name for name in self._content if name not in MACHINERY)
         return sorted({*fixed, *(listing.python_names() if listing else ())})
 
-    def item(self, name: str) -> RemoteFunction[..., Any] | RemoteModule:
-        """Return a function or module by its own name, else by what the Python name means."""
+    def item(self, name: str) -> RemoteFunction[..., Any]:
+        """Return a function by its own name, else by what the Python name means."""
         if not isinstance(name, str):
             raise TypeError(f"a function's name is a text, not {type(name).__name__}")
-        if self.has_no_list():
+        if self._has_no_list():
             return self._unlisted(name)
         found, listing = self._find(name, exact_first=True)
         if not found:
             raise self._missing(name, listing, FunctionNotFound)
         if len(found) > 1:
             raise self._ambiguous(name, found)
-        return self._given(found[0])
+        return self._proxy(found[0])
 
     def rows(self, *, fresh: bool = False) -> list[tuple[str, FunctionInfo]]:
         """List what the gateway says of each function, with its Python name; asked now if fresh."""
@@ -190,8 +188,6 @@ class GatewayFunctions:
         with self._changing:
             for name in self._own_names():
                 del self._content[name]
-            for module in self.modules.values():
-                self.let_go(module)
 
     def renew_in_hand(self) -> None:
         """Let proxies that somebody holds be what the gateway's functions are now."""
@@ -213,45 +209,12 @@ class GatewayFunctions:
 
         return put_back
 
-    # ------------------------------------------------------------ what modules below it ask
-
-    def listed(self) -> dict[str, FunctionInfo]:
-        """Return what the gateway has, by name."""
-        self._current()
-        return self._infos
-
-    def named(self, name: str) -> list[FunctionInfo]:
-        """Return what a Python name means: nothing, one function, or several."""
-        return [self._infos[each] for each in self._find(name)[0]]
-
-    def shown_as(self, name: str) -> str:
-        """Return the Python name of a function."""
-        return name if self._listing is None else self._listing.shown_as(name)
-
-    def look_again(self, name: str) -> None:
-        """Fetch the list anew for something that it lacks, once a second at most."""
-        started = time.monotonic()
-        new_enough = self._in_vain.since(name, started, self._where_it_is_now)
-        self._current()
-        if self._fetched_at < new_enough and not self._is_kept_to():
-            self._fetch_for(name)
-        self._in_vain.remember(name, started, self._connect())
-
-    def connection(self) -> FaasConnection:
-        """Return the gateway's connection."""
-        return self._connect()
-
-    def let_go(self, module: RemoteModule) -> None:
-        """Take a module below this one out of the names, not a patch of the user's."""
-        for name in [key for key, value in self._content.items() if value is module]:
-            del self._content[name]
-
     # ------------------------------------------------------------ the list
 
     def _find(self, name: str, *, exact_first: bool = False) -> tuple[list[str], Listing]:
         """Return which functions a name means; a list that lacks it is fetched once more."""
         started = time.monotonic()
-        new_enough = self._in_vain.since(name, started, self._where_it_is_now)
+        new_enough = self._asked_in_vain_at(name, started)
         listing = self._current()
         while True:
             found = [name] if exact_first and name in listing else listing.named(name)
@@ -259,8 +222,27 @@ class GatewayFunctions:
                 break
             listing = self._fetch_for(name)
         if not found:
-            self._in_vain.remember(name, started, self._connect())
+            self._remember_missing(name, started)
         return found, listing
+
+    def _asked_in_vain_at(self, name: str, now: float) -> float:
+        """Return since when a name is known to be missing where the gateway is now, if it is."""
+        asked_at = self._asked_in_vain.get(name, float("-inf"))
+        if now - asked_at >= MISSING_SECONDS:
+            return now
+        listed_by = self._accepted[0] if self._accepted else None
+        return asked_at if self._connect(anew=True) is listed_by else now
+
+    def _remember_missing(self, name: str, asked_at: float) -> None:
+        """Let a list that lacked a name stand for a while for who asks for the same name again."""
+        with self._changing:
+            known = {
+                each: at
+                for each, at in self._asked_in_vain.items()
+                if asked_at - at < MISSING_SECONDS
+            }
+            known.setdefault(name, asked_at)
+            self._asked_in_vain = known
 
     def _current(self) -> Listing:
         """Return the list: the one that the connection has just had, the kept one, or a new one."""
@@ -286,9 +268,6 @@ class GatewayFunctions:
             if self._local is None or not self._local.stands_in(self.module_name, error):
                 raise
             return self._accept([])
-
-    def _where_it_is_now(self) -> FaasConnection:
-        return self._connect(anew=True)
 
     def _is_recent(self) -> bool:
         connection = self._connect()
@@ -379,10 +358,6 @@ class GatewayFunctions:
                 if listing.named(name) != [self._content[name].function_name]:
                     del self._content[name]
             self._list_those_in_hand(listing)
-            if self.modules:
-                from away.hooks import submodules
-
-                submodules.renew(self, self._infos)
             for name in self._proxies.keys() & self._infos.keys():
                 self._renew(name)
             return listing
@@ -435,7 +410,7 @@ class GatewayFunctions:
 
     # ------------------------------------------------------------ names and proxies
 
-    def has_no_list(self) -> bool:
+    def _has_no_list(self) -> bool:
         """Tell whether this is inside a published function, which was given no login.
 
         The gateway's list is behind a login and its functions are not: there a name is taken at its
@@ -448,12 +423,10 @@ class GatewayFunctions:
         inside = os.environ.get("AWAY_RUNTIME") == "1" and not connection.is_logged_in
         return inside or takes_any_name(connection)
 
-    def _unlisted(self, name: str) -> RemoteFunction[..., Any] | RemoteModule:
-        """Return the one proxy of a function, or module, of which only the name is known."""
+    def _unlisted(self, name: str) -> RemoteFunction[..., Any]:
+        """Return the one proxy of a function of which only the name is known."""
         from away.functions import RemoteFunction
 
-        if is_module_inside(self.gateway, name):
-            return self._module(name)
         with self._changing:
             found = self._unlisted_proxies.get(name)
             if found is None:
@@ -497,16 +470,7 @@ class GatewayFunctions:
         listing = self._listing
         assert listing is not None, "called after a list was fetched"
         for name in listing.python_names():
-            self._content[name] = self._given(listing.named(name)[0])
-
-    def _given(self, name: str) -> RemoteFunction[..., Any] | RemoteModule:
-        """Return what the gateway has under a name: a function, or a module published whole."""
-        return self._proxy(name) if self._infos[name].module is None else self._module(name)
-
-    def _module(self, name: str) -> RemoteModule:
-        from away.hooks import submodules
-
-        return submodules.module_of(self, name)
+            self._content[name] = self._proxy(listing.named(name)[0])
 
     def _proxy(self, name: str) -> RemoteFunction[..., Any]:
         """Return the one proxy of a function, however it was asked for."""
@@ -565,16 +529,20 @@ class GatewayFunctions:
     def _missing(
         self, name: str, listing: Listing, kind: type[FunctionNotFound]
     ) -> FunctionNotFound:
-        return missing(
-            name,
-            listing,
-            kind,
-            gateway=self.gateway,
-            url=self._connect().url,
-            module=self.module_name,
-            selected="" if self._select is None else str(self._select),
-            footnote=self._footnote(name),
+        url = self._connect().url
+        selected = "" if self._select is None else f" with {self._select}"
+        error = kind(
+            f"the gateway {self.gateway!r} at {url} has no function {printable(name)!r}{selected};"
+            f" {listing.summary(name)}{self._footnote(name)}",
+            gateway=url,
+            function=name,
+            nearest=tuple(listing.nearest(name)),
         )
+        if isinstance(error, FunctionNotImported):
+            error.name = self.module_name
+        elif isinstance(error, NoSuchFunction):
+            error.name = name
+        return error
 
     def _footnote(self, name: str) -> str:
         assert self._settings is not None, "it was read before the list was looked at"
@@ -587,5 +555,12 @@ class GatewayFunctions:
         return renamed + self._freshness.footnote(self._settings)
 
     def _ambiguous(self, name: str, found: Sequence[str]) -> AmbiguousFunction:
-        url = self._connect().url
-        return ambiguous(name, found, gateway=self.gateway, url=url, module=self.module_name)
+        module = self.module_name.rpartition(".")[2]
+        ways = " and ".join(f"{module}[{each!r}]" for each in found)
+        return AmbiguousFunction(
+            f"{name!r} means more than one function of the gateway {self.gateway!r}:"
+            f" {', '.join(found)}; import {self.module_name} and take {ways}",
+            name=self.module_name,
+            gateway=self._connect().url,
+            function=name,
+        )

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["AsyncFunction"]
 
 P = ParamSpec("P")
-R = TypeVar("R")
+# Covariant, since checkers differ in what they call the type of a coroutine (CoroutineType, Coroutine).
+R = TypeVar("R", covariant=True)
 T = TypeVar("T")
 
 

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["RemoteFunction", "from_info", "resolve"]
 
 P = ParamSpec("P")
-R = TypeVar("R")
+# Covariant, since checkers differ in what they call the type of a coroutine (CoroutineType, Coroutine).
+R = TypeVar("R", covariant=True)
 T = TypeVar("T")
 
 # Stands for "not given" where None is a value of its own.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from away.capture.callables import shown_name
 from away.capture.entry import project_root
 from away.capture.included import place_of
-from away.capture.modules import importable
+from away.capture.modules import importable, needs_client
 from away.capture.pickler import pickled_once
 from away.capture.values import Settings
 from away.requirements import origin
@@ -115,6 +115,6 @@ def _lacking(modules: dict[str, None]) -> tuple[str, ...]:
     lacking = (
         each.partition(".")[0] if where.kind == "installed" and where.file else each
         for each, where in found
-        if where.kind not in ("standard", "away")
+        if where.kind not in ("standard", "away") or needs_client(each)
     )
     return tuple(dict.fromkeys(lacking))

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from types import TracebackType
 
+    from away.config import GatewayConfig
     from away.config.secret import Secret
     from away.connection.aio import AioDriver
     from away.connection.catalogue import Catalogue
@@ -167,7 +168,15 @@ class FaasConnection:
         """
         import away.config as config
 
-        found = config.resolve(name)
+        return cls.configured(config.resolve(name))
+
+    @classmethod
+    def configured(cls, found: GatewayConfig) -> Self:
+        """Connect to a gateway as its configuration says that was read (:func:`away.config.resolve`).
+
+        Raises:
+            ConfigError: What it says cannot be used.
+        """
         connection = cls(
             found.url,
             user=found.user,
@@ -319,7 +328,6 @@ class FaasConnection:
 
             with self._lock:
                 if self._workers is None:
-                    _watch_forks()
                     self._workers = Workers()
         return self._workers
 
@@ -707,8 +715,6 @@ def _after_fork() -> None:
             connection._aio.abandon()  # noqa: SLF001
         if connection._sync is not None:  # noqa: SLF001
             connection._sync.abandon()  # noqa: SLF001
-        if connection._workers is not None:  # noqa: SLF001
-            connection._workers.abandon()  # noqa: SLF001
         connection._lock = threading.Lock()  # noqa: SLF001
 
 

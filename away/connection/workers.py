@@ -7,6 +7,7 @@ for, or with the program: it waits for what was begun and what is queued, as it 
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import weakref
@@ -150,17 +151,26 @@ _end_is_watched = False
 
 
 def _watch_the_end() -> None:
-    """Have the end of the program reach the threads before it waits for them; done once.
+    """Have forks and the end of the program reach the threads, before it waits for them; done once.
 
     Threads that are no daemons are waited for before :mod:`atexit` has its turn. The interpreter's own
     pool of threads is told by this function of :mod:`threading`, which has no public name; without it
     the program waits for what runs.
     """
     global _end_is_watched
+    if _end_is_watched:
+        return
+    _end_is_watched = True
     register = getattr(threading, "_register_atexit", None)
-    if not _end_is_watched and register is not None:
+    if register is not None:
         register(_after_ctrl_c)
-        _end_is_watched = True
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_after_fork)
+
+
+def _after_fork() -> None:
+    for each in list(_all):
+        each.abandon()
 
 
 def _after_ctrl_c() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,10 @@ class Deployed:
     def __init__(self, faas: FaasConnection, *, asks: bool) -> None:
         self._faas = faas
         self.asks = asks
+        self._renew()
+
+    def _renew(self) -> None:
+        self._process = os.getpid()
         self._lock = threading.Lock()  # guards what follows
         # key → the callable, which keeps its id from being another's, and its function
         self._known: dict[object, tuple[object, Future[RemoteFunction[..., Any]]]] = {}
@@ -49,6 +54,9 @@ class Deployed:
         Raises:
             Exception: What publishing raised; whoever asks next tries anew.
         """
+        if os.getpid() != self._process:
+            # A fork: what the parent's threads were publishing is nobody's here, and what it brought its own.
+            self._renew()
         with self._lock:
             known = self._known.get(key)
             if known is None:

@@ -1,12 +1,17 @@
 """What a type checker must accept, with the types that it must see. Never run."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Executor as StandardExecutor
+from concurrent.futures import Future
 from typing import Any, assert_type
 
-from away import FaasConnection, RemoteFunction, builder, hooks
+from away import Executor, FaasConnection, RemoteFunction, builder, hooks
+from away.connection import FunctionInfo
+from away.connection.logs import LogLine
 from away.hooks.modules import GatewayModule
 from away.remote import anything_else
 from away.remote.local import whatever
+from away.responses import Response
 
 faas = FaasConnection("my-faas-server.com", port=8080, user="admin", password="1234")
 assert_type(faas.url, str)
@@ -75,3 +80,35 @@ assert_type(mirrored(1), str)
 as_callable: Callable[[int], str] = mirrored
 hooks.load_sync("myfaas")["some-function"](1)
 waits: Callable[[list[int]], Awaitable[float]] = later
+
+
+@builder.publish(faas)
+def counted(n: int) -> Iterator[int]:
+    yield from range(n)
+
+
+# In hand: futures, responses and the async face know what the function gives.
+assert_type(add.submit(1), Future[int])
+assert_type(later.submit([1]), Future[float])
+assert_type(add.with_response(1).value, int)
+assert_type(add.with_response(1), Response[int])
+assert_type(add.options(headers={"X-Tenant": "7"})(1), int)
+assert_type(add.url, str)
+assert_type(add.info(), FunctionInfo)
+assert_type(add.logs(tail=3), list[LogLine])
+
+
+async def in_hand() -> None:
+    assert_type(await add.aio(1), int)
+    assert_type(await later.aio([1]), float)
+    assert_type(await add.aio.with_response(1), Response[int])
+    assert_type(await later.with_response([1]), Response[float])
+    assert_type([each async for each in counted.aio(3)], list[int])
+    assert_type(await add.aio.info(), FunctionInfo)
+    assert_type([line async for line in add.aio.logs(follow=True)], list[LogLine])
+
+
+with Executor(faas, 4, remove=True, timeout=30) as executor:
+    assert_type(executor.submit(local, 1), Future[str])
+    assert_type(executor.map(local, [1, 2]), Iterator[str])
+as_executor: StandardExecutor = executor

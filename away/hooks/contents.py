@@ -26,8 +26,9 @@ from away.hooks.finder import imports_a_name
 from away.hooks.freshness import Freshness
 from away.hooks.in_hand import become, remember
 from away.hooks.listing import Listing
+from away.hooks.missing import AskedInVain, ambiguous, missing
+from away.hooks.probes import reads_everything_next
 from away.hooks.shared_connections import connection_of
-from away.names import printable
 from away.signatures import async_kind, kept_annotations, kind_inside
 
 if TYPE_CHECKING:
@@ -47,8 +48,6 @@ __all__ = ["OWNER", "GatewayFunctions"]
 OWNER = "__away_functions__"
 # What makes a module one of ours and is no function of the gateway's, as help() would have it.
 MACHINERY = (OWNER, "__getattr__", "__dir__")
-# A person who deploys what was missing and tries again takes longer.
-MISSING_SECONDS = 1.0
 
 
 class GatewayFunctions:
@@ -95,9 +94,7 @@ class GatewayFunctions:
         self._made_from: dict[str, tuple[FaasConnection, dict[str, str]]] = {}
         # Those that were made from a list that this process did not get from the gateway.
         self._in_doubt: set[str] = set()
-        # The names that were asked for in vain, and when: an import statement asks twice for each,
-        # and a tool for its own marks over and over.
-        self._asked_in_vain: dict[str, float] = {}
+        self._in_vain = AskedInVain()
         self._make_locks()
 
     def _make_locks(self) -> None:
@@ -114,12 +111,15 @@ class GatewayFunctions:
         """Stand in the module as ``__getattr__`` (PEP 562)."""
         if name == "__all__":
             return self._current().python_names()
+        asker = sys._getframe(1)  # noqa: SLF001 - who asks decides what is raised
         if name.startswith("_"):
             # What tools probe for. OpenFaaS wants DNS labels: no function's name begins so.
+            if reads_everything_next(name, asker) and not self._has_no_list():
+                self._current()
+                self._keep_all()
             raise AttributeError(
                 f"module {self.module_name!r} has no attribute {name!r}", name=name
             )
-        asker = sys._getframe(1)  # noqa: SLF001 - who asks decides what is raised
         if self._has_no_list():
             function = self._content[name] = self._unlisted(name)
             return function
@@ -214,7 +214,7 @@ class GatewayFunctions:
     def _find(self, name: str, *, exact_first: bool = False) -> tuple[list[str], Listing]:
         """Return which functions a name means; a list that lacks it is fetched once more."""
         started = time.monotonic()
-        new_enough = self._asked_in_vain_at(name, started)
+        new_enough = self._in_vain.since(name, started, self._where_it_is_now)
         listing = self._current()
         while True:
             found = [name] if exact_first and name in listing else listing.named(name)
@@ -222,27 +222,8 @@ class GatewayFunctions:
                 break
             listing = self._fetch_for(name)
         if not found:
-            self._remember_missing(name, started)
+            self._in_vain.remember(name, started, time.monotonic(), self._connect())
         return found, listing
-
-    def _asked_in_vain_at(self, name: str, now: float) -> float:
-        """Return since when a name is known to be missing where the gateway is now, if it is."""
-        asked_at = self._asked_in_vain.get(name, float("-inf"))
-        if now - asked_at >= MISSING_SECONDS:
-            return now
-        listed_by = self._accepted[0] if self._accepted else None
-        return asked_at if self._connect(anew=True) is listed_by else now
-
-    def _remember_missing(self, name: str, asked_at: float) -> None:
-        """Let a list that lacked a name stand for a while for who asks for the same name again."""
-        with self._changing:
-            known = {
-                each: at
-                for each, at in self._asked_in_vain.items()
-                if asked_at - at < MISSING_SECONDS
-            }
-            known.setdefault(name, asked_at)
-            self._asked_in_vain = known
 
     def _current(self) -> Listing:
         """Return the list: the one that the connection has just had, the kept one, or a new one."""
@@ -268,6 +249,9 @@ class GatewayFunctions:
             if self._local is None or not self._local.stands_in(self.module_name, error):
                 raise
             return self._accept([])
+
+    def _where_it_is_now(self) -> FaasConnection:
+        return self._connect(anew=True)
 
     def _is_recent(self) -> bool:
         connection = self._connect()
@@ -529,20 +513,16 @@ class GatewayFunctions:
     def _missing(
         self, name: str, listing: Listing, kind: type[FunctionNotFound]
     ) -> FunctionNotFound:
-        url = self._connect().url
-        selected = "" if self._select is None else f" with {self._select}"
-        error = kind(
-            f"the gateway {self.gateway!r} at {url} has no function {printable(name)!r}{selected};"
-            f" {listing.summary(name)}{self._footnote(name)}",
-            gateway=url,
-            function=name,
-            nearest=tuple(listing.nearest(name)),
+        return missing(
+            name,
+            listing,
+            kind,
+            gateway=self.gateway,
+            url=self._connect().url,
+            module=self.module_name,
+            selected="" if self._select is None else str(self._select),
+            footnote=self._footnote(name),
         )
-        if isinstance(error, FunctionNotImported):
-            error.name = self.module_name
-        elif isinstance(error, NoSuchFunction):
-            error.name = name
-        return error
 
     def _footnote(self, name: str) -> str:
         assert self._settings is not None, "it was read before the list was looked at"
@@ -555,12 +535,5 @@ class GatewayFunctions:
         return renamed + self._freshness.footnote(self._settings)
 
     def _ambiguous(self, name: str, found: Sequence[str]) -> AmbiguousFunction:
-        module = self.module_name.rpartition(".")[2]
-        ways = " and ".join(f"{module}[{each!r}]" for each in found)
-        return AmbiguousFunction(
-            f"{name!r} means more than one function of the gateway {self.gateway!r}:"
-            f" {', '.join(found)}; import {self.module_name} and take {ways}",
-            name=self.module_name,
-            gateway=self._connect().url,
-            function=name,
-        )
+        url = self._connect().url
+        return ambiguous(name, found, gateway=self.gateway, url=url, module=self.module_name)

@@ -6,7 +6,7 @@ just have deployed it; but not for each of the questions that a statement or a t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from away.exceptions import FunctionNotFound
 from away.hooks.errors import AmbiguousFunction, FunctionNotImported, NoSuchFunction
@@ -33,7 +33,7 @@ class AskedInVain:
 
     def __init__(self) -> None:
         # Replaced as a whole, so that threads need no lock: at worst one asks once more.
-        self._asked: dict[str, tuple[float, object]] = {}
+        self._asked: dict[str, _Asked] = {}
 
     def since(self, name: str, now: float, gateway: Callable[[], object]) -> float:
         """Return the time that a list has to be from to be believed that it lacks a name.
@@ -45,19 +45,34 @@ class AskedInVain:
         """
         if name in PROBED:
             return float("-inf")
-        asked_at, there = self._asked.get(name, (float("-inf"), None))
-        is_known = now - asked_at < MISSING_SECONDS and there is gateway()
-        return asked_at if is_known else now
+        known = self._asked.get(name)
+        if known is None or not known.is_lately(now) or known.gateway is not gateway():
+            return now
+        return known.at
 
-    def remember(self, name: str, asked_at: float, gateway: object) -> None:
-        """Take note that a list of this moment or a later one lacked a name."""
-        since = self.since(name, asked_at, lambda: gateway)
-        lately = {
-            each: (at, there)
-            for each, (at, there) in self._asked.items()
-            if asked_at - at < MISSING_SECONDS
-        }
-        self._asked = {**lately, name: (since, gateway)}
+    def remember(self, name: str, asked_at: float, answered_at: float, gateway: object) -> None:
+        """Take note that a list lacked a name.
+
+        Args:
+            name: What was asked for.
+            asked_at: When; the list is from then or later.
+            answered_at: When the list was there, which may have taken long.
+            gateway: Where it was asked.
+        """
+        known = self._asked.get(name)
+        if known is not None and known.is_lately(asked_at) and known.gateway is gateway:
+            return
+        lately = {key: each for key, each in self._asked.items() if each.is_lately(asked_at)}
+        self._asked = {**lately, name: _Asked(asked_at, answered_at, gateway)}
+
+
+class _Asked(NamedTuple):
+    at: float
+    answered_at: float
+    gateway: object
+
+    def is_lately(self, now: float) -> bool:
+        return now - self.answered_at < MISSING_SECONDS
 
 
 def missing(

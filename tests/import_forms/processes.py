@@ -218,6 +218,18 @@ assert said.stdout.split() == ["3", "4", "5", "True"], said
         prints=("sum 3",),
     ),
     Row(
+        "python -c with nothing but a home",
+        # Where the user's configuration is, is asked of a package that imports much itself.
+        code="""
+import os, subprocess, sys
+kept = {key: text for key, text in os.environ.items() if not key.startswith("XDG_")}
+code = "from away.remote.gw import add; print('sum', add(1, 2))"
+subprocess.run([sys.executable, "-W", "error", "-c", code], env=kept, check=True)
+""",
+        lists=1,
+        calls=1,
+    ),
+    Row(
         "python -O -B -s -X importtime",
         argv=("-OBs", "-X", "importtime", "-c", "from away.remote.gw import add"),
         lists=1,

@@ -112,6 +112,8 @@ class Mount(NamedTuple):
 # Guards the two below, for an instant each.
 _changing = threading.Lock()
 _mounts: dict[str, Mount] = {}
+# The mounts of which was said that a real module hides them.
+_hidden: set[str] = set()
 # The packages above mounts, which are made where nothing real has the name.
 _above: frozenset[str] = frozenset()
 
@@ -187,6 +189,7 @@ def add(made: Mount) -> None:
         raise ConfigError(
             f"{made.name} was imported as the package above another mount; mount it before that"
         )
+    _hidden.discard(made.name)
     with _changing:
         _mounts[made.name] = made
         _take_on()
@@ -291,7 +294,8 @@ def warn_of_real() -> None:
     """Warn of mounts that a real module has come to hide, each once."""
     for name in list(_mounts):
         real = place_of_real(name)
-        if real:
+        if real and name not in _hidden:
+            _hidden.add(name)
             warn_at_user_line(
                 f"{name} is mounted from the gateway {_mounts[name].gateway!r}, and there is now"
                 f" {real}, which an import finds first; take one of the two away",

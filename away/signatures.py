@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import keyword
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 from unicodedata import normalize
 
@@ -19,6 +20,7 @@ from away.names import printable
 if TYPE_CHECKING:
     import inspect
     from collections.abc import Callable, Mapping, Sequence
+    from types import CodeType
 
 __all__ = [
     "ANNOTATION_LIMIT",
@@ -514,10 +516,16 @@ def _make(name: str, parameters: Sequence[Parameter], head: str, body: str) -> C
         if each.kind == _POSITIONAL_ONLY and following != _POSITIONAL_ONLY:
             parts.append("/")
     source = f"{head} remote({', '.join(parts)}):\n    {body}\n"
-    exec(compile(source, "<away signature>", "exec"), scope)  # noqa: S102 - checked identifiers only
+    exec(_compiled(source), scope)  # noqa: S102 - checked identifiers only
     made = cast("Callable[..., Any]", scope["remote"])
     made.__name__ = made.__qualname__ = name
     return made
+
+
+@lru_cache(maxsize=256)
+def _compiled(source: str) -> CodeType:
+    # Many functions have the same parameters, and compiling is most of what making one costs.
+    return compile(source, "<away signature>", "exec")
 
 
 # Types whose text may be turned into the type itself: nothing else of others' text ever is.

@@ -32,6 +32,7 @@ __all__ = ["from_toml", "project_sources", "user_file", "user_source"]
 
 USER_FILE = "config.toml"
 _PYPROJECT = "pyproject.toml"
+_PROJECT = "away.toml"
 # Tables that Away knows; what further rooms want to have set gets a table of its own here.
 _TABLES = ("gateways", "mounts")
 # Tables within a gateway's.
@@ -67,10 +68,13 @@ def user_source(environ: Mapping[str, str]) -> list[Source]:
 def project_sources(cwd: Path) -> list[Source]:
     """Return what the nearest project's files configure, the earlier source first."""
     for folder in (cwd, *cwd.parents):
+        # At each import of a gateway, and mostly of folders that have neither file.
+        if not any(os.path.lexists(f"{folder}/{name}") for name in (_PYPROJECT, _PROJECT)):
+            continue
         found = []
         if pyproject := _read_pyproject(folder / _PYPROJECT):
             found.append(from_toml(pyproject, ("tool", "away"), PROJECT))
-        away = folder / "away.toml"
+        away = folder / _PROJECT
         if not _is_a_strangers(away) and (file := read_toml(away)):
             _refuse_a_link_out(away)
             found.append(from_toml(file, (), PROJECT))

@@ -22,6 +22,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.benchmarks.containers import containers
+from tests.benchmarks.imports import imports
 from tests.benchmarks.maps import maps
 from tests.benchmarks.peers import peer
 from tests.benchmarks.table import ROUNDS, note, row, rows
@@ -233,22 +234,6 @@ def through_gateway() -> None:
             each.join()
         note("calls answered", len(done), "")
         row("calls lost", len(lost), "", 0)
-
-
-def imports() -> None:
-    print("imports, each in a fresh process")
-    for what, limit in (
-        ("import away", 5),
-        ("from away import builder, FaasConnection", 70),
-    ):
-        times = []
-        for _ in range(15):
-            code = f"import time; s = time.perf_counter(); {what}; print(time.perf_counter() - s)"
-            done = subprocess.run(
-                [sys.executable, "-c", code], capture_output=True, text=True, check=True
-            )
-            times.append(float(done.stdout) * 1e3)
-        row(what, statistics.median(times), " ms", limit)
 
 
 def publishing() -> None:

@@ -8,7 +8,7 @@ function, and gives back its value or raises its exception. It looks like a func
 from __future__ import annotations
 
 import types
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
 import away.appearance as appearance
 import away.names as names
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["RemoteFunction", "from_info", "resolve"]
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 # Covariant, since checkers differ in what they call the type of a coroutine (CoroutineType, Coroutine).
 R = TypeVar("R", covariant=True)
 T = TypeVar("T")
@@ -186,6 +187,12 @@ class RemoteFunction(Generic[P, R]):
 
         return function_html(self)
 
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> RemoteFunction[P, R]: ...
+    @overload
+    def __get__(
+        self: RemoteFunction[Concatenate[Any, Q], R], instance: object, owner: type | None = None
+    ) -> RemoteFunction[Q, R]: ...
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Bind like a function, so that a proxy in a class body is a method there."""
         return self if instance is None else types.MethodType(self, instance)
@@ -264,7 +271,7 @@ class RemoteFunction(Generic[P, R]):
             A remote function that differs in the options given.
 
         Raises:
-            ConfigError: A header field cannot be given.
+            ConfigError: A header field cannot be given, or the timeout is no number above 0.
         """
         given = {
             "timeout": timeout,
@@ -273,6 +280,7 @@ class RemoteFunction(Generic[P, R]):
             "safe_args": safe_args,
         }
         changed = {key: value for key, value in given.items() if value is not _UNSET}
+        _check_timeout(changed.get("timeout"))
         made = RemoteFunction[P, R](
             self.connection,
             self.function_name,
@@ -515,6 +523,12 @@ class RemoteFunction(Generic[P, R]):
             **asked: ``tail``, ``since``, ``follow``, ``timeout`` of :meth:`FaasConnection.logs`.
         """
         return self.connection.logs(self.function_name, namespace=self.namespace, **asked)
+
+
+def _check_timeout(timeout: object) -> None:
+    is_number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if timeout is not None and not (is_number and timeout > 0):  # type: ignore[operator]
+        raise ConfigError(f"timeout= is a positive number of seconds, not {timeout!r}")
 
 
 def _checked_headers(

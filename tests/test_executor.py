@@ -214,6 +214,17 @@ def test_remote_functions_are_just_called():
         assert {seen.path for seen in server.requests} == {"/function/add"}
 
 
+def test_a_faked_gateway_has_the_callables_answer_themselves(away_fake, work):
+    faas = FaasConnection("http://gw.example:8080", password="x-of-executor")
+    fibonacci = away_fake.function("fibonacci", lambda n: n + 1, gateway=faas)
+    with away.Executor(faas) as executor:
+        assert executor.submit(work.square, 3).result() == 9
+        assert executor.submit(work.closure(3), 3).result() == 9
+        assert executor.submit(away.builder.sync_from_name("fibonacci", faas), 3).result() == 4
+    assert [call.args for call in fibonacci.calls] == [(3,)]
+    faas.close()
+
+
 # ---------------------------------------------------------------- errors
 
 
@@ -370,6 +381,14 @@ def test_ctrl_c_in_an_executor_ends_the_program_at_once():
         _, err = process.communicate(timeout=20)
     assert process.returncode == -signal.SIGINT
     assert "Exception ignored" not in err
+
+
+def test_a_known_password_in_a_callable_is_sent_to_nobody(sender, work):
+    password = "known-to-executors-4410"
+    FaasConnection("gw.example", password=password)
+    error = sender.submit(work.holding(password)).exception()
+    assert isinstance(error, CaptureRefused)
+    assert password not in str(error)
 
 
 def test_values_are_sent_as_they_are_when_they_are_submitted(sender):

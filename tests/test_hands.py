@@ -535,6 +535,12 @@ def test_a_header_field_that_cannot_be_sent_is_refused_at_once(headers, error, t
         RemoteFunction(FaasConnection(), "f").options(headers=headers)
 
 
+@pytest.mark.parametrize("timeout", [0, -1, True, "5", float("nan")])
+def test_a_timeout_that_is_none_is_refused_at_once(timeout):
+    with pytest.raises(ConfigError, match="positive number of seconds"):
+        RemoteFunction(FaasConnection(), "f").options(timeout=timeout)
+
+
 def test_whoever_packs_the_arguments_may_say_of_what_type_they_are():
     with servers.Server(servers.answer(200, b"3")) as server:
         add = builder.sync_from_name(

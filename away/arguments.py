@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Usage", "read_arguments", "read_moment", "read_secret", "read_target"]
+__all__ = ["Usage", "is_module", "read_arguments", "read_moment", "read_secret", "read_target"]
 
 
 class Usage(Exception):
@@ -60,6 +60,12 @@ def _is_piped() -> bool:
     except (AttributeError, OSError, ValueError):
         return False  # closed
     return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
+
+
+def is_module(target: str) -> bool:
+    """Tell a module's dotted name from ``FILE[:FUNCTION]``: what is a file is never a module."""
+    dotted = all(part.isidentifier() for part in target.split("."))
+    return dotted and not target.endswith(".py") and not Path(target).is_file()
 
 
 def read_target(target: str) -> tuple[Path, str]:

@@ -210,12 +210,14 @@ def describe(name: str, gateway: str, as_json: bool) -> None:
     line(signature_text(info) or info.name)
     if known["doc"]:
         line("    " + str(known["doc"]).replace("\n", "\n    "))
+    for each in (known["functions"] or {}).values():
+        line(f"  {each['signature']}")
     known["ready"] = f"{known.pop('available_replicas') or 0} of {known.pop('replicas')}"
     if known["timeout"] is not None:
         known["timeout"] = f"{known['timeout']:g} s for one call"
     known["read_only_root"] = known["read_only_root"] or None
     for name, value in known.items():
-        if name not in ("signature", "doc") and value not in ("", None, {}, []):
+        if name not in ("signature", "doc", "functions") and value not in ("", None, {}, []):
             line(f"{name}: {_field_text(value)}")
 
 
@@ -237,7 +239,7 @@ def _field_text(value: Any) -> str:
 def call(
     name: str, arguments: tuple[str, ...], gateway: str, as_json: bool, timeout: float | None
 ) -> None:
-    """Call a function and print what it returns.
+    """Call a function and print what it returns; one of a module is MODULE/FUNCTION.
 
     ARGUMENTS are JSON values by position, and NAME=JSON by keyword. '[1, 2]' is one argument, a list,
     where plain HTTP's curl -d '[1, 2]' passes two to a published function. A single - takes all of
@@ -265,12 +267,19 @@ def call(
 def _callable(connection: FaasConnection, name: str) -> RemoteFunction[..., Any]:
     """Return a proxy that is called without await, whatever kind the function is of."""
     from away.functions import RemoteFunction, from_info
+    from away.modules import from_module_info
 
+    name, _, member = name.partition("/")
     try:
-        function = from_info(connection, connection.function(name))
+        info = connection.function(name)
+        function = (
+            from_info(connection, info)
+            if info.module is None
+            else from_module_info(connection, info, member)
+        )
     except AuthenticationRefused:
         # Calling needs no log-in where the gateway wants none for it.
-        return RemoteFunction(connection, name)
+        return RemoteFunction(connection, name, path=member)
     function.kind = "generator" if "generator" in function.kind else "sync"
     return function
 

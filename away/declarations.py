@@ -1,6 +1,6 @@
-"""What a Python file declares for publishing: ``away publish FILE[:FUNCTION]``.
+"""What a Python file declares for publishing, ``away publish FILE[:FUNCTION]``, or a module whole.
 
-The file is imported with ``AWAY_PUBLISH=never``, so that its decorators deploy nothing; what they
+The file or module is imported with ``AWAY_PUBLISH=never``, so that its decorators deploy nothing; what they
 would have published is then published once, by the command.
 """
 
@@ -12,19 +12,20 @@ import importlib.util
 import os
 import sys
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from away.arguments import Usage
 from away.exceptions import AwayError, FunctionNotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from types import ModuleType
 
     from away.builder import Declared
     from away.connection import FaasConnection
 
-__all__ = ["FileFailed", "publications"]
+__all__ = ["FileFailed", "module_publication", "publications"]
 
 
 class FileFailed(Exception):
@@ -46,20 +47,12 @@ def publications(path: Path, function: str, at: FaasConnection | None) -> list[D
         Usage: There is nothing to publish, or no function of that name.
         FileFailed: The file raised.
     """
-    os.environ["AWAY_PUBLISH"] = "never"
     import away.builder as builder
     from away.connection import FaasConnection
 
     before = len(builder.declared)
-    builder.declaring = True
-    # What the file prints is no part of what the command prints, which may be JSON.
-    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
-        # Whoever runs the file sees its warnings.
-        warnings.simplefilter("ignore")
-        try:
-            module = _import_file(path)
-        finally:
-            builder.declaring = False
+    with _declaring():
+        module = _import_file(path)
     chosen = [
         each
         for each in builder.declared[before:]
@@ -77,6 +70,62 @@ def publications(path: Path, function: str, at: FaasConnection | None) -> list[D
     if not callable(local):
         raise Usage(f"{path.name} has no function {function!r}{_nearest_in(module, function)}")
     return [builder.Declared(local, at or FaasConnection.named("default"), {})]
+
+
+def module_publication(name: str, only: Sequence[str], at: FaasConnection | None) -> Declared:
+    """Import a module and declare it whole.
+
+    Args:
+        name: Its dotted name, found as ``python -m`` would from the folder that the command stands in.
+        only: The functions to publish; all public ones if it is empty.
+        at: The gateway; ``default`` if it is None.
+
+    Raises:
+        Usage: There is no such module.
+        FileFailed: The module raised.
+        CaptureRefused: It has no function that could be remote, or not one that is named.
+    """
+    import away.builder as builder
+    from away.capture import whole_module
+    from away.connection import FaasConnection
+
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as python -m does, a text
+    with _declaring():
+        module = _import_module(name)
+    whole: Any = whole_module(module, only or None)  # publishing takes it where it takes a function
+    return builder.Declared(whole, at or FaasConnection.named("default"), {})
+
+
+def _import_module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except SystemExit as error:
+        raise Usage(f"the module {name} ended the program as it was imported") from error
+    except ModuleNotFoundError as error:
+        if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
+            raise FileFailed(f"{name}: {type(error).__name__}: {error}") from error
+        raise Usage(f"there is no file {name!r} and no module of that name") from None
+    except AwayError:
+        raise
+    except Exception as error:  # the user's own code
+        raise FileFailed(f"{name}: {type(error).__name__}: {error}") from error
+
+
+@contextlib.contextmanager
+def _declaring() -> Iterator[None]:
+    """Let what is imported publish nothing, and say nothing that the command should."""
+    os.environ["AWAY_PUBLISH"] = "never"
+    import away.builder as builder
+
+    builder.declaring = True
+    # What the file prints is no part of what the command prints, which may be JSON.
+    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
+        # Whoever runs the file sees its warnings.
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            builder.declaring = False
 
 
 def _nearest_in(module: ModuleType, name: str) -> str:

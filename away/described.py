@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from away.connection.catalogue import FunctionInfo
+    from away.signatures import Description
 
 __all__ = ["deployed_record", "record", "signature_text"]
 
@@ -26,6 +27,7 @@ def record(info: FunctionInfo) -> dict[str, Any]:
         "kind": description.kind if description else None,
         "signature": signature_text(info) or None,
         "doc": description.doc if description else "",
+        "functions": _functions(info),
         "entry": description.entry if description else None,
         "digest": description.digest if description else None,
         "safe": description.safe if description else None,
@@ -40,6 +42,16 @@ def record(info: FunctionInfo) -> dict[str, Any]:
             for key, value in info.annotations.items()
             if not key.startswith("away.") and key != "built-with"
         },
+    }
+
+
+def _functions(info: FunctionInfo) -> dict[str, dict[str, str]] | None:
+    """Return the functions of a module that was published whole; None for one function."""
+    if info.module is None:
+        return None
+    return {
+        name: {"signature": _shown(name, each), "kind": each.kind, "doc": each.doc}
+        for name, each in sorted(info.module.functions.items())
     }
 
 
@@ -74,11 +86,18 @@ def _mapping(value: object) -> dict[str, Any]:
 
 def signature_text(info: FunctionInfo) -> str:
     """Return how a function is called, as Python writes it; nothing if Away does not know."""
+    from away.names import python_name
+
     description = info.description
+    if info.module is not None:
+        return f"{python_name(info.name)}: a module of {len(info.module.functions)} functions"
     if description is None or description.parameters is None:
         return ""
-    from away.names import python_name
+    return _shown(python_name(info.name), description)
+
+
+def _shown(name: str, description: Description) -> str:
     from away.signatures import signature
 
     before = "async " if description.kind.startswith("async") else ""
-    return f"{before}{python_name(info.name)}{signature(description)}"
+    return f"{before}{name}{signature(description)}"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from away.connection import FaasConnection
+    from away.connection.catalogue import FunctionInfo
     from away.module_descriptions import ModuleDescription
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Place",
     "RemoteModule",
     "content_of",
+    "from_module_info",
     "make",
     "resolve",
 ]
@@ -205,9 +207,9 @@ class ModuleContent:
         more = len(ordered) - _MOST_NAMES
         shown = ", ".join(ordered[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
         url = self.place.connection.url
+        what = f"has no {names.printable(name)!r}" if name else "is itself no function"
         error = kind(
-            f"the module {self.place.name!r} on {url} has no {names.printable(name)!r};"
-            f" it has {shown or 'nothing'}",
+            f"the module {self.place.name!r} on {url} {what}; it has {shown or 'nothing'}",
             gateway=url,
             function=self.place.name,
             nearest=near,
@@ -250,7 +252,9 @@ class RemoteModule(types.ModuleType):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle to a reference: the name of an imported one, else where it is and what it has."""
         if sys.modules.get(self.__name__) is self:
-            return importlib.import_module, (self.__name__,)
+            # A mounted one brings its mount along.
+            reference = getattr(self.__loader__, "reference", None)
+            return reference or (importlib.import_module, (self.__name__,))
         content = content_of(self)
         connection, namespace, name = content.place
         known = content.description
@@ -307,6 +311,27 @@ def make(
         originals=originals,
     )
     return module
+
+
+def from_module_info(
+    connection: FaasConnection, info: FunctionInfo, name: str
+) -> RemoteFunction[..., Any]:
+    """Make the proxy of one function of a module that the gateway lists.
+
+    Args:
+        connection: The gateway's connection.
+        info: The module as listed.
+        name: The function's name in it.
+
+    Raises:
+        FunctionNotFound: The module has none of that name.
+    """
+    place = Place(connection, connection.namespace, info.name)
+    module = make(names.python_name(info.name), place, info.module)
+    found = module[name]
+    if not isinstance(found, RemoteFunction):
+        raise content_of(module).missing(name, FunctionNotFound)
+    return found
 
 
 def resolve(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from away.arguments import read_target
+from away.arguments import Usage, is_module, read_target
 from away.command_options import connect, json_option
-from away.declarations import publications
+from away.declarations import module_publication, publications
 from away.exceptions import AwayError
 from away.failures import exit_code, in_words, show_traceback
 from away.outcomes import Stopped, show_reports, tell
@@ -26,13 +26,19 @@ __all__ = ["export", "publish"]
 
 
 @click.command()
-@click.argument("target", metavar="FILE[:FUNCTION]")
+@click.argument("target", metavar="FILE[:FUNCTION]|MODULE")
+@click.option(
+    "--only",
+    metavar="F,G",
+    default="",
+    help="Of a MODULE, only these functions.",
+)
 @click.option(
     "--gateway",
     "-g",
     metavar="NAME|URL",
     default=None,
-    help="For a FUNCTION that no decorator publishes: the gateway to publish it on.",
+    help="For a MODULE, or a FUNCTION that no decorator publishes: the gateway to publish it on.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a function that something else published.")
 @click.option("--preview", is_flag=True, help="Show what would be packed; asks nobody.")
@@ -52,6 +58,7 @@ __all__ = ["export", "publish"]
 @json_option
 def publish(
     target: str,
+    only: str,
     gateway: str | None,
     overwrite: bool,
     preview: bool,
@@ -60,16 +67,18 @@ def publish(
     quiet: bool,
     as_json: bool,
 ) -> int:
-    """Publish the functions of a Python file.
+    """Publish the functions of a Python file, or a module whole.
 
     FILE is imported without publishing anything; then every function in it that is decorated with
     builder.publish is published once, side by side. With :FUNCTION only that one is, decorated or
     not. One that fails stops no other.
+
+    MODULE is a dotted name, such as textwrap or shop.prices, that is no file: its public functions
+    become one function of the gateway, each called by a path of its own and imported by
+    from away.remote.GATEWAY.MODULE import FUNCTION.
     """
-    path, function = read_target(target)
     try:
-        at = None if gateway is None else connect(gateway)
-        found = publications(path, function, at)
+        found = _declared(target, only, gateway)
         if preview:
             _show_packed([each.captured() for each in found], as_json)
             return 0
@@ -78,6 +87,17 @@ def publish(
     except KeyboardInterrupt as error:
         raise Stopped("interrupted; nothing was changed") from error
     return _publish_all(found, jobs=jobs, overwrite=overwrite, quiet=quiet, as_json=as_json)
+
+
+def _declared(target: str, only: str, gateway: str | None) -> list[Declared]:
+    """Import what is to be published, and list what it declares."""
+    if is_module(target):
+        named = [each.strip() for each in only.split(",") if each.strip()]
+        return [module_publication(target, named, None if gateway is None else connect(gateway))]
+    if only:
+        raise Usage("--only is for a MODULE; of a file, name one function as FILE:FUNCTION")
+    path, function = read_target(target)
+    return publications(path, function, None if gateway is None else connect(gateway))
 
 
 def _dry_run(found: Sequence[Declared], *, overwrite: bool, as_json: bool) -> int:
@@ -134,6 +154,8 @@ def _packed(captured: Captured) -> dict[str, Any]:
         "requirements": [
             {"requirement": each.spec, "why": each.why} for each in captured.requirements
         ],
+        "functions": sorted(captured.module.functions) if captured.module else None,
+        "constants": sorted(captured.module.constants) if captured.module else None,
         "calls": [each._asdict() for each in captured.references],
         "gateways": list(captured.gateways),
         "notes": list(captured.warnings),
@@ -141,7 +163,8 @@ def _packed(captured: Captured) -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("target", metavar="FILE[:FUNCTION]")
+@click.argument("target", metavar="FILE[:FUNCTION]|MODULE")
+@click.option("--only", metavar="F,G", default="", help="Of a MODULE, only these functions.")
 @click.option(
     "--template",
     "folder",
@@ -162,6 +185,7 @@ def _packed(captured: Captured) -> dict[str, Any]:
 @json_option
 def export(
     target: str,
+    only: str,
     folder: Path,
     gateway: str | None,
     registry: str | None,
@@ -175,8 +199,7 @@ def export(
     """
     from away.publish.export import export_together
 
-    path, function = read_target(target)
-    found = publications(path, function, None if gateway is None else connect(gateway))
+    found = _declared(target, only, gateway)
     more = {} if registry is None else {"registry": registry}
     wanted = [(each.function, each.faas, {**each.options, **more}) for each in found]
     exported = export_together(wanted, folder, force=force)

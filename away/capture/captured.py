@@ -65,7 +65,7 @@ class Captured(NamedTuple):
         lines += [f"  value {v.name}: {v.type_name}, {_size(v.size)}" for v in self.values]
         lines += [f"  file {f.path}: {_size(len(f.data))}" for f in self.files]
         lines += [f"  requirement {r.spec}: {r.why}" for r in self.requirements]
-        lines += [f"  calls {r.name} on {r.url}" for r in self.references]
+        lines += [f"  calls {r.place} on {r.url}" for r in self.references]
         lines += [f"  imports from the gateway {name}" for name in self.gateways]
         lines += [f"  note: {each}" for each in self.warnings]
         return "\n".join(lines)

@@ -46,7 +46,8 @@ def public_names(module: ModuleType, functions: Iterable[str] | None = None) -> 
         module: The module.
         functions: The functions to publish; its public ones, if it is left out: those that
             ``__all__`` lists, else those with a public name that are defined in it, of a package
-            also those defined below it.
+            also those defined below it. Constants are what ``__all__`` lists, else what has a name
+            in capitals, and of a module written in C whatever cannot change.
 
     Raises:
         CaptureRefused: A function that is named is not there or cannot be remote, or none is left.
@@ -162,14 +163,15 @@ def _why_not(value: Any) -> str:
 def _constants(
     module: ModuleType, names: Iterable[str], notes: list[str], all_meant: bool
 ) -> dict[str, Any]:
+    # Other names are rather the module's state; what is written in C has none that is a name.
+    is_of_c = not str(getattr(module, "__file__", "")).endswith(".py")
     found = {}
     for name in names:
         value = getattr(module, name, None)
         if name.startswith("_") or name in _NOT_MEANT or value is None or callable(value):
             continue
-        # What can change is rather the module's state, unless its name says otherwise.
         if isinstance(value, types.ModuleType) or not (
-            all_meant or name.isupper() or isinstance(value, _IMMUTABLE)
+            all_meant or name.isupper() or (is_of_c and isinstance(value, _IMMUTABLE))
         ):
             continue
         if what := suspicion(name, value):

@@ -39,6 +39,11 @@ class Reference(NamedTuple):
     kind: str = "sync"
     path: str = ""
 
+    @property
+    def place(self) -> str:
+        """The function's name at its gateway, with the path below it."""
+        return f"{self.name}/{self.path}" if self.path else self.name
+
     @classmethod
     def to(cls, proxy: Any) -> Reference | None:
         """Return the reference that a proxy stands for, if it is of a function at a gateway."""

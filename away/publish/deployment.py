@@ -441,7 +441,7 @@ def inside_environment(
         found[f"AWAY_GATEWAY_{name.upper()}_URL"] = inside if url == gateway else url
     # One that is called both ways, from away.remote.aio too, is what it is without that.
     kinds = {
-        (name, f"{each.name}/{each.path}" if each.path else each.name): each.kind
+        (name, each.place): each.kind
         for each in sorted(captured.references, key=lambda each: "async" not in each.kind)
         for name, url in known.items()
         if url == each.url

@@ -99,12 +99,15 @@ class Report(NamedTuple):
         ]
         lines += [f"  layer        {said(each)}" for each in self.layers]
         lines += [f"  requirement  {said(each)}" for each in self.requirements]
+        if captured.module is not None:
+            lines += [f"  function     {name}" for name in sorted(captured.module.functions)]
+            lines += [f"  constant     {name}" for name in sorted(captured.module.constants)]
         lines += [f"  value        {said(each)}" for each in captured.values]
         lines += [
             f"  file         {each.path}: {size_of(len(each.data))}" for each in captured.files
         ]
         lines += [f"  left out     {each}" for each in self.left_out]
-        lines += [f"  calls        {each.name} on {each.url}" for each in captured.references]
+        lines += [f"  calls        {each.place} on {each.url}" for each in captured.references]
         lines += [f"  imports from the gateway {each}" for each in captured.gateways]
         lines += [f"  option       {key}: {value}" for key, value in plain(self.request)]
         lines += [f"  secret       {name}: {state}" for name, state in self.secrets.items()]

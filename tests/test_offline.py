@@ -111,6 +111,23 @@ def test_what_is_kept_is_for_its_user_alone_and_holds_no_secret(shop, folder):
     assert str(shop.port) not in kept(folder).name
 
 
+def test_with_a_kept_list_no_http_client_is_imported_and_what_is_not_asked_for_is_not_read(shop):
+    shop.functions.update({f"other{number}": double for number in range(30)})
+    keep(shop)
+    code = """
+        import sys
+        from away.remote.shop import double
+        heavy = {"requests", "urllib3", "ssl", "http.client", "asyncio", "hashlib", "importlib.abc"}
+        print(heavy & set(sys.modules), "platformdirs" in sys.modules and sys.platform == "linux")
+        import away.remote.shop as shop
+        infos = shop.__away_functions__._infos
+        print([info.name for info in infos.values() if info._description is not None], len(infos))
+        """
+    said = child(code, **shop.environment())
+    assert said.splitlines() == ["set() False", "['double'] 31"]
+    assert shop.requests == []
+
+
 YOUNG, OLD = 60.0, 100_000.0
 
 

@@ -8,7 +8,7 @@ function, and gives back its value or raises its exception. It looks like a func
 from __future__ import annotations
 
 import types
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 import away.appearance as appearance
 import away.names as names
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["RemoteFunction", "from_info", "resolve"]
 
 P = ParamSpec("P")
-Q = ParamSpec("Q")
 # Covariant, since checkers differ in what they call the type of a coroutine (CoroutineType, Coroutine).
 R = TypeVar("R", covariant=True)
 T = TypeVar("T")
@@ -187,12 +186,6 @@ class RemoteFunction(Generic[P, R]):
 
         return function_html(self)
 
-    @overload
-    def __get__(self, instance: None, owner: type | None = None) -> RemoteFunction[P, R]: ...
-    @overload
-    def __get__(
-        self: RemoteFunction[Concatenate[Any, Q], R], instance: object, owner: type | None = None
-    ) -> RemoteFunction[Q, R]: ...
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Bind like a function, so that a proxy in a class body is a method there."""
         return self if instance is None else types.MethodType(self, instance)
@@ -536,13 +529,7 @@ def _checked_headers(
 ) -> Mapping[str, str]:
     from away.request_headers import RequestHeaders
 
-    checked = RequestHeaders(headers, packed=packed)
-    if connection.auth_functions and any(each.lower() == "authorization" for each in checked):
-        raise ConfigError(
-            "headers= cannot set 'Authorization': auth_functions=True sends the gateway's login by it;"
-            " leave one of the two out"
-        )
-    return checked
+    return RequestHeaders(headers, packed=packed, sends_login=connection.auth_functions)
 
 
 # ---------------------------------------------------------------- making them

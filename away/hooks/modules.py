@@ -29,9 +29,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from away.connection.catalogue import FunctionInfo
-    from away.functions import RemoteFunction
     from away.hooks.local_side import LocalSide
-    from away.modules import RemoteModule
 else:
     # Nobody asks whether a loader is one, and importing importlib.abc takes milliseconds (3.11).
     InspectLoader = object
@@ -57,7 +55,7 @@ class GatewayModule(types.ModuleType):
     reading an attribute that is there three times faster.
     """
 
-    def __getitem__(self, name: str) -> RemoteFunction[..., Any] | RemoteModule:
+    def __getitem__(self, name: str) -> Any:
         """Return the function or module of exactly this name, or the one that the Python name means.
 
         Raises:

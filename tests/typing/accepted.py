@@ -112,3 +112,36 @@ with Executor(faas, 4, remove=True, timeout=30) as executor:
     assert_type(executor.submit(local, 1), Future[str])
     assert_type(executor.map(local, [1, 2]), Iterator[str])
 as_executor: StandardExecutor = executor
+
+
+class Calculator:
+    @builder.faas_function(faas)
+    def add(self, a: int, b: int = 0) -> int:
+        raise NotImplementedError
+
+    @builder.faas_function(faas)
+    async def later(self, a: int) -> str:
+        raise NotImplementedError
+
+    @staticmethod
+    @builder.faas_function(faas)
+    def outside(a: int) -> int:
+        raise NotImplementedError
+
+    @classmethod
+    @builder.faas_function(faas)
+    def of_class(cls, a: int) -> int:
+        raise NotImplementedError
+
+    imported = whatever
+
+
+async def use_methods(one: Calculator) -> None:
+    # Of what is bound checkers know nothing: with types for it mypy refuses static methods.
+    one.add(1, b=2)
+    Calculator.add(one, 1)
+    await one.later(1)
+    one.add.options(timeout=2)(1)
+    one.outside(1)
+    Calculator.of_class(1)
+    one.imported(1, 2)

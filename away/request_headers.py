@@ -46,6 +46,7 @@ class RequestHeaders(Mapping[str, str]):
     Args:
         fields: Names and values.
         packed: Whether the user packs the arguments, and may then say of what type the body is.
+        sends_login: Whether the gateway's login goes out with calls.
 
     Raises:
         ConfigError: A name or a value cannot be sent, or the field is set by Away or by HTTP itself.
@@ -54,7 +55,9 @@ class RequestHeaders(Mapping[str, str]):
 
     __slots__ = ("_fields",)
 
-    def __init__(self, fields: Mapping[str, str], *, packed: bool = False) -> None:
+    def __init__(
+        self, fields: Mapping[str, str], *, packed: bool = False, sends_login: bool = False
+    ) -> None:
         self._fields = dict(fields)
         seen: set[str] = set()
         for name, value in self._fields.items():
@@ -62,6 +65,11 @@ class RequestHeaders(Mapping[str, str]):
             if name.lower() in seen:
                 raise ConfigError(f"headers= has {name!r} twice, in different case; leave one out")
             seen.add(name.lower())
+        if sends_login and "authorization" in seen:
+            raise ConfigError(
+                "headers= cannot set 'Authorization': auth_functions=True sends the gateway's login by"
+                " it; leave one of the two out"
+            )
 
     def __getitem__(self, name: str) -> str:
         return self._fields[name]

@@ -21,9 +21,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from away import FaasConnection, RemoteFunction, config, exceptions, hooks
+from away import FaasConnection, RemoteFunction, config, exceptions, hooks, signatures
 from away.exceptions import ConfigError, FallbackWarning, MountWarning
-from away.hooks import configured_mounts, finder, mounts
+from away.hooks import configured_mounts, finder
+from away.hooks.real_modules import check_name
+from away.hooks.selection import Selection
+from away.module_descriptions import ModuleDescription, module_annotations
 from tests import servers
 from tests.listing_gateway import PASSWORD, Gateway, published
 
@@ -156,8 +159,8 @@ def test_patterns_and_labels_select(selection, chosen, gw, root):
 
 @given(st.text(max_size=12), st.text(max_size=12))
 def test_any_text_is_a_pattern_that_fits_or_not(pattern, name):
-    assert mounts.Selection((pattern,)).fits(name) in (True, False)
-    assert mounts.Selection(("*",)).fits(name)
+    assert Selection((pattern,)).fits(name) in (True, False)
+    assert Selection(("*",)).fits(name)
 
 
 def test_what_is_not_selected_is_missing_and_the_error_says_by_what(gateway, gw, root):
@@ -295,7 +298,7 @@ def test_names_that_cannot_be_mounted_say_why(name, text, gw):
 @given(st.text(max_size=30))
 def test_any_text_is_a_name_or_refused(name):
     try:
-        mounts.check_name(name)
+        check_name(name)
     except ConfigError:
         return
     assert all(part.isidentifier() for part in name.split("."))
@@ -616,3 +619,70 @@ def test_a_mounted_function_is_called_at_its_gateway(gw, root):
         hooks.mount(gw, root)
         assert importlib.import_module(root).shout("loud") == "LOUD"
         assert FaasConnection.named(gw).url == server.url
+
+
+# ---------------------------------------------------------------- modules that were published whole
+
+
+def published_module(name, **functions):
+    """Describe a module as the gateway lists it, with functions of these kinds."""
+    parameter = (signatures.Parameter("n"),)
+    whole = ModuleDescription(
+        functions={
+            each: signatures.Description(kind=kind, parameters=parameter, doc=f"Do {each}.")
+            for each, kind in functions.items()
+        },
+        constants={"LIMIT": 7},
+    )
+    itself = signatures.Description(entry=f"{name}:*", digest="0" * 64)
+    annotations = {**signatures.to_annotations(itself), **module_annotations(whole)}
+    return {"name": name, "annotations": annotations}
+
+
+def test_a_module_published_whole_is_mounted_with_its_functions_and_constants(gateway, gw, root):
+    gateway.functions.append(published_module("shapes", area="sync", later="async"))
+    hooks.mount(f"{gw}.shapes", f"{root}.shapes")
+    scope = run("from ROOT.shapes import area, LIMIT\nimport ROOT.shapes as m", root)
+    assert (scope["LIMIT"], scope["area"].__module__) == (7, f"{root}.shapes")
+    assert scope["area"].path == "area"
+    assert gateway.lists == 1
+    assert importlib.import_module(f"away.remote.{gw}.shapes").area is not scope["area"]
+    with pytest.raises(ImportError, match="has no 'nope'"):
+        run("from ROOT.shapes import nope", root)
+    gateway.functions[-1] = published_module("shapes", area="sync", new="sync")
+    assert importlib.reload(scope["m"]) is scope["m"]
+    assert scope["m"].new.path == "new"
+    assert pickle.loads(pickle.dumps(scope["m"])) is scope["m"]
+    hooks.unmount(f"{root}.shapes")
+    assert root not in sys.modules
+
+
+def test_a_mounted_module_has_async_and_local_sides_too(gateway, gw, root, package):
+    gateway.functions.append(published_module("shapes", area="sync"))
+    (package / "local.py").write_text("def area(n):\n    return n * n\n")
+    hooks.mount(f"{gw}.shapes", f"{root}.later", aio=True)
+    assert inspect.iscoroutinefunction(importlib.import_module(f"{root}.later").area)
+    hooks.mount(f"{gw}.shapes", f"{root}.shapes", local=f"{root}.local", offload=1)
+    area = importlib.import_module(f"{root}.shapes").area
+    assert area(3) == 9
+    assert area.counts == (1, 0, 0)
+
+
+def test_a_module_that_is_not_there_is_told_when_it_is_imported(gateway, gw, root):
+    hooks.mount(f"{gw}.shapes", root)
+    with pytest.raises(ModuleNotFoundError, match="has no module 'shapes'") as caught:
+        importlib.import_module(root)
+    assert caught.value.name == root
+    assert importlib.util.find_spec(root) is None
+    with pytest.raises(ConfigError, match="is mounted whole"):
+        hooks.mount(f"{gw}.shapes", f"{root}.x", functions="a*")
+
+
+def test_modules_below_a_mounted_gateway_are_imported(gateway, gw, root):
+    gateway.functions.append(published_module("shapes", area="sync"))
+    hooks.mount(gw, root, aio=True)
+    scope = run("from ROOT.shapes import area\nfrom ROOT import shapes", root)
+    assert scope["shapes"].area is scope["area"]
+    assert scope["area"].__module__ == f"{root}.shapes"
+    assert inspect.iscoroutinefunction(scope["area"])
+    assert gateway.lists == 1

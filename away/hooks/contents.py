@@ -424,11 +424,11 @@ class GatewayFunctions:
                     python_name=name,
                     module=self.module_name,
                 )
-                self._place(found)
+                self.place(found)
                 self._unlisted_proxies[name] = found
             return found
 
-    def _place(self, function: RemoteFunction[..., Any]) -> None:
+    def place(self, function: RemoteFunction[..., Any]) -> None:
         """Let a function's calls choose between the gateway and the local module behind it."""
         if self._local is None:
             return
@@ -486,7 +486,7 @@ class GatewayFunctions:
         )
         self._made_from[name] = self._source_of(name)
         self._watch_over(made, name)
-        self._place(made)
+        self.place(made)
         return made
 
     def _options_of(self, info: FunctionInfo) -> dict[str, Any]:

@@ -8,27 +8,28 @@ imported and nothing sent for that.
 from __future__ import annotations
 
 import importlib
-import keyword
 import sys
 import threading
 from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from away.config import resolve
 from away.exceptions import ConfigError, MountWarning
 from away.hooks import finder as finding
 from away.hooks.local_side import LocalSide
 from away.hooks.modules import GatewayLoader, GatewayModule, find_below, spec_of
-from away.names import printable, python_name
+from away.hooks.real_modules import check_name, is_ours, place_of_real
+from away.hooks.selection import Selection, selection_of
+from away.names import printable
 from away.user_lines import warn_at_user_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from importlib.abc import InspectLoader
 
     from away.config.mount_settings import MountSettings
-    from away.connection.catalogue import FunctionInfo
+    from away.hooks.contents import GatewayFunctions
     from away.placement import Offload
 else:
     # As for gateways: importing importlib.abc takes milliseconds, and nobody asks for it.
@@ -47,44 +48,6 @@ __all__ = [
 ]
 
 
-class Selection:
-    """Which of a gateway's functions a mount has: all conditions hold, and empty ones say nothing.
-
-    Args:
-        functions: Patterns as a shell has them; one of them fits the name, in either spelling.
-        labels: Labels that the function has with these values.
-    """
-
-    def __init__(
-        self, functions: Iterable[str] = (), labels: Iterable[tuple[str, str]] = ()
-    ) -> None:
-        self.functions = tuple(functions)
-        self.labels = tuple(labels)
-
-    def __bool__(self) -> bool:
-        return bool(self.functions or self.labels)
-
-    def __call__(self, info: FunctionInfo) -> bool:
-        """Tell whether a function is one of these."""
-        return self.fits(info.name) and all(
-            info.labels.get(key) == value for key, value in self.labels
-        )
-
-    def fits(self, name: str) -> bool:
-        """Tell whether a name is one of these."""
-        from fnmatch import fnmatchcase
-
-        spellings = (name, python_name(name))
-        return not self.functions or any(
-            fnmatchcase(spelling, pattern) for pattern in self.functions for spelling in spellings
-        )
-
-    def __str__(self) -> str:
-        said = [f"functions={'|'.join(self.functions)!r}"] if self.functions else []
-        labels = ",".join(f"{key}={value}" for key, value in self.labels)
-        return " and ".join([*said, *([f"labels={labels!r}"] if labels else [])])
-
-
 class Mount(NamedTuple):
     """One mount; :func:`mount` says what each part means."""
 
@@ -96,22 +59,35 @@ class Mount(NamedTuple):
     settings: MountSettings | None = None
     """What the configuration says of it; None for one that the program made."""
 
-    def loader(self) -> GatewayLoader:
-        """Return what makes the module."""
+    @property
+    def parts(self) -> tuple[str, str]:
+        """The gateway's name alone, and that of a module that was published there whole, if any."""
+        gateway, _, module = self.gateway.partition(".")
+        return gateway, module
+
+    @property
+    def reference(self) -> tuple[Any, ...]:
+        """What the module pickles to."""
         chosen = self.selection
         known = (self.name, self.gateway, chosen.functions, chosen.labels, self.aio)
-        return GatewayLoader(
-            self.gateway,
-            aio=self.aio,
-            select=chosen or None,
-            local=self.local,
-            reference=(mounted_module, known),
+        return mounted_module, known
+
+    def spec(self, *, only_asked: bool) -> ModuleSpec | None:
+        """Return the spec of the module; that of a module published whole may need the list."""
+        if self.parts[1]:
+            return _spec_of_module(self, only_asked=only_asked)
+        chosen, local = self.selection or None, self.local
+        loader = GatewayLoader(
+            self.gateway, aio=self.aio, select=chosen, local=local, reference=self.reference
         )
+        return spec_of(self.name, loader, only_asked=only_asked)
 
 
 # Guards the two below, for an instant each.
 _changing = threading.Lock()
 _mounts: dict[str, Mount] = {}
+# What knows the functions of each mounted module, once that was imported.
+_owners: dict[str, GatewayFunctions] = {}
 # The mounts of which was said that a real module hides them.
 _hidden: set[str] = set()
 # The packages above mounts, which are made where nothing real has the name.
@@ -137,7 +113,8 @@ def mount(
     configuration, takes its place.
 
     Args:
-        gateway: The gateway's configured name.
+        gateway: The gateway's configured name; ``prod.mymodule`` for a module that was published
+            there whole.
         name: The name to import, such as ``acme.models``.
         functions: Only functions with such a name: a pattern as a shell has it, or several.
         labels: Only functions with these labels, as a mapping or as ``"team=ml,tier=gold"``.
@@ -156,7 +133,7 @@ def mount(
         from acme.models import model_of_sales
     """
     check_name(name)
-    selection = Selection(_patterns(functions), _pairs(labels))
+    selection = selection_of(functions, labels)
     side = _local_side(name, local, selection, fallback=fallback, offload=offload)
     from away.hooks.configured_mounts import read
 
@@ -170,7 +147,11 @@ def add(made: Mount) -> None:
     Raises:
         ConfigError: As :func:`mount` does.
     """
-    resolve(made.gateway)
+    resolve(made.parts[0])
+    if made.parts[1] and made.selection:
+        raise ConfigError(
+            f"{made.gateway} is a module, which is mounted whole; leave functions= and labels= out"
+        )
     before = _mounts.get(made.name)
     if before is not None and before.gateway != made.gateway and before.settings is None:
         raise ConfigError(
@@ -220,7 +201,7 @@ def take_over(wanted: Sequence[MountSettings]) -> list[ConfigError]:
 
 def _from_settings(wanted: MountSettings) -> Mount:
     check_name(wanted.name)
-    selection = Selection(wanted.functions or (), _pairs(wanted.labels))
+    selection = selection_of(wanted.functions, wanted.labels)
     side = _local_side(
         wanted.name, wanted.local, selection, fallback=wanted.fallback, offload=wanted.offload
     )
@@ -253,8 +234,8 @@ def mounted() -> list[Mount]:
 
 
 def is_mounted(name: str) -> bool:
-    """Tell whether a mount has this name."""
-    return name in _mounts
+    """Tell whether a mount of a gateway's functions has this name, which is no mounted module."""
+    return name in _mounts and not _mounts[name].parts[1]
 
 
 def mounted_module(
@@ -282,12 +263,46 @@ def find(fullname: str, *, only_asked: bool) -> ModuleSpec | None:
     """
     found = _mounts.get(fullname)
     if found is not None:
-        return spec_of(fullname, found.loader(), only_asked=only_asked)
+        return found.spec(only_asked=only_asked)
     if fullname in _above:
         return ModuleSpec(fullname, _PackageLoader(), is_package=True)
     if fullname.rpartition(".")[0] in _mounts:
         return find_below(fullname, only_asked=only_asked)
     return None
+
+
+def _spec_of_module(found: Mount, *, only_asked: bool) -> ModuleSpec | None:
+    """Return the spec of a mounted module that was published whole.
+
+    Raises:
+        ModuleNotListed: The gateway has no such module; a ModuleNotFoundError.
+        ImportError: The list of functions cannot be had.
+    """
+    from away.hooks import submodules
+    from away.hooks.contents import GatewayFunctions
+
+    gateway, module = found.parts
+    owner = _owners.get(found.name)
+    if owner is None:
+        # Of its own, not that of away.remote.GATEWAY: it keeps what was imported under this name.
+        owner = _owners[found.name] = GatewayFunctions(
+            gateway,
+            {},
+            module_name=finding.PREFIX + gateway,
+            aio=found.aio,
+            local=found.local,
+        )
+    try:
+        below = submodules.find(owner, f"{owner.module_name}.{module}")
+    except ModuleNotFoundError as error:
+        if only_asked:
+            return None
+        error.name = found.name
+        raise
+    assert below is not None, "it is found or an error"
+    spec = ModuleSpec(found.name, below.loader, origin=below.origin)
+    below.loader.reference = found.reference  # type: ignore[union-attr]  # of the module's pickles
+    return spec
 
 
 def warn_of_real() -> None:
@@ -303,122 +318,7 @@ def warn_of_real() -> None:
             )
 
 
-# ---------------------------------------------------------------- what may be mounted
-
-
-def check_name(name: str) -> None:
-    """Refuse a name that no import statement could say, or that is Python's or Away's own.
-
-    Raises:
-        ConfigError: It is one of these.
-    """
-    shown = printable(str(name)[:80])
-    parts = name.split(".") if isinstance(name, str) else [""]
-    if not all(part.isidentifier() and not keyword.iskeyword(part) for part in parts):
-        raise ConfigError(
-            f"{shown!r} cannot be imported, so that nothing can be mounted there; a name is"
-            " identifiers with dots between them"
-        )
-    if parts[0] == "away":
-        raise ConfigError(f"{shown!r} is below Away's own package; mount under another name")
-    if parts[0] in sys.stdlib_module_names:
-        raise ConfigError(
-            f"{shown!r} is in Python's standard library, or below it; mount under another name"
-        )
-
-
-def place_of_real(name: str) -> str:
-    """Say which real module has a name, without importing it; an empty text where none has.
-
-    Raises:
-        ConfigError: What stands above it is a module and no package.
-    """
-    path: Iterable[str] | None = None
-    parts = name.split(".")
-    for depth in range(1, len(parts) + 1):
-        each = ".".join(parts[:depth])
-        found = _real(each, path)
-        if found is None:
-            return ""
-        place, path = found
-        if depth == len(parts):
-            return f"the module {place}"
-        if path is None:
-            raise ConfigError(
-                f"nothing can be mounted as {name}, since {each} is the module {place} and no package"
-            )
-    raise AssertionError("a name has one part at least")
-
-
-def _real(name: str, path: Iterable[str] | None) -> tuple[str, Iterable[str] | None] | None:
-    """Return place and search path of a real module, or None where there is none."""
-    module = sys.modules.get(name)
-    if module is not None:
-        if isinstance(getattr(module, "__loader__", None), GatewayLoader | _PackageLoader):
-            return None
-        place = getattr(module, "__file__", None)
-        locations = getattr(module, "__path__", None)
-        return place or _folder(locations) or "that this process made itself", locations
-    if path is None and "." in name:
-        return None
-    try:
-        spec = _spec_by_others(name, path)
-    except KeyError:
-        # A folder without __init__.py looks for its parent among what was imported, and that was not.
-        return f"folder {name.rpartition('.')[2]} in {_folder(path)}", ()
-    if spec is None:
-        return None
-    locations = spec.submodule_search_locations
-    return (spec.origin if spec.has_location else None) or _folder(locations) or name, locations
-
-
-def _spec_by_others(name: str, path: Iterable[str] | None) -> ModuleSpec | None:
-    """Ask all other finders, as an import does."""
-    for each in sys.meta_path:
-        find_spec = getattr(each, "find_spec", None)
-        if find_spec is None or isinstance(each, finding.GatewayFinder):
-            continue
-        spec: ModuleSpec | None = find_spec(name, path)
-        if spec is not None:
-            return spec
-    return None
-
-
-def _folder(locations: Iterable[str] | None) -> str:
-    first = next(iter(locations or ()), "")
-    return f"{first}, a folder without __init__.py" if first else ""
-
-
 # ---------------------------------------------------------------- options
-
-
-def _patterns(functions: str | Iterable[str] | None) -> tuple[str, ...]:
-    if functions is None:
-        return ()
-    given = (functions,) if isinstance(functions, str) else tuple(functions)
-    if not given or not all(isinstance(each, str) and each for each in given):
-        raise ConfigError(f"functions= is a pattern such as 'model_*', or some, not {functions!r}")
-    return given
-
-
-def _pairs(labels: Mapping[str, str] | str | None) -> tuple[tuple[str, str], ...]:
-    if labels is None:
-        return ()
-    if isinstance(labels, str):
-        pairs = tuple(_parts_of(labels))
-    else:
-        pairs = tuple(sorted(labels.items()))
-    if not pairs or not all(isinstance(text, str) for pair in pairs for text in pair):
-        raise ConfigError(f"labels= is a mapping of texts, or 'team=ml,tier=gold', not {labels!r}")
-    return pairs
-
-
-def _parts_of(labels: str) -> Iterator[tuple[str, str]]:
-    for each in labels.split(","):
-        key, mark, value = each.partition("=")
-        if not mark or not key.strip():
-            raise ConfigError(f"labels= is written 'team=ml,tier=gold', not {labels!r}")
-        yield key.strip(), value.strip()
 
 
 def _local_side(
@@ -488,7 +388,8 @@ def _take_on() -> None:
 def _forget_module(name: str) -> None:
     """Take a mounted module out of where imports look."""
     module = sys.modules.get(name)
-    if not isinstance(getattr(module, "__loader__", None), GatewayLoader | _PackageLoader):
+    _owners.pop(name, None)
+    if module is None or not is_ours(module):
         return
     del sys.modules[name]
     parent, _, last = name.rpartition(".")

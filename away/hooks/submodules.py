@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
 
     from away.connection.catalogue import FunctionInfo
+    from away.functions import RemoteFunction
     from away.hooks.contents import GatewayFunctions
 
 __all__ = ["find", "module_of", "renew"]
@@ -38,6 +39,11 @@ class ImportedContent(ModuleContent):
     def __init__(self, owner: GatewayFunctions, content: dict[str, Any], **made: Any) -> None:
         self.owner = owner
         super().__init__(content, **made)
+
+    def _make(self, name: str) -> RemoteFunction[..., Any]:
+        made = super()._make(name)
+        self.owner.place(made)
+        return made
 
     def attribute(self, name: str) -> Any:
         """Stand in the module as ``__getattr__`` (PEP 562)."""

@@ -530,7 +530,7 @@ def publish_module(
     whole, declaration, of_proxy = _declared_module(
         module, _gateway(faas), functions, dict(options)
     )
-    if _is_to_deploy():
+    if _is_to_deploy(declaration.faas):
         name = declaration.publish_now().name
     else:
         if _is_to_be_compared(declaration):
@@ -552,7 +552,7 @@ async def publish_module_async(
     whole, declaration, of_proxy = _declared_module(
         module, _gateway(faas), functions, dict(options)
     )
-    if _is_to_deploy():
+    if _is_to_deploy(declaration.faas):
         name = (await declaration.publish_now_async()).name
     else:
         if _is_to_be_compared(declaration):
@@ -580,8 +580,9 @@ def _declared_module(
 
     whole: Any = whole_module(module, functions)  # publishing takes it where it takes a function
     declaration, of_proxy = _declaration(whole, faas, options)
-    if not _is_to_deploy():
+    if not _is_to_deploy(faas):
         declared.append(declaration)
+        stand_ins.declare(faas, _declared_name(declaration), whole)
     return whole, declaration, of_proxy
 
 

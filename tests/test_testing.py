@@ -487,3 +487,48 @@ def test_a_configured_gateway_keeps_its_url_and_needs_no_readable_secret(monkeyp
     with fake() as faked:
         faked.function("add", lambda a, b: a + b, gateway="shop")
         assert imported("add")(1, 2) == 3
+
+
+# ---------------------------------------------------------------- modules, mounts, async twins
+
+
+def test_a_module_published_whole_is_faked_by_functions_or_by_a_module(shop):
+    import colorsys
+
+    async def later(a):
+        return a
+
+    shop.module("tools", {"double": lambda a: 2 * a, "later": later}, gateway="shop")
+    shop.module(colorsys, gateway="shop")
+    from away.remote.shop.colorsys import rgb_to_hsv
+    from away.remote.shop.tools import double
+    from away.remote.shop.tools import later as remote_later
+
+    assert (double(4), asyncio.run(remote_later(5))) == (8, 5)
+    assert rgb_to_hsv(0.1, 0.2, 0.3) == colorsys.rgb_to_hsv(0.1, 0.2, 0.3)
+    assert [each.args for each in shop.calls("tools.double")] == [(4,)]
+    with pytest.raises(ImportError, match="triple"):
+        from away.remote.shop.tools import triple  # noqa: F401
+    with pytest.raises(TypeError, match="a module is faked by functions by name"):
+        shop.module("empty", {}, gateway="shop")
+
+
+def test_a_module_that_is_published_to_a_faked_gateway_answers_here(shop):
+    far = builder.publish_module("colorsys", FaasConnection.named("shop"))
+    assert far.rgb_to_hsv(1, 1, 1) == (0.0, 0.0, 1)
+    assert len(shop.calls("colorsys.rgb_to_hsv")) == 1
+
+
+def test_coroutine_twins_and_mounts_of_a_faked_gateway_are_answered(shop):
+    from away import hooks
+
+    shop.function("add", lambda a, b: a + b, gateway="shop")
+    hooks.mount("shop", "acme_tools_of_tests")
+    try:
+        from acme_tools_of_tests import add
+        from away.remote.aio.shop import add as coroutine
+
+        assert (add(1, 2), asyncio.run(coroutine(3, 4))) == (3, 7)
+    finally:
+        hooks.unmount("acme_tools_of_tests")
+    assert len(shop.calls("add")) == 2

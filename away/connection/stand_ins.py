@@ -9,9 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from away.connection import FaasConnection
     from away.connection.aio import AioDriver
     from away.connection.sync import SyncDriver
@@ -40,8 +37,8 @@ class StandIns(Protocol):
     def takes_any_name(self, connection: FaasConnection) -> bool:
         """Tell whether imports from this gateway are taken at their word, without its list."""
 
-    def declare(self, connection: FaasConnection, name: str, function: Callable[..., Any]) -> None:
-        """Take note of a function that would have been published."""
+    def declare(self, connection: FaasConnection, name: str, function: object) -> None:
+        """Take note of a function, or a module as a whole, that would have been published."""
 
 
 # What decides now. Read without a lock on the way of each call: one name of a module.
@@ -64,7 +61,7 @@ def takes_any_name(connection: FaasConnection) -> bool:
     return now is not None and now.takes_any_name(connection)
 
 
-def declare(connection: FaasConnection, name: str, function: Callable[..., Any]) -> None:
-    """Tell of a function that was not published, so that a test's fake can answer by it."""
+def declare(connection: FaasConnection, name: str, function: object) -> None:
+    """Tell of a function or module that was not published, so that a test's fake answers by it."""
     if now is not None:
         now.declare(connection, name, function)

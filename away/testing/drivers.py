@@ -119,6 +119,9 @@ class FakeAioDriver(AioDriver):
         raise _no_stream(send)
         yield b""
 
+    def lane(self) -> None:
+        """Return no connection for one worker alone: there are none."""
+
     async def aclose(self) -> None:
         """Do nothing: nothing is open."""
 

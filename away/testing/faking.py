@@ -5,40 +5,32 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, overload
 
-import away.config as config
 import away.names as names
 import away.signatures as signatures
+from away.capture import WholeModule
 from away.connection import FaasConnection
 from away.functions import RemoteFunction
-from away.testing import imports, records, stage
+from away.testing import imports, modules, records, stage
 from away.testing.environment import configured, variable
 from away.testing.faults import Fault
 from away.testing.functions import FakeFunction
+from away.testing.played import Played, name_of, spellings, url_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from types import TracebackType
+    from collections.abc import Callable, Iterable, Mapping
+    from types import ModuleType, TracebackType
     from typing import Self
 
     from away.testing.plain import PlainRequest
+    from away.testing.played import Gateway
     from away.testing.records import RecordedCall
 
     Error = BaseException | type[BaseException] | int | None
-    Gateway = str | FaasConnection
     Decorator = Callable[[Callable[..., Any]], FakeFunction]
 
 __all__ = ["Fake", "fake"]
 
 _UNSET: Any = object()
-
-
-class _Played:
-    """One gateway that a fake plays: what it is known by, and its functions."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.known_as: set[str] = set()
-        self.functions: dict[str, FakeFunction] = {}
 
 
 class Fake:
@@ -65,7 +57,7 @@ class Fake:
         self.strict = strict
         self.any_name = any_name
         self._wanted = tuple(gateways)
-        self._played: dict[str, _Played] = {}
+        self._played: dict[str, Played] = {}
         self._undo = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -99,8 +91,7 @@ class Fake:
 
     def real(self, gateway: FaasConnection | str) -> None:
         """Let calls to a gateway go out, beside those that are faked."""
-        url = gateway.url if isinstance(gateway, FaasConnection) else _url_of(gateway)
-        self._undo.callback(stage.let_through(url))
+        self._undo.callback(stage.let_through(url_of(gateway)))
 
     @overload
     def function(self, name: Callable[..., Any], /) -> FakeFunction: ...
@@ -225,6 +216,53 @@ class Fake:
         fault = Fault(error, latency, fail_times)
         return self._add(gateway, names.check_callable_name(name), handler, None, fault)
 
+    def module(
+        self,
+        name: str | ModuleType,
+        functions: Mapping[str, Callable[..., Any]] | ModuleType | WholeModule | None = None,
+        /,
+        *,
+        gateway: Gateway = "default",
+        latency: float = 0.0,
+        error: Error = None,
+        fail_times: int | None = None,
+    ) -> dict[str, FakeFunction]:
+        """Have a gateway have a module that was published whole.
+
+        Args:
+            name: Its name at the gateway; or a module here that answers by its public functions,
+                under the last part of its own name.
+            functions: What it has, by name, or a module here that answers.
+            gateway: As for :meth:`function`.
+            latency: As for :meth:`function`, for each of its functions.
+            error: As for :meth:`function`, for each of its functions.
+            fail_times: As for :meth:`function`, for each of its functions.
+
+        Returns:
+            The fake functions by name; recorded calls name them ``module.function``.
+        """
+        made = modules.fake_module(name, functions)
+        played = self._play(gateway)
+        played.functions[made.name] = FakeFunction(
+            played.name,
+            made.name,
+            made.refuse,
+            made.description,
+            Fault(None, 0.0, None),
+            made.beside,
+        )
+        found: dict[str, FakeFunction] = {}
+        for key, (target, description) in made.functions.items():
+            found[key] = played.functions[f"{made.name}/{key}"] = FakeFunction(
+                played.name,
+                f"{made.name}.{key}",
+                target,
+                description,
+                Fault(error, latency, fail_times),
+            )
+        imports.renew(played.name)
+        return found
+
     # ------------------------------------------------------------ what was called
 
     def calls(
@@ -238,9 +276,9 @@ class Fake:
         """
         found: list[RecordedCall] = []
         for played in self._played.values():
-            if gateway is None or played is self._played.get(_name_of(gateway)):
+            if gateway is None or played is self._played.get(name_of(gateway)):
                 for each in played.functions.values():
-                    if function is None or each.name in _spellings(function):
+                    if function is None or each.name in spellings(function):
                         found += each.calls
         return found
 
@@ -289,13 +327,16 @@ class Fake:
         played = self._of(connection)
         return {} if played is None else dict(played.functions)
 
-    def declared(self, connection: FaasConnection, name: str, function: Callable[..., Any]) -> None:
-        """Take a function that would have been published, unless the test gave another."""
+    def declared(self, connection: FaasConnection, name: str, function: Any) -> None:
+        """Take what would have been published, unless the test gave another."""
         played = self._of(connection)
         if played is not None and name not in played.functions:
-            self.function(name, function, gateway=connection)
+            if isinstance(function, WholeModule):
+                self.module(name, function, gateway=connection)
+            else:
+                self.function(name, function, gateway=connection)
 
-    def _of(self, connection: FaasConnection) -> _Played | None:
+    def _of(self, connection: FaasConnection) -> Played | None:
         for played in list(self._played.values()):
             if connection.url in played.known_as or connection.name == played.name:
                 return played
@@ -317,17 +358,17 @@ class Fake:
         imports.renew(played.name)
         return made
 
-    def _play(self, gateway: Gateway) -> _Played:
-        name = _name_of(gateway)
+    def _play(self, gateway: Gateway) -> Played:
+        name = name_of(gateway)
         if isinstance(gateway, FaasConnection):
             found = self._of(gateway)
             if found is not None:
                 return found
         played = self._played.get(name)
         if played is None:
-            played = _Played(name)
+            played = Played(name)
             if "://" in name:
-                played.known_as.add(_url_of(gateway))
+                played.known_as.add(url_of(gateway))
             else:
                 played.known_as.add(self._undo.enter_context(configured(name)))
             self._played[name] = played
@@ -347,19 +388,3 @@ def fake(gateways: Iterable[Gateway] = (), *, strict: bool = True) -> Fake:
         The fake; it begins as the block does, and with its end all is as it was.
     """
     return Fake(gateways, strict=strict)
-
-
-def _spellings(name: str) -> tuple[str, ...]:
-    return (name, names.function_name(name)) if name.isascii() else (name,)
-
-
-def _name_of(gateway: Gateway) -> str:
-    if isinstance(gateway, FaasConnection):
-        return gateway.name or gateway.url
-    if not isinstance(gateway, str):
-        raise TypeError(f"gateway= is a name, a URL or a connection, not {type(gateway).__name__}")
-    return _url_of(gateway) if "://" in gateway else gateway
-
-
-def _url_of(gateway: Gateway) -> str:
-    return gateway.url if isinstance(gateway, FaasConnection) else config.normal_url(gateway, 8080)

@@ -18,7 +18,7 @@ from away.testing.plain import PlainRequest, plain_reply
 from away.testing.records import RecordedCall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from away.connection.conversations import Request
@@ -40,6 +40,7 @@ class FakeFunction:
         description: Signature, docstring and kind, as a publish would have written them; None for a
             function that is not Away's, whose target takes a :class:`PlainRequest`.
         fault: What goes wrong with its calls.
+        beside: Further annotations of its deployment.
     """
 
     def __init__(
@@ -49,12 +50,14 @@ class FakeFunction:
         target: Callable[..., Any],
         description: signatures.Description | None,
         fault: Fault,
+        beside: Mapping[str, str] | None = None,
     ) -> None:
         self.gateway = gateway
         self.name = name
         self.target = target
         self.description = description
         self.fault = fault
+        self._beside = dict(beside or {})
         self._calls: list[RecordedCall] = []
         self._lock = threading.Lock()  # guards _calls
 
@@ -70,7 +73,9 @@ class FakeFunction:
     @property
     def annotations(self) -> dict[str, str]:
         """The annotations that its deployment would have."""
-        return {} if self.description is None else signatures.to_annotations(self.description)
+        if self.description is None:
+            return self._beside
+        return signatures.to_annotations(self.description) | self._beside
 
     def record(self, call: RecordedCall) -> None:
         """Keep a call that has ended."""

@@ -61,7 +61,8 @@ def answer(
         if path == "/healthz":
             return Reply(200, {"Content-Type": "text/plain"}, b"OK")
         if path == "/system/functions":
-            return _json([function_data(each) for each in functions.values()])
+            # What lies below a module's path is on its annotations.
+            return _json([function_data(each) for key, each in functions.items() if "/" not in key])
         if path == "/system/logs":
             return Reply(200, {"Content-Type": "application/x-ndjson"})
         if path in _PAGES:

@@ -16,7 +16,6 @@ from away.testing.gateways import NotFaked, answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from away.connection import FaasConnection
     from away.connection.aio import AioDriver
@@ -110,7 +109,7 @@ class Stage:
         naming = [each for each in self._fakes if each.names_gateway(connection)]
         return bool(naming) and all(each.any_name for each in naming)
 
-    def declare(self, connection: FaasConnection, name: str, function: Callable[..., Any]) -> None:
+    def declare(self, connection: FaasConnection, name: str, function: object) -> None:
         """Let a function that is published to a fake gateway answer there."""
         for fake in self._fakes:
             if fake.names_gateway(connection):

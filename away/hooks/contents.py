@@ -105,6 +105,11 @@ class GatewayFunctions:
         # Held for an instant, never while anything is sent: guards list, names and proxies.
         self._changing = threading.RLock()
 
+    def _renew_locks_after_fork(self) -> None:
+        """Take locks that nobody holds: whoever held them is not in this process."""
+        if self._process != os.getpid():
+            self._make_locks()
+
     # ------------------------------------------------------------ what Python asks
 
     def attribute(self, name: str) -> Any:
@@ -185,6 +190,7 @@ class GatewayFunctions:
         """After a reload: also let go of the names, which the new list brings back or not."""
         self.forget()
         self._reloaded = True
+        self._renew_locks_after_fork()
         with self._changing:
             for name in self._own_names():
                 del self._content[name]
@@ -300,9 +306,10 @@ class GatewayFunctions:
         started = time.monotonic()
         connection = self._connect(anew=True)
         limit = connection.connect_timeout
-        if self._process != os.getpid():
-            self._make_locks()  # after a fork: whoever held them is not in this process
-        if not self._fetching.acquire(timeout=limit):
+        fetching = self._fetching
+        if not fetching.acquire(timeout=limit):
+            # Its holder's time is over: an interrupt came as it took it, or it was ended.
+            self._fetching = threading.RLock()
             raise GatewayNotReached(
                 f"another thread has waited {limit:g} seconds for the functions of the gateway"
                 f" {self.gateway!r} at {connection.url}; raise its connect_timeout if it is slow",
@@ -319,7 +326,7 @@ class GatewayFunctions:
         else:
             return self._take_fetched(infos)
         finally:
-            self._fetching.release()
+            fetching.release()
 
     def _accept(self, infos: list[FunctionInfo], old: OldList | None = None) -> Listing:
         """Take a list on: names that are gone are dropped, functions in hand renewed in place."""
@@ -361,6 +368,7 @@ class GatewayFunctions:
             anew: Whether to look into the configuration first: a gateway that moved, or the embedded
                 one that started again, is followed with the next list.
         """
+        self._renew_locks_after_fork()
         connection = self._connection
         if connection is not None and not anew:
             return connection

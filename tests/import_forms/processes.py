@@ -209,6 +209,37 @@ assert said.stdout.split() == ["3", "4", "5", "True"], said
         1,
         3,
     ),
+    Row(
+        "32 threads in each of 8 processes",
+        """
+import os, threading
+def work(process):
+    wrong, barrier = [], threading.Barrier(32)
+    def use(thread):
+        barrier.wait()
+        from away.remote.gw import add
+        import away.remote.gw as g
+        if g.add is not add or add(process, thread) != process + thread:
+            wrong.append(thread)
+    threads = [threading.Thread(target=use, args=(each,)) for each in range(32)]
+    for each in threads: each.start()
+    for each in threads: each.join()
+    return wrong
+children = []
+for process in range(8):
+    child = os.fork()
+    if child == 0:
+        status = 2
+        try:
+            status = 1 if work(process) else 0
+        finally:
+            os._exit(status)
+    children.append(child)
+assert [os.waitpid(each, 0)[1] for each in children] == [0] * 8
+""",
+        8,
+        8 * 32,
+    ),
     # ------------------------------------------------------------ interpreters of their own
     Row(
         "python -c",

@@ -26,6 +26,7 @@ LEVELS = {
     "away.capture": 2,
     "away.requirements": 2,
     "away.appearance": 2,
+    "away.notebook": 2,
     "away.call_faces": 2,
     "away.calls": 2,
     "away.request_headers": 2,
@@ -54,7 +55,6 @@ LEVELS = {
     "away.outcomes": 5,
     "away.__main__": 5,
     "away.testing": 5,
-    "away.notebook": 5,
 }
 # Within a level: who may import whom.
 ALSO = {

@@ -206,7 +206,7 @@ class AsyncFunction(Generic[P, R]):
     def logs(
         self,
         *,
-        tail: None = None,
+        tail: int | None = None,
         since: datetime | timedelta | float | str | None = None,
         follow: Literal[True],
         timeout: float | None = None,
@@ -222,10 +222,11 @@ class AsyncFunction(Generic[P, R]):
         """Give the log: a coroutine of its lines, or with ``follow`` an async iterator of them."""
         function, gateway = self.function, self.function.connection.aio
         asked: dict[str, Any] = {
+            "tail": tail,
             "since": since,
             "namespace": function.namespace,
             "timeout": timeout,
         }
         if follow:
             return gateway.follow_logs(function.function_name, **asked)
-        return gateway.logs(function.function_name, tail=tail, **asked)
+        return gateway.logs(function.function_name, **asked)

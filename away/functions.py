@@ -504,7 +504,7 @@ class RemoteFunction(Generic[P, R]):
     def logs(
         self,
         *,
-        tail: None = None,
+        tail: int | None = None,
         since: datetime | timedelta | float | str | None = None,
         follow: Literal[True],
         timeout: float | None = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import inspect
 import pickle
 import signal
@@ -668,6 +669,29 @@ def test_logs_are_those_of_the_function():
         last, first = asyncio.run(main())
         assert ([line.text for line in last], first.text) == (["2"], "0")
         assert "name=f&namespace=dev" in server.requests[0].path
+
+
+def test_a_log_that_is_followed_begins_with_its_last_lines():
+    told = [f"2026-01-01T00:00:0{n}Z" for n in (1, 2, 2, 3)]
+    lines = [{"timestamp": moment, "text": str(n)} for n, moment in enumerate(told)]
+
+    def behave(seen):
+        # A gateway gives a moment's own lines again where it is asked for what came since.
+        came = lines if "since" not in seen.path else lines[3:]
+        return servers.endless_log(*(came if server.requests[1:] else lines[:3]))
+
+    with servers.Server(behave) as server:
+        f = RemoteFunction(connected(server), "f")
+
+        async def main():
+            async with f.connection:
+                async with contextlib.aclosing(f.aio.logs(tail=1, follow=True)) as followed:
+                    return (await anext(followed)).text
+
+        with contextlib.closing(f.logs(tail=2, follow=True)) as followed:
+            assert [next(followed).text for _ in range(3)] == ["1", "2", "3"]
+        assert "since=2026-01-01T00%3A00%3A02Z" in server.requests[1].path
+        assert asyncio.run(main()) == "3"
 
 
 def test_a_remote_error_is_one_by_submit_as_well():

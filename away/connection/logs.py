@@ -88,6 +88,11 @@ class LogFollower:
         self._asked_at: float | None = None
         self._came = True
 
+    def begin_after(self, lines: list[LogLine]) -> None:
+        """Take lines as told already: those that come are the ones behind them."""
+        self._last = max((line.timestamp for line in lines), default="")
+        self._seen = {line for line in lines if line.timestamp == self._last}
+
     def next_request(self) -> Send | None:
         """Return the next step; None when the time is over or the gateway does not follow."""
         deadline = self._step.deadline

@@ -94,6 +94,7 @@ class AsyncTwins:
         self,
         name: str,
         *,
+        tail: int | None = None,
         since: datetime | timedelta | float | str | None = None,
         namespace: str | None = None,
         timeout: float | None = None,
@@ -102,6 +103,13 @@ class AsyncTwins:
         from contextlib import aclosing
 
         follower = self._of.api.follower(name, since=since, namespace=namespace, deadline=timeout)
+        if tail is not None:
+            known = await self.logs(
+                name, tail=tail, since=since, namespace=namespace, timeout=timeout
+            )
+            follower.begin_after(known)
+            for line in known:
+                yield line
         while (send := follower.next_request()) is not None:
             try:
                 async with aclosing(self._of.aio_driver.stream(send)) as pieces:

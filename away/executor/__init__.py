@@ -43,8 +43,8 @@ _AHEAD = 4
 class Executor(concurrent.futures.Executor):
     """Run callables at a gateway, as :mod:`concurrent.futures` runs them in threads or processes.
 
-    A callable is published when it is first submitted, once, and called from then on; its values are
-    those that it had then. Functions with a name of their own are deployed under it and stay, as with
+    A callable is published once, in the thread that makes the first call of it, with the values that it
+    has at that moment. Functions with a name of their own are deployed under it and stay, as with
     ``builder.publish``. Lambdas, functions inside of functions, methods, partials and objects are
     deployed as ``exec-NAME-DIGEST``. A remote function is just called.
 

@@ -249,6 +249,19 @@ class RemoteModule(types.ModuleType):
         name = f"{place.name}.{place.namespace}" if place.namespace else place.name
         return f"<remote module {self.__name__!r} ({name} on {place.connection.url})>"
 
+    def _repr_html_(self) -> str:
+        """Show the functions in a notebook, as a table."""
+        from away.notebook import members_html
+
+        content = content_of(self)
+        url = f"{content.place.connection.url}/function/{content.place.name}"
+        return members_html(self.__name__, url, content.description)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        """List what can stand between the brackets, for a notebook's tab key."""
+        known = content_of(self).description
+        return known.names if known is not None else []
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle to a reference: the name of an imported one, else where it is and what it has."""
         if sys.modules.get(self.__name__) is self:

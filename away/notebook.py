@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from away.connection.catalogue import FunctionInfo
     from away.functions import RemoteFunction
+    from away.module_descriptions import ModuleDescription
 
-__all__ = ["function_html", "keys_of", "module_html", "table_of"]
+__all__ = ["function_html", "keys_of", "members_html", "module_html", "table_of"]
 
 # More rows than a person looks through make a notebook slow.
 MOST_ROWS = 200
@@ -31,6 +32,7 @@ DOC_LENGTH = 120
 # Left to itself, a notebook right-aligns cells and typesets what stands between dollars (MathJax).
 _BLOCK = '<div class="away tex2jax_ignore mathjax_ignore" translate="no">'
 _HEAD = ("function", "signature", "", "replicas", "calls")
+_MEMBERS_HEAD = ("function", "signature", "")
 _LEFT = ' style="text-align: left; vertical-align: top"'
 _RIGHT = ' style="text-align: right; vertical-align: top"'
 
@@ -68,30 +70,66 @@ def table_of(rows: Sequence[tuple[str, FunctionInfo]]) -> str:
     """
     if not rows:
         return "<p>no functions yet</p>"
-    head = "".join(f"<th{_LEFT}>{each}</th>" for each in _HEAD)
-    body = "".join(_row(name, info) for name, info in rows[:MOST_ROWS])
-    more = len(rows) - MOST_ROWS
-    rest = f"<p>and {more} more</p>" if more > 0 else ""
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{rest}"
+    return _table(_HEAD, [_row(name, info) for name, info in rows[:MOST_ROWS]], len(rows))
+
+
+def members_html(name: str, place: str, description: ModuleDescription | None) -> str:
+    """Return a module that was published whole as a table of its functions, without a request.
+
+    Args:
+        name: The module's full name.
+        place: Where it is.
+        description: What it has, where that is known.
+    """
+    known = sorted(description.functions.items()) if description is not None else []
+    rows = [
+        _cells([_name_cell(key), *_described(each.kind, each, each.doc)])
+        for key, each in known[:MOST_ROWS]
+    ]
+    content = _table(_MEMBERS_HEAD, rows, len(known)) if rows else ""
+    return f"{_BLOCK}<p><b>{_code(name)}</b> {_text(place)}</p>{content}</div>"
+
+
+def _table(head: Sequence[str], rows: Sequence[str], count: int) -> str:
+    """Return rows under their head, and how many there are beyond them."""
+    heads = "".join(f"<th{_LEFT}>{each}</th>" for each in head)
+    rest = f"<p>and {count - len(rows)} more</p>" if count > len(rows) else ""
+    body = "".join(rows)
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>{rest}"
 
 
 def _row(name: str, info: FunctionInfo) -> str:
-    shown, doc = "", f"image {info.image}"
+    cells = [_name_cell(name)]
     if info.module is not None:
-        shown = f"module: {', '.join(sorted(info.module.functions))}"
-        doc = info.module.doc
+        shown = _code(
+            names.shortened(f"module: {', '.join(sorted(info.module.functions))}", SIGNATURE_LENGTH)
+        )
+        cells += [(_LEFT, shown), (_LEFT, _first_line(info.module.doc))]
     elif info.description is not None:
-        shown = signature_text(info.description.kind, signatures.signature(info.description))
-        doc = info.description.doc
-    doc = names.shortened(doc.strip().partition("\n")[0], DOC_LENGTH)
-    cells = [
-        (_LEFT, f"<b>{_code(name)}</b>"),
-        (_LEFT, _code(names.shortened(shown, SIGNATURE_LENGTH)) if shown else ""),
-        (_LEFT, _text(doc)),
-        (_RIGHT, str(info.replicas)),
-        (_RIGHT, "" if info.invocation_count is None else str(info.invocation_count)),
-    ]
+        cells += _described(info.description.kind, info.description, info.description.doc)
+    else:
+        cells += [(_LEFT, ""), (_LEFT, _first_line(f"image {info.image}"))]
+    calls = "" if info.invocation_count is None else str(info.invocation_count)
+    return _cells([*cells, (_RIGHT, str(info.replicas)), (_RIGHT, calls)])
+
+
+def _described(
+    kind: signatures.Kind, description: signatures.Description, doc: str
+) -> list[tuple[str, str]]:
+    shown = signature_text(kind, signatures.signature(description))
+    return [(_LEFT, _code(names.shortened(shown, SIGNATURE_LENGTH))), (_LEFT, _first_line(doc))]
+
+
+def _name_cell(name: str) -> tuple[str, str]:
+    return _LEFT, f"<b>{_code(name)}</b>"
+
+
+def _cells(cells: Sequence[tuple[str, str]]) -> str:
     return f"<tr>{''.join(f'<td{style}>{cell}</td>' for style, cell in cells)}</tr>"
+
+
+def _first_line(doc: str) -> str:
+    return _text(names.shortened(doc.strip().partition("\n")[0], DOC_LENGTH))
 
 
 def function_html(function: RemoteFunction[..., Any]) -> str:
@@ -99,7 +137,7 @@ def function_html(function: RemoteFunction[..., Any]) -> str:
     name = function.__name__
     prefix = "async def" if function.kind.startswith("async") else "def"
     head = f"{prefix} {name}{function.__signature__}"
-    doc = (function.__doc__ or "").strip().partition("\n")[0]
+    doc = _first_line(function.__doc__ or "")
     facts = [
         ("function", _place(function)),
         ("gateway", function.connection.url),
@@ -112,7 +150,7 @@ def function_html(function: RemoteFunction[..., Any]) -> str:
     rows = "".join(
         f"<tr><th{_LEFT}>{key}</th><td{_LEFT}>{_code(value)}</td></tr>" for key, value in facts
     )
-    said = f"<p>{_text(names.shortened(doc, DOC_LENGTH))}</p>" if doc else ""
+    said = f"<p>{doc}</p>" if doc else ""
     line = _code(names.shortened(head, SIGNATURE_LENGTH + len(name)))
     return f"{_BLOCK}<p><b>{line}</b></p>{said}<table><tbody>{rows}</tbody></table></div>"
 

@@ -120,7 +120,7 @@ BESIDE = {
 }
 # What others may import of a room beside the levels.
 OPEN = {
-    "away.gateway.announcement": {"away.config", "away.connection", "away.cli"},
+    "away.gateway.announcement": {"away.config", "away.connection", "away.cli", "away.testing"},
     "away.gateway": {"away.cli", "away.testing"},
     "away.secrets": {"away.runtime"},
     # It is published, as a user's function would be.

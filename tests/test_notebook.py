@@ -117,6 +117,27 @@ def test_a_module_shows_signatures_docstrings_replicas_and_calls_by_one_request(
         assert repr(shop.later) == "<remote function later on http://shop.invalid>"
 
 
+def test_modules_and_functions_of_others_have_their_rows():
+    def double(number: int) -> int:
+        """Double <i>it</i>."""
+        return 2 * number
+
+    with fake() as faked:
+        faked.module("tools", {"double": double}, gateway="shop")
+        faked.http("figlet", lambda request: "", gateway="shop")
+        import away.remote.shop as shop
+
+        listed = Seen(shop._repr_html_()).text
+        assert "toolsmodule: double" in listed
+        assert "figletimage faked/by-away.testing" in listed
+        import away.remote.shop.tools as tools
+
+        shown = tools._repr_html_()
+        assert "double(number: int) -> intDouble <i>it</i>." in Seen(shown).text
+        assert "<i>" not in shown
+        assert tools._ipython_key_completions_() == ["double"]
+
+
 def test_a_function_shows_signature_docstring_and_place_without_a_request():
     function = RemoteFunction(
         FaasConnection("http://127.0.0.1:1"),

@@ -26,6 +26,7 @@ from away.exceptions import (
     GatewayError,
     GatewayUnreachable,
     RemoteError,
+    UnknownGateway,
 )
 from away.testing import NotFaked, fake
 
@@ -262,6 +263,7 @@ def test_late_answers_meet_the_callers_deadline(shop):
         ({"latency": float("nan")}, "latency= is a number of seconds"),
         ({"fail_times": 2}, "give error= too"),
         ({"error": 503, "fail_times": -1}, "fail_times= is a whole number"),
+        ({"gateway": "My-Shop"}, r"cannot be a gateway's name.*\(gateway='My-Shop'\)"),
         ({"gateway": 3}, "gateway= is a name, a URL or a connection, not int"),
     ],
 )
@@ -532,3 +534,20 @@ def test_coroutine_twins_and_mounts_of_a_faked_gateway_are_answered(shop):
     finally:
         hooks.unmount("acme_tools_of_tests")
     assert len(shop.calls("add")) == 2
+
+
+def test_the_embedded_gateway_is_faked_where_none_runs():
+    with fake() as faked:
+        faked.function("add", lambda a, b: a + b, gateway="local")
+        from away.remote.local import add
+
+        assert add(1, 2) == 3
+        assert FaasConnection.local().url == "http://local.invalid"
+    with pytest.raises(UnknownGateway):
+        FaasConnection.local()
+
+
+def test_a_connection_needs_no_password_on_the_machine_of_the_test(shop):
+    faas = FaasConnection("https://faas.example.com")
+    shop.function("add", lambda a, b: a + b, gateway=faas)
+    assert builder.sync_from_name("add", faas)(1, 2) == 3

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import away.config as config
+from away.config.settings import check_name
 from away.exceptions import ConfigError
 
 if TYPE_CHECKING:
@@ -35,8 +37,11 @@ def configured(name: str) -> Iterator[str]:
     Raises:
         ConfigError: No gateway can have that name.
     """
+    check_name(name, f"gateway={name!r}", reserved=("aio",))
     prefix = f"AWAY_GATEWAY_{name.upper()}_"
     with contextlib.ExitStack() as undo:
+        if name == "local":
+            undo.enter_context(_announced())
         try:
             known = config.resolve(name)
         except ConfigError:
@@ -53,6 +58,20 @@ def configured(name: str) -> Iterator[str]:
         if known.password is None and known.token is None:
             undo.enter_context(variable(prefix + "PASSWORD", _PASSWORD))
         yield known.url
+
+
+@contextlib.contextmanager
+def _announced() -> Iterator[None]:
+    """Announce an embedded gateway that is not there, unless this process runs one: ``local``."""
+    import tempfile
+
+    from away.gateway.announcement import Announcement, announce
+
+    url = _NOWHERE.format("local")
+    with tempfile.TemporaryDirectory(prefix="away-fake-") as folder:
+        this = Announcement(url, "admin", _PASSWORD, os.getpid(), folder)
+        with announce(this, Path(folder)), variable("AWAY_RUNTIME_DIR", folder):
+            yield
 
 
 @contextlib.contextmanager

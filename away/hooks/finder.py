@@ -55,14 +55,16 @@ class GatewayFinder:
             ModuleNotFoundError: An import names a gateway that is not configured.
             ImportError: The configuration cannot be read.
         """
-        is_below = fullname.startswith(PREFIX)
-        if not is_below and _elsewhere is None:
+        # Read once: another thread may change it meanwhile.
+        elsewhere = None if fullname.startswith(PREFIX) else _elsewhere
+        if elsewhere is None and not fullname.startswith(PREFIX):
             return None
         # CPython enters here by the same function for an import and for importlib.util.find_spec,
         # whose answer to "there is none" is None; two frames up they differ (3.11 to 3.13).
-        only_asked = _module_name(sys._getframe(2)) == "importlib.util"  # noqa: SLF001 - see above
-        if not is_below and _elsewhere is not None:
-            return _elsewhere(fullname, only_asked=only_asked)
+        asker = sys._getframe(1).f_back  # noqa: SLF001 - see above
+        only_asked = asker is not None and _module_name(asker) == "importlib.util"
+        if elsewhere is not None:
+            return elsewhere(fullname, only_asked=only_asked)
         from away.hooks.modules import find
 
         return find(fullname, only_asked=only_asked)

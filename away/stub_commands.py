@@ -103,11 +103,12 @@ def _configured() -> list[str]:
 
 
 def _texts(gateway: str) -> dict[str, str]:
+    from away.config import mounts
     from away.hooks.stub_files import texts
 
     if not gateway.isidentifier():
         raise Usage(f"{gateway!r} is no configured name, by which its functions are imported")
-    return texts(gateway, connect(gateway).functions(fresh=True))
+    return texts(gateway, connect(gateway).functions(fresh=True), mounts())
 
 
 def _written(gateway: str, place: Place) -> tuple[list[str], int]:

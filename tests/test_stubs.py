@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from away import cli
 from away.hooks import annotation_texts, pyi
+from away.module_descriptions import ModuleDescription, module_annotations
 from away.signatures import Description, Parameter, to_annotations
 from tests.listing_gateway import PASSWORD, Gateway
 
@@ -311,6 +312,49 @@ def test_a_check_without_stubs_or_with_a_broken_file_says_what_to_do(shop, run):
     code, _, err = run("stubs", "shop", "--check")
     assert code == 2
     assert "typings/away/remote/shop.pyi cannot be read" in err
+
+
+def test_modules_published_whole_and_mounts_have_stubs_of_their_own(shop, run):
+    Path("away.toml").write_text(
+        '[mounts]\n"acme.models" = { gateway = "shop", functions = "add*", aio = true }\n'
+        '"acme.shapes" = "shop.geometry"\n"acme.others" = "elsewhere"\n'
+        "[gateways.elsewhere]\nurl = 'http://127.0.0.1:9'\n"
+    )
+    assert run("stubs", "shop")[0] == 0
+    assert Path("typings/away/remote/shop.pyi").is_file()
+    whole = ModuleDescription({"area": ADD}, {"PI": 3.14, "class_": None})
+    described = Description(entry="geometry:*", doc='Shapes."""')
+    annotations = to_annotations(described) | module_annotations(whole)
+    shop.functions.append({"name": "geometry", "annotations": annotations})
+    assert run("stubs", "shop", "--check")[:2] == (0, "")
+    code, out, err = run("stubs", "shop")
+    assert (code, err) == (0, "")
+    written = {str(path.relative_to("typings")) for path in Path("typings").rglob("*.pyi")}
+    assert written == {
+        "away/remote/shop/__init__.pyi",
+        "away/remote/shop/geometry.pyi",
+        "away/remote/aio/shop/__init__.pyi",
+        "away/remote/aio/shop/geometry.pyi",
+        "acme/models.pyi",
+        "acme/shapes.pyi",
+    }
+    gateway = Path("typings/away/remote/shop/__init__.pyi").read_text()
+    assert "from . import geometry as geometry\n" in gateway
+    module = Path("typings/acme/shapes.pyi").read_text()
+    assert module == Path("typings/away/remote/shop/geometry.pyi").read_text()
+    assert '"""Shapes.' in module
+    assert "PI: float\n" in module
+    assert "def area(a: int, b: int = 1) -> int:" in module
+    models = Path("typings/acme/models.pyi").read_text()
+    assert "async def add_two(" in models
+    assert "figlet" not in models
+    shop.functions.pop()
+    code, out, _ = run("stubs", "shop", "--check")
+    assert code == 1
+    assert "typings/acme/shapes.pyi: area(a: int, b: int=1) -> int is not there any more" in out
+    assert run("stubs", "shop")[0] == 0
+    assert not Path("typings/away/remote/shop/__init__.pyi").exists()
+    assert not Path("typings/acme/shapes.pyi").exists()
 
 
 def test_what_scripts_read_is_json(shop, run):

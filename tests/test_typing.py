@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from away import cli
+from away.module_descriptions import ModuleDescription, module_annotations
 from away.signatures import Description, Parameter, to_annotations
 from tests.language_server import LanguageServer
 from tests.listing_gateway import PASSWORD, Gateway
@@ -31,8 +32,18 @@ from typing import Any, assert_type
 import away.remote.shop as shop
 from away import RemoteFunction
 from away.remote.aio.shop import fibonacci as fibonacci_async
-from away.remote.shop import fibonacci, figlet, later
+from away.remote.shop import fibonacci, figlet, geometry, later
+from away.remote.shop.geometry import AXES, PI, area
 
+import acme.there
+from acme.models import fibonacci as mounted
+
+assert_type(acme.there.REAL, int)
+assert_type(mounted(10), int)
+assert_type(area(2.0), float)
+assert_type(geometry.area(1.0, shape="square"), float)
+assert_type(PI, float)
+assert_type(AXES, tuple[Any, ...])
 assert_type(fibonacci(10), int)
 assert_type(fibonacci(n=10, times=2), int)
 assert_type(shop.fibonacci(10), int)
@@ -60,6 +71,8 @@ fibonacci.nothing_such
 later(b"x")
 fibonacci_async("ten")
 from away.remote.shop import fibonaci
+from away.remote.shop.geometry import area, nothing_such as none
+area("one")
 """
 WITHOUT = """\
 from typing import Any, assert_type
@@ -110,7 +123,18 @@ def shop():
         ),
     }
     listed = [{"name": n, "annotations": to_annotations(d)} for n, d in functions.items()]
-    gateway.functions = [*listed, {"name": "figlet"}]
+    area = Description(
+        parameters=(Parameter("r", annotation="float"), Parameter("shape", 1, True, "disc", "str")),
+        returns="float",
+        doc="Compute an area.",
+    )
+    whole = ModuleDescription({"area": area}, {"PI": 3.14, "AXES": ("x", "y")}, "Shapes.")
+    annotations = to_annotations(Description(entry="geometry:*")) | module_annotations(whole)
+    gateway.functions = [
+        *listed,
+        {"name": "figlet"},
+        {"name": "geometry", "annotations": annotations},
+    ]
     yield gateway
     gateway.close()
 
@@ -126,7 +150,10 @@ def project(folder, configured, monkeypatch):
     """Make the sample project once, with the stubs that the command writes."""
     project = folder / "project"
     if not project.exists():
-        project.mkdir()
+        (project / "acme").mkdir(parents=True)
+        (project / "acme" / "__init__.py").touch()
+        (project / "acme" / "there.py").write_text("REAL: int = 1\n")
+        (project / "away.toml").write_text('[mounts]\n"acme.models" = "shop"\n')
         monkeypatch.chdir(project)
         assert cli.run(["stubs", "shop"]) == 0
         for name, text in {"right": RIGHT, "wrong": WRONG, "without": WITHOUT}.items():
@@ -251,8 +278,11 @@ def test_installed_stubs_are_found_by_both_without_configuration_and_can_be_remo
     project = folder / "plain"
     project.mkdir()
     for name, text in {"right": RIGHT, "wrong": WRONG}.items():
-        (project / f"{name}.py").write_text(text)
-    assert "away-stubs/remote/shop.pyi" in away("shop", "--install")
+        unmounted = [
+            line for line in text.splitlines() if "acme" not in line and "mounted" not in line
+        ]
+        (project / f"{name}.py").write_text("\n".join(unmounted))
+    assert "away-stubs/remote/shop/geometry.pyi" in away("shop", "--install")
     assert away("shop", "--install", "--check") == ""
     found = mypy(project, "right.py", "wrong.py")
     assert {(name, line) for name, line, _ in found} == {
@@ -268,7 +298,8 @@ def test_installed_stubs_are_found_by_both_without_configuration_and_can_be_remo
 def test_an_editor_shows_signature_and_docstring_and_completes_names(project, python):
     needs("pyright")
     text = RIGHT + "\nshop.\nfibonacci.\nfibonacci("
-    last = len(text.splitlines())
+    lines = text.splitlines()
+    last, place = len(lines), lines.index("assert_type(fibonacci(10), int)")
     editor = LanguageServer(project, python)
     try:
         document = editor.open("edited.py", text)
@@ -276,7 +307,7 @@ def test_an_editor_shows_signature_and_docstring_and_completes_names(project, py
         def at(line, character):
             return {"textDocument": document, "position": {"line": line, "character": character}}
 
-        hovered = editor.ask("textDocument/hover", **at(7, 15))["contents"]["value"]
+        hovered = editor.ask("textDocument/hover", **at(place, 15))["contents"]["value"]
         assert "fibonacci: RemoteFunction[(n: int, *, times: int = 1), int]" in hovered
         assert "Compute a Fibonacci number." in hovered
         assert "Which one." in hovered

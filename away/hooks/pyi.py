@@ -21,7 +21,7 @@ from away.signatures import KEYWORD_ONLY, Description, Parameter, async_kind
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["MARK", "Difference", "differences", "stub_text"]
+__all__ = ["MARK", "Difference", "differences", "head", "stub_text"]
 
 # What the first line of every file begins with: no other file is replaced or removed.
 MARK = "# Written by `away stubs`"
@@ -76,8 +76,13 @@ def stub_text(
     return _head(gateway, doc, inside, "\n".join(body)) + "".join(body)
 
 
+def head(gateway: str) -> str:
+    """Return what the first line of a gateway's stubs begins with."""
+    return f"{MARK}: write it again by `away stubs {gateway}`"
+
+
 def _head(gateway: str, doc: str, modules: list[str], body: str) -> str:
-    lines = [f"{MARK}: write it again by `away stubs {gateway}`, do not edit it.\n"]
+    lines = [f"{head(gateway)}, do not edit it.\n"]
     if doc:
         lines.append(f"{_docstring(doc, '')}\n")
     for alias, module in IMPORTS.items():

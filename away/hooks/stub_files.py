@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from away.exceptions import ConfigError
 from away.hooks.listing import Listing
-from away.hooks.pyi import MARK, Difference, differences, stub_text
+from away.hooks.pyi import MARK, Difference, differences, head, stub_text
+from away.hooks.selection import selection_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from away.config.mount_settings import MountSettings
     from away.connection.catalogue import FunctionInfo
 
 __all__ = ["Place", "check", "environment", "folder", "texts", "uninstall", "write"]
@@ -28,51 +30,78 @@ PARTIAL = "partial\n"
 
 
 class Place(NamedTuple):
-    """A folder that holds stubs: of ``away.remote``, below ``root``."""
+    """Where stubs are kept: below a folder of typings, or as a partial package of the environment."""
 
     root: Path
-    remote: Path
     is_package: bool
+
+    def path(self, name: str) -> Path:
+        """Return where a module's stub lies, by its path such as ``away/remote/gw.pyi``."""
+        package, _, rest = name.partition("/")
+        return self.root / (f"{package}-stubs" if self.is_package else package) / rest
 
 
 def folder(root: Path) -> Place:
     """Return the place in a project's folder of typings."""
-    return Place(root, root / "away" / "remote", is_package=False)
+    return Place(root, is_package=False)
 
 
 def environment() -> Place:
     """Return the place in the environment of this Python, beside the installed packages."""
-    root = Path(sysconfig.get_path("purelib"))
-    return Place(root, root / "away-stubs" / "remote", is_package=True)
+    return Place(Path(sysconfig.get_path("purelib")), is_package=True)
 
 
-def texts(gateway: str, infos: Sequence[FunctionInfo]) -> dict[str, str]:
+def texts(
+    gateway: str, infos: Sequence[FunctionInfo], mounts: Iterable[MountSettings] = ()
+) -> dict[str, str]:
     """Write the stubs of a gateway.
 
     Args:
         gateway: Its configured name.
         infos: What it lists.
+        mounts: The configured mounts; those of this gateway have stubs under their own names.
 
     Returns:
-        Texts by path below ``away/remote``, those of coroutine functions below ``aio`` among them.
+        Texts by path: ``away/remote/GATEWAY.pyi``, that of coroutine functions below
+        ``away/remote/aio``, and of a mount such as ``acme/models.pyi``.
     """
+    found = {}
+    for aio in (False, True):
+        where = f"away/remote/{'aio/' if aio else ''}{gateway}"
+        found.update(_texts_at(where, gateway, infos, aio=aio))
+    for mount in mounts:
+        of, _, module = mount.gateway.partition(".")
+        if of != gateway or not all(each.isidentifier() for each in mount.name.split(".")):
+            continue
+        chosen = selection_of(mount.functions, mount.labels)
+        listed = [info for info in infos if module or chosen(info)]
+        at = mount.name.replace(".", "/")
+        made = _texts_at(at, gateway, listed, aio=mount.aio)
+        if not module:
+            found.update(made)
+        elif f"{at}/{module}.pyi" in made:
+            found[f"{at}.pyi"] = made[f"{at}/{module}.pyi"]
+    return found
+
+
+def _texts_at(
+    where: str, gateway: str, infos: Sequence[FunctionInfo], *, aio: bool
+) -> dict[str, str]:
     listing = Listing(infos)
     by_name = {info.name: info for info in infos}
     named = {name: by_name[listing.named(name)[0]] for name in listing.python_names()}
     modules = {name: info.module for name, info in named.items() if info.module is not None}
     functions = {name: info.description for name, info in named.items() if name not in modules}
-    found = {}
-    for before, aio in (("", False), ("aio/", True)):
-        of_gateway = stub_text(functions, gateway=gateway, modules=modules, aio=aio)
-        found[f"{before}{gateway}{'/__init__' if modules else ''}.pyi"] = of_gateway
-        for name, module in modules.items():
-            found[f"{before}{gateway}/{name}.pyi"] = stub_text(
-                module.functions,
-                gateway=gateway,
-                constants=module.constants,
-                doc=module.doc,
-                aio=aio,
-            )
+    whole = stub_text(functions, gateway=gateway, modules=modules, aio=aio)
+    found = {f"{where}{'/__init__' if modules else ''}.pyi": whole}
+    for name, module in modules.items():
+        found[f"{where}/{name}.pyi"] = stub_text(
+            module.functions,
+            gateway=gateway,
+            constants=module.constants,
+            doc=module.doc,
+            aio=aio,
+        )
     return found
 
 
@@ -85,7 +114,7 @@ def write(place: Place, gateway: str, files: Mapping[str, str]) -> list[Path]:
     Raises:
         ConfigError: A file there is not one of ours, or nothing can be written there.
     """
-    wanted = {place.remote / name: text for name, text in files.items()}
+    wanted = {place.path(name): text for name, text in _kept(place, files).items()}
     for path in wanted:
         if path.exists() and not _is_ours(path):
             raise ConfigError(
@@ -98,7 +127,7 @@ def write(place: Place, gateway: str, files: Mapping[str, str]) -> list[Path]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         if place.is_package:
-            (place.remote.parent / "py.typed").write_text(PARTIAL)
+            place.path("away/py.typed").write_text(PARTIAL)
     except OSError as error:
         raise ConfigError(
             f"the stubs cannot be written to {place.root}: {error.strerror}; write them elsewhere"
@@ -119,9 +148,10 @@ def check(place: Place, gateway: str, files: Mapping[str, str]) -> list[tuple[Pa
             f"there are no stubs of the gateway {gateway!r} in {place.root}; write them with away"
             f" stubs {gateway}"
         )
+    names = {place.path(name): name for name in _kept(place, files)}
     found = []
     for path in standing:
-        now = files.get(path.relative_to(place.remote).as_posix(), _elsewhere(path, place, files))
+        now = files[names[path]] if path in names else _elsewhere(path, names, files)
         try:
             changed = differences(path.read_text(encoding="utf-8"), now)
         except (SyntaxError, ValueError) as error:
@@ -132,15 +162,23 @@ def check(place: Place, gateway: str, files: Mapping[str, str]) -> list[tuple[Pa
     return found
 
 
-def _elsewhere(path: Path, place: Place, files: Mapping[str, str]) -> str:
+def _elsewhere(path: Path, names: Mapping[Path, str], files: Mapping[str, str]) -> str:
     """Return what stands for a file now that the gateway has gained or lost its first module."""
-    name = path.relative_to(place.remote).with_suffix("").as_posix()
-    return files.get(f"{name}/__init__.pyi", files.get(f"{name.removesuffix('/__init__')}.pyi", ""))
+    is_folder = path.name == "__init__.pyi"
+    other = path.parent.with_suffix(".pyi") if is_folder else path.with_suffix("") / "__init__.pyi"
+    return files[names[other]] if other in names else ""
+
+
+def _kept(place: Place, files: Mapping[str, str]) -> Mapping[str, str]:
+    """Leave out of an environment what is no part of Away's own package: stubs of mounts."""
+    if not place.is_package:
+        return files
+    return {name: text for name, text in files.items() if name.startswith("away/")}
 
 
 def uninstall() -> list[Path]:
     """Remove the stubs that were installed into the environment, and nothing else."""
-    package = environment().remote.parent
+    package = environment().path("away/py.typed").parent
     removed = [path for path in sorted(package.rglob("*.pyi")) if _is_ours(path)]
     for path in removed:
         path.unlink()
@@ -162,15 +200,19 @@ def _remove_if_empty(path: Path) -> None:
 
 def _stubs_of(place: Place, gateway: str) -> Iterator[Path]:
     """Yield the stubs of ours that a gateway has in a place."""
-    for above in (place.remote, place.remote / "aio"):
-        for path in (above / f"{gateway}.pyi", *sorted((above / gateway).glob("*.pyi"))):
-            if path.is_file() and _is_ours(path):
-                yield path
+    top = place.path("away/remote") if place.is_package else place.root
+    for path in sorted(top.rglob("*.pyi")):
+        if _first_line(path).startswith(head(gateway)):
+            yield path
 
 
 def _is_ours(path: Path) -> bool:
+    return _first_line(path).startswith(MARK)
+
+
+def _first_line(path: Path) -> str:
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
-            return file.readline().startswith(MARK)
+            return file.readline()
     except OSError:
-        return False
+        return ""

@@ -45,9 +45,13 @@ NOT_CLIENT = (
     "declarations.py",
     "described.py",
     "failures.py",
+    "hooks/annotation_texts.py",
+    "hooks/pyi.py",
+    "hooks/stub_files.py",
     "outcomes.py",
     "publish_commands.py",
     "secret_commands.py",
+    "stub_commands.py",
     "terminal.py",
     "__main__.py",
 )

@@ -29,7 +29,7 @@ from away.hooks.listing import Listing
 from away.hooks.missing import AskedInVain, ambiguous, missing
 from away.hooks.probes import reads_everything_next
 from away.hooks.shared_connections import connection_of
-from away.signatures import async_kind, kept_annotations, kind_inside
+from away.signatures import async_kind, is_module_inside, kept_annotations, kind_inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from away.functions import RemoteFunction
     from away.hooks.freshness import OldList
     from away.hooks.local_side import LocalSide
+    from away.modules import RemoteModule
 
 __all__ = ["OWNER", "GatewayFunctions"]
 
@@ -90,6 +91,8 @@ class GatewayFunctions:
         self._freshness = Freshness(gateway)
         self._proxies: dict[str, RemoteFunction[..., Any]] = {}
         self._unlisted_proxies: dict[str, RemoteFunction[..., Any]] = {}
+        # The modules below this one that were asked for, by their functions' names at the gateway.
+        self.modules: dict[str, RemoteModule] = {}
         # What each proxy was made from: it is renewed when that has changed.
         self._made_from: dict[str, tuple[FaasConnection, dict[str, str]]] = {}
         # Those that were made from a list that this process did not get from the gateway.
@@ -119,13 +122,13 @@ class GatewayFunctions:
         asker = sys._getframe(1)  # noqa: SLF001 - who asks decides what is raised
         if name.startswith("_"):
             # What tools probe for. OpenFaaS wants DNS labels: no function's name begins so.
-            if reads_everything_next(name, asker) and not self._has_no_list():
+            if reads_everything_next(name, asker) and not self.has_no_list():
                 self._current()
                 self._keep_all()
             raise AttributeError(
                 f"module {self.module_name!r} has no attribute {name!r}", name=name
             )
-        if self._has_no_list():
+        if self.has_no_list():
             function = self._content[name] = self._unlisted(name)
             return function
         found, listing = self._find(name)
@@ -134,10 +137,9 @@ class GatewayFunctions:
             raise self._missing(name, listing, kind)
         if len(found) > 1:
             raise self._ambiguous(name, found)
-        function = self._proxy(found[0])
         # At once: an import statement asks twice, and the second time finds it here.
-        self._content[name] = function
-        return function
+        given = self._content[name] = self._given(found[0])
+        return given
 
     def names(self) -> list[str]:
         """Stand in the module as ``__dir__`` (PEP 562)."""
@@ -148,18 +150,18 @@ class GatewayFunctions:
         fixed = (name for name in self._content if name not in MACHINERY)
         return sorted({*fixed, *(listing.python_names() if listing else ())})
 
-    def item(self, name: str) -> RemoteFunction[..., Any]:
-        """Return a function by its own name, else by what the Python name means."""
+    def item(self, name: str) -> RemoteFunction[..., Any] | RemoteModule:
+        """Return a function or module by its own name, else by what the Python name means."""
         if not isinstance(name, str):
             raise TypeError(f"a function's name is a text, not {type(name).__name__}")
-        if self._has_no_list():
+        if self.has_no_list():
             return self._unlisted(name)
         found, listing = self._find(name, exact_first=True)
         if not found:
             raise self._missing(name, listing, FunctionNotFound)
         if len(found) > 1:
             raise self._ambiguous(name, found)
-        return self._proxy(found[0])
+        return self._given(found[0])
 
     def rows(self, *, fresh: bool = False) -> list[tuple[str, FunctionInfo]]:
         """List what the gateway says of each function, with its Python name; asked now if fresh."""
@@ -194,6 +196,8 @@ class GatewayFunctions:
         with self._changing:
             for name in self._own_names():
                 del self._content[name]
+            for module in self.modules.values():
+                self.let_go(module)
 
     def renew_in_hand(self) -> None:
         """Let proxies that somebody holds be what the gateway's functions are now."""
@@ -214,6 +218,39 @@ class GatewayFunctions:
                 unlisted()
 
         return put_back
+
+    # ------------------------------------------------------------ what modules below it ask
+
+    def listed(self) -> dict[str, FunctionInfo]:
+        """Return what the gateway has, by name."""
+        self._current()
+        return self._infos
+
+    def named(self, name: str) -> list[FunctionInfo]:
+        """Return what a Python name means: nothing, one function, or several."""
+        return [self._infos[each] for each in self._find(name)[0]]
+
+    def shown_as(self, name: str) -> str:
+        """Return the Python name of a function."""
+        return name if self._listing is None else self._listing.shown_as(name)
+
+    def look_again(self, name: str) -> None:
+        """Fetch the list anew for something that it lacks, once a second at most."""
+        started = time.monotonic()
+        new_enough = self._in_vain.since(name, started, self._where_it_is_now)
+        self._current()
+        if self._fetched_at < new_enough and not self._is_kept_to():
+            self._fetch_for(name)
+        self._in_vain.remember(name, started, time.monotonic(), self._connect())
+
+    def connection(self) -> FaasConnection:
+        """Return the gateway's connection."""
+        return self._connect()
+
+    def let_go(self, module: RemoteModule) -> None:
+        """Take a module below this one out of the names, not a patch of the user's."""
+        for name in [key for key, value in self._content.items() if value is module]:
+            del self._content[name]
 
     # ------------------------------------------------------------ the list
 
@@ -349,6 +386,10 @@ class GatewayFunctions:
                 if listing.named(name) != [self._content[name].function_name]:
                     del self._content[name]
             self._list_those_in_hand(listing)
+            if self.modules:
+                from away.hooks import submodules
+
+                submodules.renew(self, self._infos)
             for name in self._proxies.keys() & self._infos.keys():
                 self._renew(name)
             return listing
@@ -402,7 +443,7 @@ class GatewayFunctions:
 
     # ------------------------------------------------------------ names and proxies
 
-    def _has_no_list(self) -> bool:
+    def has_no_list(self) -> bool:
         """Tell whether this is inside a published function, which was given no login.
 
         The gateway's list is behind a login and its functions are not: there a name is taken at its
@@ -415,10 +456,12 @@ class GatewayFunctions:
         inside = os.environ.get("AWAY_RUNTIME") == "1" and not connection.is_logged_in
         return inside or takes_any_name(connection)
 
-    def _unlisted(self, name: str) -> RemoteFunction[..., Any]:
-        """Return the one proxy of a function of which only the name is known."""
+    def _unlisted(self, name: str) -> RemoteFunction[..., Any] | RemoteModule:
+        """Return the one proxy of a function, or module, of which only the name is known."""
         from away.functions import RemoteFunction
 
+        if is_module_inside(self.gateway, name):
+            return self._module(name)
         with self._changing:
             found = self._unlisted_proxies.get(name)
             if found is None:
@@ -462,7 +505,16 @@ class GatewayFunctions:
         listing = self._listing
         assert listing is not None, "called after a list was fetched"
         for name in listing.python_names():
-            self._content[name] = self._proxy(listing.named(name)[0])
+            self._content[name] = self._given(listing.named(name)[0])
+
+    def _given(self, name: str) -> RemoteFunction[..., Any] | RemoteModule:
+        """Return what the gateway has under a name: a function, or a module published whole."""
+        return self._proxy(name) if self._infos[name].module is None else self._module(name)
+
+    def _module(self, name: str) -> RemoteModule:
+        from away.hooks import submodules
+
+        return submodules.module_of(self, name)
 
     def _proxy(self, name: str) -> RemoteFunction[..., Any]:
         """Return the one proxy of a function, however it was asked for."""

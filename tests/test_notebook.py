@@ -286,7 +286,11 @@ def test_calls_work_in_the_running_loop_of_a_notebook(kernel):
         == "(True, 2.0)"
     )
     assert kernel.run("await rated.aio(2)") == "4.0"
-    assert kernel.run("sum(rated.map(range(1, 101)))") == "10100.0"
+    status, outputs = kernel.end(kernel.begin("sum(rated.map(range(1, 101), progress=True))"))
+    assert (status, outputs[-1]["data"]["text/plain"]) == ("ok", "10100.0")
+    # One bar, which is drawn anew in its place.
+    assert [each["type"] for each in outputs].count("display_data") == 1
+    assert all(each["type"] != "stream" for each in outputs)
 
 
 def test_names_are_completed_and_explained(kernel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -184,11 +185,21 @@ def test_the_embedded_gateway_is_there_for_a_session_and_gone_after_it(tmp_path)
     assert not list(Path("/proc").glob("[0-9]*/cwd/../temporary"))
 
 
-def test_the_fixtures_are_listed_with_what_they_are(tmp_path):
-    ran = run_pytest(tmp_path, "--fixtures", "-q")
-    for name in ("away_fake", "away_gateway [session scope]", "away_gateway_named"):
-        assert f"{name} -- " in ran.stdout or f"{name}\n" in ran.stdout, ran.stdout
-    assert "Gateways that are played in process for one test" in ran.stdout
+def test_what_the_readme_says_of_testing_runs_as_it_stands(tmp_path):
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    blocks = re.findall(r"```(?:python|toml)\n(.*?)```", readme, re.DOTALL)
+    shop = "from away.remote.prod import price\ndef total(names): return sum(map(price, names))\n"
+    write(
+        tmp_path,
+        {
+            "shop.py": shop,
+            "test_shop.py": next(each for each in blocks if "def test_total(away_fake)" in each),
+            "pyproject.toml": next(each for each in blocks if "away_fake_gateways" in each),
+        },
+    )
+    ran = run_pytest(tmp_path, "-q")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "1 passed" in ran.stdout
 
 
 def test_a_start_of_pytest_imports_the_plug_in_and_nothing_behind_it():

@@ -545,7 +545,9 @@ class GatewayFunctions:
             **self._options_of(info),
         )
         self._made_from[name] = self._source_of(name)
-        self._watch_over(made, name)
+        old = self._freshness.old
+        (self._in_doubt.discard if old is None else self._in_doubt.add)(name)
+        self.watch_over(made, name)
         self.place(made)
         return made
 
@@ -557,13 +559,13 @@ class GatewayFunctions:
 
         return options_of(self._settings.calls, info)
 
-    def _watch_over(self, function: RemoteFunction[..., Any], name: str) -> None:
-        """Let calls of a function notice when the list does not hold any more."""
+    def watch_over(self, function: RemoteFunction[..., Any], name: str, member: str = "") -> None:
+        """Let calls of a function, or of a module's, notice when the list does not hold any more."""
         from away.hooks.watches import Watching
 
         old = self._freshness.old
-        (self._in_doubt.discard if old is None else self._in_doubt.add)(name)
-        Watching(self, name, old and old.at).take(function._caller)  # noqa: SLF001 - its calls
+        watch = Watching(self, name, old and old.at, member=member)
+        watch.take(function._caller)  # noqa: SLF001 - its calls
 
     def _source_of(self, name: str) -> tuple[FaasConnection, dict[str, str]]:
         return self._connect(), kept_annotations(self._infos[name].annotations)

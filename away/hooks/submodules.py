@@ -43,6 +43,7 @@ class ImportedContent(ModuleContent):
     def _make(self, name: str) -> RemoteFunction[..., Any]:
         made = super()._make(name)
         self.owner.place(made)
+        self.owner.watch_over(made, self.place.name, name)
         return made
 
     def attribute(self, name: str) -> Any:

@@ -45,11 +45,13 @@ class Watching:
         owner: Who has the list.
         name: The function's own name.
         at: When the list was fetched, where it was not just now.
+        member: Its name in the module of that name, which was published whole.
     """
 
-    def __init__(self, owner: ListOwner, name: str, at: float | None) -> None:
+    def __init__(self, owner: ListOwner, name: str, at: float | None, *, member: str = "") -> None:
         self._owner = owner
         self._name = name
+        self._member = member
         self._at = at
         self._digest = ""
         self._looked_at = float("-inf")
@@ -59,7 +61,7 @@ class Watching:
 
     def take(self, caller: Caller) -> None:
         """Watch over a function's calls; a caller has a watch of its own."""
-        watch = Watching(self._owner, self._name, self._at)
+        watch = Watching(self._owner, self._name, self._at, member=self._member)
         caller.watch = watch
         watch._begin(caller)
 
@@ -103,9 +105,10 @@ class Watching:
         except AwayError as refusal:
             error.add_note(f"as its list of {self._when()} has it: {refusal}")
             raise error from None
-        if info is None:
+        if info is None or not self._is_there(info):
+            shown = f"{self._name}.{self._member}" if self._member else self._name
             missing = FunctionNotFound(
-                f"{connection.url} has no function {self._name!r} any more",
+                f"{connection.url} has no function {shown!r} any more",
                 gateway=connection.url,
                 function=self._name,
             )
@@ -113,9 +116,14 @@ class Watching:
             raise missing
         self._believe(caller, info)
 
+    def _is_there(self, info: FunctionInfo) -> bool:
+        known = info.module
+        return not self._member or (known is not None and self._member in known.functions)
+
     def _believe(self, caller: Caller, info: FunctionInfo) -> None:
         self._at, self.in_doubt = None, False
-        caller.learn(info.description)
+        known = info.module if self._member else None
+        caller.learn(info.description if known is None else known.functions[self._member])
         self._digest = caller.description.digest if caller.description else ""
 
     def differs(self, reply: Reply) -> bool:
@@ -143,7 +151,7 @@ class Watching:
             info = yield from self._owner.take_anew(self._name, deadline.within(LOOK_SECONDS))
         except AwayError:
             return
-        if info is not None:
+        if info is not None and self._is_there(info):
             self._believe(caller, info)
 
     def gone(self, error: FunctionNotFound) -> None:

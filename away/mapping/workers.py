@@ -108,11 +108,10 @@ class Workers:
             self._at_work += 1
 
     async def _work(self) -> None:
-        # A driver that stands in for that of HTTP, in a test, has no lanes.
-        make = getattr(self._driver, "lane", None)
-        lane: Lane | None = make() if make is not None else None
-        run = self._driver.run if lane is None else partial(self._driver.run, lane=lane)
+        lane: Lane | None = None
         try:
+            lane = self._driver.lane()
+            run: Run = partial(self._driver.run, lane=lane) if lane else self._driver.run
             while True:
                 while self._at_work <= self._pace.requests and (piece := self._next()):
                     await self._do(*piece, run)

@@ -21,6 +21,7 @@ from away.exceptions import (
     AwayError,
     CallTimedOut,
     CannotTravel,
+    ConfigError,
     FunctionNotFound,
     FunctionNotReady,
     GatewayError,
@@ -463,6 +464,17 @@ def test_a_proxy_in_hand_is_what_the_function_is_in_each_fake():
 
         faked.function("add", later, gateway="shop")
         assert asyncio.run(add(1)) == 1
+
+
+def test_a_fake_that_cannot_begin_or_has_not_begun_changes_nothing():
+    environment = dict(os.environ)
+    with pytest.raises(ConfigError, match="cannot be a gateway's name"):
+        fake(["shop", "My-Shop"]).__enter__()
+    assert dict(os.environ) == environment
+    assert stand_ins.now is None
+    with pytest.raises(RuntimeError, match="within its block"):
+        fake().function("add", lambda: 1, gateway="shop")
+    assert dict(os.environ) == environment
 
 
 def test_an_inner_fake_answers_first_and_the_outer_one_what_is_left():

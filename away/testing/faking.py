@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from away.testing.records import RecordedCall
 
     Error = BaseException | type[BaseException] | int | None
-    Decorator = Callable[[Callable[..., Any]], FakeFunction]
 
 __all__ = ["Fake", "fake"]
 
@@ -58,16 +57,20 @@ class Fake:
         self.any_name = any_name
         self._wanted = tuple(gateways)
         self._played: dict[str, Played] = {}
-        self._undo = contextlib.ExitStack()
+        self._undo: contextlib.ExitStack | None = None
 
     def __enter__(self) -> Self:
-        self._undo.callback(imports.remembered())
-        # A list that was kept is the real gateway's.
-        self._undo.enter_context(variable("AWAY_CATALOGUE", "fresh"))
-        stage.enter(self)
-        self._undo.callback(stage.leave, self)
-        for each in self._wanted:
-            self.gateway(each)
+        self._played = {}
+        with contextlib.ExitStack() as undo:
+            undo.callback(imports.remembered())
+            # A list that was kept is the real gateway's.
+            undo.enter_context(variable("AWAY_CATALOGUE", "fresh"))
+            stage.enter(self)
+            undo.callback(stage.leave, self)
+            self._undo = undo
+            for each in self._wanted:
+                self.gateway(each)
+            self._undo = undo.pop_all()
         return self
 
     def __exit__(
@@ -76,7 +79,9 @@ class Fake:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._undo.close()
+        undo, self._undo = self._undo, None
+        if undo is not None:
+            undo.close()
 
     # ------------------------------------------------------------ what there is
 
@@ -91,7 +96,7 @@ class Fake:
 
     def real(self, gateway: FaasConnection | str) -> None:
         """Let calls to a gateway go out, beside those that are faked."""
-        self._undo.callback(stage.let_through(url_of(gateway)))
+        self._active().callback(stage.let_through(url_of(gateway)))
 
     @overload
     def function(self, name: Callable[..., Any], /) -> FakeFunction: ...
@@ -304,12 +309,7 @@ class Fake:
         Raises:
             AssertionError: It was; the text says how.
         """
-        called = self.calls(function)
-        if called:
-            shown = ", ".join(
-                records.call_text(each.function, each.args, each.kwargs) for each in called
-            )
-            raise AssertionError(f"nothing was to be called; calls were {shown}")
+        records.no_call(self.calls(function))
 
     def _names(self) -> list[str]:
         return [
@@ -358,7 +358,14 @@ class Fake:
         imports.renew(played.name)
         return made
 
+    def _active(self) -> contextlib.ExitStack:
+        """Return what undoes all at the block's end."""
+        if self._undo is None:
+            raise RuntimeError("a fake plays gateways within its block: with fake() as playing: …")
+        return self._undo
+
     def _play(self, gateway: Gateway) -> Played:
+        self._active()
         name = name_of(gateway)
         if isinstance(gateway, FaasConnection):
             found = self._of(gateway)
@@ -370,7 +377,7 @@ class Fake:
             if "://" in name:
                 played.known_as.add(url_of(gateway))
             else:
-                played.known_as.add(self._undo.enter_context(configured(name)))
+                played.known_as.add(self._active().enter_context(configured(name)))
             self._played[name] = played
         if isinstance(gateway, FaasConnection):
             played.known_as.add(gateway.url)

@@ -50,10 +50,14 @@ _faked = pytest.StashKey[bool]()
 def _fake_always(config: pytest.Config) -> None:
     gateways = config.getini(OPTION)
     if gateways and not config.stash.get(_faked, False):
+        from away.exceptions import ConfigError
         from away.testing.faking import Fake
 
         fake = Fake(gateways, strict=False, any_name=True)
-        fake.__enter__()
+        try:
+            fake.__enter__()
+        except ConfigError as error:
+            raise pytest.UsageError(f"{OPTION}: {error}") from error
         config.stash[_faked] = True
         config.add_cleanup(lambda: fake.__exit__(None, None, None))
 

@@ -9,7 +9,7 @@ from away.names import nearest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["RecordedCall", "call_text", "one_call", "some_call"]
+__all__ = ["RecordedCall", "call_text", "no_call", "one_call", "some_call"]
 
 # So many calls fit an assertion's text that a person still reads.
 MOST_SHOWN = 8
@@ -72,6 +72,18 @@ def one_call(calls: list[RecordedCall], function: str, known: Iterable[str]) -> 
     raise AssertionError(
         f"{function} was called {len(calls)} times and not once; {_those(calls, function, known)}"
     )
+
+
+def no_call(calls: list[RecordedCall]) -> None:
+    """See that there is no call.
+
+    Raises:
+        AssertionError: There are some; the text lists them.
+    """
+    if calls:
+        shown = [call_text(each.function, each.args, each.kwargs) for each in calls[:MOST_SHOWN]]
+        more = f" and {len(calls) - len(shown)} more" if len(calls) > len(shown) else ""
+        raise AssertionError(f"nothing was to be called; calls were {', '.join(shown)}{more}")
 
 
 def _those(calls: list[RecordedCall], function: str, known: Iterable[str]) -> str:

@@ -71,6 +71,25 @@ def test_a_function_is_published_called_and_imported_by_name(place: Place, monke
         del sys.modules[gateway]
 
 
+def test_a_module_is_published_whole_and_its_functions_called_by_path(place: Place, monkeypatch):
+    name = place.name("textwrap")
+    made = builder.publish_module("textwrap", place.faas, name=name, verbose=False, **place.options)
+    assert made.dedent("  x") == "x"
+    monkeypatch.setenv("AWAY_GATEWAY_SOMEWHERE_URL", place.faas.url)
+    monkeypatch.setenv("AWAY_GATEWAY_SOMEWHERE_USER", place.faas.user)
+    monkeypatch.setenv("AWAY_GATEWAY_SOMEWHERE_PASSWORD", place.faas.password or "")
+    gateway = "away.remote.somewhere"
+    try:
+        module = importlib.import_module(f"{gateway}.{name.replace('-', '_')}")
+        assert module.fill("hello world", 5) == "hello\nworld"
+        assert str(inspect.signature(module.wrap)) == "(text, width=70, **kwargs)"
+    finally:
+        for each in [key for key in sys.modules if key.startswith(gateway)]:
+            del sys.modules[each]
+    listing = place.faas.invoke(name)
+    assert "/shorten" in listing.text
+
+
 def test_a_republish_without_change_deploys_nothing(place: Place):
     def publish():
         @place.publish("same")

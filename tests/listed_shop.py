@@ -10,6 +10,7 @@ import sys
 import textwrap
 
 from away import protocol, signatures
+from away.module_descriptions import ModuleDescription, module_annotations
 from tests import servers
 
 PASSWORD = "a-shop-whose-list-is-kept"
@@ -21,6 +22,7 @@ class Shop(servers.Server):
 
     def __init__(self, **functions):
         self.functions = functions
+        self.modules = {}  # name → functions of a module that was published whole
         self.extra = {}
         super().__init__(self._answer)
 
@@ -42,27 +44,31 @@ class Shop(servers.Server):
 
     def _answer(self, seen):
         if seen.path.startswith("/system/functions"):
-            return servers.json([self._listed(name) for name in self.functions])
+            listed = [self._listed(name) for name in self.functions]
+            return servers.json([*listed, *map(self._listed_module, self.modules)])
         if seen.path.startswith("/system/function/"):
             return servers.answer(404, b"not found")
         name = seen.path.removeprefix("/function/")
-        if name not in self.functions:
+        module, _, member = name.partition("/")
+        known = self.modules.get(module, {}) if member else self.functions
+        if (member or name) not in known:
             return servers.answer(404, UNKNOWN)
+        function = known[member or name]
         call = protocol.read_call(seen.body, allow_unsafe=False)
         try:
-            body = protocol.pack_value(self._run(name, call.args, call.kwargs))
+            body = protocol.pack_value(self._run(function, call.args, call.kwargs))
         except TypeError as error:
             body = protocol.pack_error(error)
         headers = {
             "Content-Type": protocol.CONTENT_TYPE,
             protocol.PROTOCOL_HEADER: protocol.PROTOCOL_VERSION,
             protocol.LENGTH_HEADER: str(len(body)),
-            protocol.DIGEST_HEADER: self._digest(name),
+            protocol.DIGEST_HEADER: self._digest(function),
         }
         return servers.answer(200, body, headers)
 
-    def _run(self, name, args, kwargs):
-        found = self.functions[name](*args, **kwargs)
+    def _run(self, function, args, kwargs):
+        found = function(*args, **kwargs)
         if hasattr(found, "send"):  # a coroutine that waits for nothing
             with contextlib.closing(found):
                 try:
@@ -71,15 +77,23 @@ class Shop(servers.Server):
                     return ended.value
         return found
 
-    def _digest(self, name):
-        code = self.functions[name].__code__
+    def _digest(self, function):
+        code = function.__code__
         return hashlib.sha256(repr((code.co_code, code.co_varnames)).encode()).hexdigest()
 
     def _listed(self, name):
         description = signatures.describe(self.functions[name])
-        told = description._replace(entry=f"shop:{name}", digest=self._digest(name))
+        digest = self._digest(self.functions[name])
+        told = description._replace(entry=f"shop:{name}", digest=digest)
         annotations = {**signatures.to_annotations(told), **self.extra.get("annotations", {})}
         return {"name": name, "image": "x", **self.extra, "annotations": annotations}
+
+    def _listed_module(self, name):
+        functions = {key: signatures.describe(each) for key, each in self.modules[name].items()}
+        whole = ModuleDescription(functions=functions, constants={}, entry=f"{name}:*")
+        own = signatures.Description(entry=f"{name}:*")
+        annotations = {**signatures.to_annotations(own), **module_annotations(whole)}
+        return {"name": name, "image": "x", "annotations": annotations}
 
 
 def child(code, *, status=0, **environment):

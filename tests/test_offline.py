@@ -397,6 +397,25 @@ def test_options_of_a_function_are_judged_as_it_is(shop):
     assert (shop.lists, shop.calls) == (1, 1)
 
 
+def test_functions_of_a_module_are_judged_by_what_is_true(shop):
+    shop.modules["shapes"] = {"area": lambda a: a, "gone": lambda: 0}
+    keep(shop)
+    shop.modules["shapes"] = {"area": lambda a, b: a * b}
+    code = """
+        from away.remote.shop.shapes import area, gone
+        print(area(3, 5))
+        try:
+            gone(1)
+        except Exception as error:
+            print(type(error).__name__, error)
+        """
+    said = child(code, **shop.environment()).splitlines()
+    assert said[0] == "15"
+    assert said[1].startswith("FunctionNotFound ")
+    assert "has no function 'shapes.gone' any more; it was on its list of less than" in said[1]
+    assert shop.lists == 2
+
+
 def test_a_function_that_has_gone_says_so_and_is_imported_no_more(shop):
     shop.functions["other"] = double
     keep(shop, seconds=200)

@@ -563,3 +563,18 @@ def test_a_connection_needs_no_password_on_the_machine_of_the_test(shop):
     faas = FaasConnection("https://faas.example.com")
     shop.function("add", lambda a, b: a + b, gateway=faas)
     assert builder.sync_from_name("add", faas)(1, 2) == 3
+
+
+def test_a_mirror_falls_back_where_the_fake_is_unreachable_and_not_where_it_is_missing(shop):
+    def double(number):
+        return 2 * number
+
+    mirrored = builder.mirror_in_faas(double, FaasConnection.named("shop"), fallback=True)
+    assert mirrored(2) == 4
+    shop.function("double", gateway="shop", error=GatewayUnreachable)
+    with pytest.warns(Warning, match="double"):
+        assert mirrored(3) == 6
+    assert (mirrored.counts.remote, mirrored.counts.fell_back) == (1, 1)
+    elsewhere = builder.mirror_in_faas(double, FaasConnection("elsewhere.invalid"), fallback=True)
+    with pytest.raises(NotFaked):
+        elsewhere(2)

@@ -255,27 +255,32 @@ def test_closing_waits_for_the_calls_that_run_and_ends_their_threads():
 
 
 def test_leaving_an_async_connection_ends_threads_without_blocking_the_loop():
-    with servers.Server(servers.late(0.1, servers.answer(200, b"late"))) as server:
+    turned, leaving = threading.Event(), threading.Event()
 
-        async def main():
-            turns = 0
+    def behave(talk):
+        # Answered once the loop has turned while it was left.
+        turned.wait(10)
+        return servers.answer(200, b"turned" if turned.is_set() else b"blocked")(talk)
 
-            async def turn():
-                nonlocal turns
-                while True:
-                    await asyncio.sleep(0.01)
-                    turns += 1
+    behave.is_behaviour = True
 
-            turning = asyncio.create_task(turn())
-            async with connected(server) as faas:
-                future = builder.sync_from_name("f", faas).submit()
-                server.wait_for(1)
-            turning.cancel()
-            return future.done(), turns
+    async def turn():
+        while not leaving.is_set():
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.01)
+        turned.set()
 
-        done, turns = asyncio.run(main())
-    assert done
-    assert turns > 1
+    async def main():
+        turning = asyncio.create_task(turn())
+        async with connected(server) as faas:
+            future = builder.sync_from_name("f", faas).submit()
+            await asyncio.to_thread(server.wait_for, 1)
+            leaving.set()
+        await turning
+        return future
+
+    with servers.Server(behave) as server:
+        assert asyncio.run(main()).result() == b"turned"
     assert living() == []
 
 

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from away import FaasConnection, builder, gateway
@@ -257,6 +257,7 @@ def as_deployed(module: ModuleDescription) -> dict[str, str]:
     return {**to_annotations(whole), **module_annotations(module)}
 
 
+@settings(max_examples=40)
 @given(
     st.dictionaries(names, safe_values, max_size=5), st.dictionaries(names, st.text(max_size=40))
 )
@@ -532,6 +533,18 @@ def test_the_async_face_of_a_gateway_has_its_modules_too(faas):
 
     assert inspect.iscoroutinefunction(total)
     assert asyncio.run(total([1], rate=0)) == m.total([1], rate=0) == 1
+
+
+def test_settings_for_a_module_hold_for_its_functions(faas, tmp_path, monkeypatch):
+    (tmp_path / "away.toml").write_text(
+        "[gateways.shops.functions.shop]\ntimeout = 7\nidempotent = true\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    importlib.invalidate_caches()
+    total = importlib.import_module("away.remote.shops.shop").total
+    assert total.idempotent
+    assert total.options()._caller.manner.timeout == 7
+    assert total([1], rate=0) == 1
 
 
 # ---------------------------------------------------------------- inside a published function

@@ -226,6 +226,10 @@ class GatewayFunctions:
         self._current()
         return self._infos
 
+    def known(self) -> dict[str, FunctionInfo]:
+        """Return what is known of the gateway without a request, by name."""
+        return self._infos
+
     def named(self, name: str) -> list[FunctionInfo]:
         """Return what a Python name means: nothing, one function, or several."""
         return [self._infos[each] for each in self._find(name)[0]]
@@ -550,6 +554,12 @@ class GatewayFunctions:
         self.watch_over(made, name)
         self.place(made)
         return made
+
+    def options_of_module(self, name: str) -> dict[str, Any]:
+        """Return what the configuration says of calls of a module's functions: all but how they pack."""
+        info = self._infos.get(name)
+        said = self._options_of(info) if info is not None else {}
+        return {key: said[key] for key in ("timeout", "idempotent") if key in said}
 
     def _options_of(self, info: FunctionInfo) -> dict[str, Any]:
         """Return what the configuration says of calls of a function."""

@@ -41,6 +41,7 @@ class ImportedContent(ModuleContent):
         super().__init__(content, **made)
 
     def _make(self, name: str) -> RemoteFunction[..., Any]:
+        self.manner = self.owner.options_of_module(self.place.name)
         made = super()._make(name)
         self.owner.place(made)
         self.owner.watch_over(made, self.place.name, name)

@@ -108,9 +108,15 @@ def _row(name: str, info: FunctionInfo) -> str:
     elif info.description is not None:
         cells += _described(info.description.kind, info.description, info.description.doc)
     else:
-        cells += [(_LEFT, ""), (_LEFT, _first_line(f"image {info.image}"))]
+        cells += [(_LEFT, ""), (_LEFT, _first_line(_image(info.image)))]
     calls = "" if info.invocation_count is None else str(info.invocation_count)
     return _cells([*cells, (_RIGHT, str(info.replicas)), (_RIGHT, calls)])
+
+
+def _image(image: str) -> str:
+    """Return an image without its digest, which tells a person nothing."""
+    name = image.partition("@")[0]
+    return f"image {name[-DOC_LENGTH // 2 :]}" if name else ""
 
 
 def _described(

@@ -96,6 +96,15 @@ def test_a_long_list_ends_in_a_number():
     assert "and 5 more" in shown
 
 
+def test_an_image_is_shown_without_its_digest_and_by_its_end():
+    image = f"registry.example.com:5000/{'a' * 80}/figlet:1@sha256:{'0' * 64}"
+    text = Seen(table_of([("figlet", FunctionInfo("figlet", image=image))])).text
+    assert "a/figlet:1" in text
+    assert "registry" not in text
+    assert "sha256" not in text
+    assert "image" not in Seen(table_of([("figlet", FunctionInfo("figlet"))])).text
+
+
 def test_a_module_shows_signatures_docstrings_replicas_and_calls_by_one_request():
     async def later(a: int, *, b: str = "x") -> list:
         """Wait a moment.

@@ -62,7 +62,7 @@ def stubs(
         return _each(gateways, place, as_json, _checked)
     code = _each(gateways, place, as_json, _written)
     if not install and not as_json:
-        _say_how_to_find(place.root)
+        _say_how_to_find(place)
     return code
 
 
@@ -132,8 +132,12 @@ def _tell(what: str, lines: list[str], as_json: bool) -> None:
         line(each if what == "changed" else f"{what} {each}")
 
 
-def _say_how_to_find(root: Path) -> None:
+def _say_how_to_find(place: Place) -> None:
     """Say what a checker must be told to find the stubs."""
+    root = place.root
     line(f'mypy finds them with mypy_path = "{root.as_posix()}" in [tool.mypy] of pyproject.toml')
     if root != Path("typings"):
         line(f'pyright finds them with stubPath = "{root.as_posix()}" in [tool.pyright]')
+    if place.path("away/remote/local.pyi").exists():
+        # It looks for a package's own files before those of a folder that is none.
+        line("of the gateway local mypy finds only what away stubs local --install writes")

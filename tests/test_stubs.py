@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import keyword
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from away import cli
+from away.gateway.announcement import Announcement, announce, folder
 from away.hooks import annotation_texts, pyi
 from away.module_descriptions import ModuleDescription, module_annotations
 from away.signatures import Description, Parameter, to_annotations
@@ -254,6 +256,14 @@ def test_all_configured_gateways_are_written_and_one_that_fails_stops_no_other(
     assert "password" in err
     assert len(err.splitlines()) == 1
     assert 'stubPath = "stubs"' in out
+
+
+def test_what_mypy_finds_of_the_embedded_gateway_is_said(shop, run):
+    said = Announcement(shop.url, "admin", PASSWORD, os.getpid(), "/state")
+    with announce(said, folder()):
+        code, out, _ = run("stubs", "local")
+    assert code == 0
+    assert out.endswith("mypy finds only what away stubs local --install writes\n")
 
 
 def test_a_file_of_the_users_own_is_never_replaced(shop, run):

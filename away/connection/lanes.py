@@ -185,9 +185,7 @@ class Lane(asyncio.Protocol):
         self._forget()
         try:
             async with asyncio.timeout(limit):
-                await self._loop.create_connection(
-                    lambda: self, self._host, self._port, happy_eyeballs_delay=0.25
-                )
+                await self._loop.create_connection(lambda: self, self._host, self._port)
         except TimeoutError as error:
             raise ConnectTimedOut from error
         except socket.gaierror as error:

@@ -121,9 +121,9 @@ class Workers:
                 # Another one may have to do what this one must not any more, and the other way round.
                 self._wake()
                 await rest
-        except asyncio.CancelledError:
-            raise
         except BaseException as error:  # a fault of ours must not leave the reader waiting
+            if self._closed:
+                raise
             self._fail(error)
         finally:
             if lane is not None:

@@ -28,6 +28,7 @@ __all__ = [
     "hooks",
     "protocol",
     "secret",
+    "testing",
 ]
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from away import gateway as gateway
     from away import hooks as hooks
     from away import protocol as protocol
+    from away import testing as testing
     from away.config import configure as configure
     from away.connection import FaasConnection as FaasConnection
     from away.executor import Executor as Executor
@@ -56,6 +58,7 @@ _HOMES = {
     "hooks": ("away.hooks", ""),
     "protocol": ("away.protocol", ""),
     "secret": ("away.secrets", "secret"),
+    "testing": ("away.testing", ""),
 }
 _STAND_INS = {
     "FaasConnection": ("away.runtime.standins", "FaasConnection"),

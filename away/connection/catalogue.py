@@ -128,6 +128,8 @@ class FunctionInfo:
     @property
     def module(self) -> ModuleDescription | None:
         """What it has, where it is a module that Away published whole; None for a function."""
+        if "away.module" not in self.annotations:
+            return None
         if self._module is None:
             from away.module_descriptions import module_from_annotations
 

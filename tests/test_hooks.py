@@ -124,7 +124,8 @@ def test_one_list_serves_all(statement, gateway, name):
 
 
 def test_a_module_looks_like_a_package_without_a_file(gateway, name, module):
-    assert (module.__path__, module.__package__) == ([], module.__name__)
+    assert (len(module.__path__), module.__package__) == (1, module.__name__)
+    assert not os.path.exists(module.__path__[0])
     assert not hasattr(module, "__file__")
     assert module.__spec__.origin == gateway.url
     assert repr(module) == f"<module 'away.remote.{name}' (gateway at {gateway.url})>"

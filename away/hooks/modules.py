@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from away.config import invalidate, names, resolve
 from away.exceptions import ConfigError, UnknownGateway
 from away.hooks.contents import OWNER, GatewayFunctions
+from away.hooks.entries import path_of
 from away.hooks.errors import (
     GatewayImportError,
     GatewayNotConfigured,
@@ -190,7 +191,9 @@ def spec_of(fullname: str, loader: GatewayLoader, *, only_asked: bool) -> Module
         raise as_import_error(error, fullname) from error
     # The URL as origin is what repr shows. Without has_location: a __file__ would make pickling
     # libraries take the module's whole content along, a connection included.
-    return ModuleSpec(fullname, loader, origin=url, is_package=True)
+    spec = ModuleSpec(fullname, loader, origin=url, is_package=True)
+    spec.submodule_search_locations = [path_of(fullname)]
+    return spec
 
 
 def forget_all() -> None:

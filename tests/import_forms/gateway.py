@@ -11,7 +11,7 @@ import base64
 import inspect
 from typing import Any
 
-from away import protocol, signatures
+from away import module_descriptions, protocol, signatures
 from tests import servers
 
 PASSWORD = "a-gateway-for-the-table-of-import-forms"
@@ -65,6 +65,8 @@ PUBLISHED = {
     "slowly": slowly,
     "sum-two-numbers": sum_two_numbers,
 }
+# What the module ``shapes`` has, which was published whole as one function.
+SHAPES = {"add": add, "later": later}
 # What others deployed: no annotations; the two of which Python spells alike.
 FOREIGN = ("cat", "twin-one", "twin_one", "3d")
 
@@ -75,6 +77,18 @@ def listed() -> list[dict[str, object]]:
         {"name": name, "image": "x", "annotations": _annotations(name, function)}
         for name, function in PUBLISHED.items()
     ]
+    shapes = module_descriptions.ModuleDescription(
+        functions={name: signatures.describe(function) for name, function in SHAPES.items()},
+        constants={"SIDES": 4},
+        doc="Know of shapes.",
+        entry="shapes:*",
+    )
+    itself = signatures.Description(doc=shapes.doc, entry=shapes.entry, digest="0" * 64)
+    annotations = {
+        **signatures.to_annotations(itself),
+        **module_descriptions.module_annotations(shapes),
+    }
+    functions.append({"name": "shapes", "image": "x", "annotations": annotations})
     return [*functions, *({"name": name, "image": "x"} for name in FOREIGN)]
 
 
@@ -95,7 +109,7 @@ def answer(seen: servers.Seen) -> servers.Behaviour:
     name = path.removeprefix("/function/")
     if name in FOREIGN:
         return servers.answer(200, seen.body, {"Content-Type": "text/plain"})
-    function = PUBLISHED.get(name)
+    function = PUBLISHED.get(name) or SHAPES.get(name.removeprefix("shapes/"))
     if function is None:
         return servers.answer(404, b"not found")
     call = protocol.read_call(seen.body, allow_unsafe=False)

@@ -66,6 +66,105 @@ assert "twin_one" not in g.__all__
         1,
         1,
     ),
+    # ------------------------------------------------------------ modules published whole
+    Row(
+        "a module below a gateway",
+        """
+import away, away.remote.gw.shapes as shapes, sys
+from away.remote.gw import shapes as again
+from away.remote.gw.shapes import add, SIDES
+assert shapes is again is sys.modules["away.remote.gw.shapes"] is away.remote.gw["shapes"]
+assert shapes.add is add and add(1, 2) == 3 and SIDES == 4 and "Know of" in shapes.__doc__
+assert {"add", "later", "SIDES"} <= set(dir(shapes))
+""",
+        1,
+        1,
+    ),
+    Row(
+        "a module below a gateway by importlib",
+        """
+import importlib, importlib.util
+assert importlib.util.find_spec("away.remote.gw.shapes").name == "away.remote.gw.shapes"
+assert importlib.import_module(".shapes", "away.remote.gw").add(1, 2) == 3
+""",
+        1,
+        1,
+    ),
+    Row(
+        "what a module below a gateway lacks",
+        """
+with raises(ImportError, says="nope", name="away.remote.gw.shapes"):
+    from away.remote.gw.shapes import nope
+with raises(ModuleNotFoundError, says="its modules are shapes", name="away.remote.gw.shape"):
+    import away.remote.gw.shape
+""",
+        3,
+    ),
+    Row(
+        "modules below a gateway are listed",
+        """
+import pkgutil, pydoc, away.remote.gw as g
+walked = [each.name for each in pkgutil.walk_packages(g.__path__, "away.remote.gw.")]
+assert walked == ["away.remote.gw.shapes"], walked
+assert "PACKAGE CONTENTS\\n    shapes" in pydoc.plain(pydoc.render_doc(g))
+import away.remote
+assert "away.remote.gw.shapes" in [
+    each.name for each in pkgutil.walk_packages(away.remote.__path__, "away.remote.")]
+""",
+        1,
+    ),
+    Row(
+        "a pickled function of a module below a gateway",
+        """
+import pickle
+from away.remote.gw.shapes import add
+import away.remote.gw.shapes as shapes
+assert pickle.loads(pickle.dumps(add))(1, 2) == 3
+assert pickle.loads(pickle.dumps(shapes)) is shapes
+""",
+        1,
+        1,
+    ),
+    # ------------------------------------------------------------ coroutine functions of all
+    Row(
+        "coroutine functions",
+        """
+import asyncio, away.remote.aio.gw as g, inspect
+from away.remote.aio.gw import add, count
+from away.remote.aio import gw
+async def use():
+    return await add(1, 2), [each async for each in count(2)]
+assert asyncio.run(use()) == (3, [0, 1]) and gw is g and g.add is add
+assert inspect.iscoroutinefunction(add) and inspect.isasyncgenfunction(count)
+""",
+        1,
+        2,
+    ),
+    Row(
+        "find_spec of coroutine modules",
+        """
+import importlib.util, pkgutil, away.remote.aio
+assert importlib.util.find_spec("away.remote.aio.gw").name == "away.remote.aio.gw"
+assert importlib.util.find_spec("away.remote.aio.nogw") is None
+assert "gw" in [each.name for each in pkgutil.iter_modules(away.remote.aio.__path__)]
+with raises(ModuleNotFoundError, says="no gateway 'nogw'", name="away.remote.aio.nogw"):
+    from away.remote.aio import nogw
+""",
+    ),
+    Row(
+        "a gateway mounted under a name of one's own",
+        """
+import away
+away.hooks.mount("gw", "acme.models")
+from acme.models import add
+import acme.models as models
+assert models.add is add and add(1, 2) == 3 and add.__module__ == "acme.models"
+with raises(ImportError, says="has no function 'nope'", name="acme.models"):
+    from acme.models import nope
+""",
+        2,
+        1,
+    ),
     # ------------------------------------------------------------ configuration
     Row(
         "configured by the program",

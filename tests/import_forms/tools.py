@@ -61,8 +61,9 @@ assert "away.remote.gw" in walked and "away.remote.default" in walked
         "pkgutil.iter_modules of a gateway",
         """
 import pkgutil, away.remote.gw as g
-assert list(pkgutil.iter_modules(g.__path__)) == []
+assert [each.name for each in pkgutil.iter_modules(g.__path__)] == ["shapes"]
 """,
+        1,
     ),
     Row(
         "pkgutil.resolve_name",

@@ -237,7 +237,9 @@ class Placement:
     Args:
         local: The function that stands behind the remote one.
         kind: How the remote function is called.
-        fallback: Whether a call that could not reach the gateway runs here.
+        fallback: Whether a call that could not reach the gateway runs here. Each call tries it all the
+            same, which may take its ``connect_timeout``; only what is tried again is left out for
+            half a minute after one that was not reached.
         offload: What sends a call to the gateway: a predicate that is given the call's arguments, the
             number of calls from which on they go there, :func:`calls_running` or :func:`load_average`.
             Without it all calls go there.

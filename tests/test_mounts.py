@@ -686,3 +686,25 @@ def test_modules_below_a_mounted_gateway_are_imported(gateway, gw, root):
     assert scope["area"].__module__ == f"{root}.shapes"
     assert inspect.iscoroutinefunction(scope["area"])
     assert gateway.lists == 1
+
+
+def test_a_published_function_that_uses_a_mounted_module_takes_the_mount_along(gateway, gw, root):
+    environment = {
+        f"AWAY_GATEWAY_{gw.upper()}_URL": gateway.url,
+        f"AWAY_GATEWAY_{gw.upper()}_PASSWORD": PASSWORD,
+    }
+    code = f"""
+        import away.hooks
+        from away import capture
+
+        away.hooks.mount({gw!r}, "{root}.models")
+        import {root}.models as models
+
+        def costs(n):
+            return models.model_of_costs(n)
+
+        captured = capture.capture(costs)
+        print(captured.gateways, captured.needs_client)
+    """
+    said = child(code, **environment)
+    assert said.splitlines() == [f"('{gw}',) True"]

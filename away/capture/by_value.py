@@ -256,6 +256,10 @@ def save_module(pickler: Any, obj: types.ModuleType) -> None:
     if hasattr(type(obj), "__away_functions__") and sys.modules.get(name) is not obj:
         pickler.refer_to_module(obj)
         return
+    mounted = getattr(getattr(obj, "__loader__", None), "reference", None)
+    if mounted is not None and sys.modules.get(name) is obj:
+        pickler.save_reduce(*mounted, obj=obj)  # it brings its mount along
+        return
     if name in MAIN_NAMES:
         raise unable(
             pickler.trail.path(),

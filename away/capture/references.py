@@ -73,6 +73,9 @@ def find(objects: Iterable[Any], own: Any = None) -> Found:
             original = getattr(each, "__away_original__", None)
             if (reference := Reference.to(each)) and (original is None or original is not own):
                 found.references[reference] = None
+        elif gateway := _mounted_from(each):
+            found.client = True
+            found.gateways.add(gateway)
         elif _is_aways(each):
             found.client = True
             if not isinstance(each, type | types.ModuleType) and getattr(each, "name", None):
@@ -150,6 +153,15 @@ def _attribute(module: types.ModuleType, name: str) -> Any:
         return getattr(module, name, None)
     except AwayError:  # a gateway's module asks the gateway, which is not needed for this
         return None
+
+
+def _mounted_from(value: Any) -> str:
+    """Return the gateway that a module of the user's naming was mounted from; else an empty text."""
+    if not isinstance(value, types.ModuleType):
+        return ""
+    reference = getattr(vars(value).get("__loader__"), "reference", None)
+    # The arguments of away.hooks.mounts.mounted_module: the name, and what is mounted there.
+    return str(reference[1][1]).partition(".")[0] if reference else ""
 
 
 def _is_aways(value: Any) -> bool:

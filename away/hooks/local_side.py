@@ -54,7 +54,7 @@ class LocalSide:
         self.fallback = fallback
         self._offload = offload
         # Kept for good: a function that is made anew goes on with the counts of the old one.
-        self._placements: dict[tuple[str, signatures.Kind], Placement | None] = {}
+        self._placements: dict[tuple[str, signatures.Kind], Placement] = {}
 
     def __repr__(self) -> str:
         return self._module if isinstance(self._module, str) else self._module.__name__
@@ -88,15 +88,16 @@ class LocalSide:
         Raises:
             ConfigError: The local function is called otherwise.
         """
-        if (name, kind) not in self._placements:
-            local = vars(self.module).get(name)
-            made = None
-            if callable(local) and not isinstance(local, type):
-                from away.placement import Placement
+        found = self._placements.get((name, kind))
+        if found is not None:
+            return found
+        local = vars(self.module).get(name)
+        if not callable(local) or isinstance(local, type):
+            return None  # not remembered: a module that is being imported may get it yet
+        from away.placement import Placement
 
-                made = Placement(local, kind=kind, fallback=self.fallback, offload=self._offload)
-            self._placements.setdefault((name, kind), made)
-        return self._placements[name, kind]
+        made = Placement(local, kind=kind, fallback=self.fallback, offload=self._offload)
+        return self._placements.setdefault((name, kind), made)
 
     def stands_in(self, module_name: str, error: Exception) -> bool:
         """Tell whether the local functions stand for a list that cannot be had, and warn of it.

@@ -185,7 +185,7 @@ def take_over(wanted: Sequence[MountSettings]) -> list[ConfigError]:
     """
     problems = []
     names = {each.name for each in wanted}
-    for name in [each.name for each in _mounts.values() if each.settings]:
+    for name in [each.name for each in list(_mounts.values()) if each.settings]:
         if name not in names:
             unmount(name)
     for each in wanted:

@@ -806,6 +806,42 @@ def _(place):
     builder.mirror_in_faas(place.function(), place.faas(), name="f", secret=["key"])
 
 
+@bad("a header field that HTTP sets", ConfigError, "cannot set 'Host'", "leave it out")
+def _(place):
+    published_on(FaasConnection()).options(headers={"Host": "elsewhere"})
+
+
+@bad("a header field with a line break", ConfigError, "the header 'X-A' cannot be sent", "encode")
+def _(place):
+    published_on(FaasConnection()).options(headers={"X-A": "1\r\nX-B: 2"})
+
+
+@bad(
+    "a secret header in a pickle", CannotTravel, "the header 'X-Api-Key'", "where the call is made"
+)
+def _(place):
+    import pickle
+
+    pickle.dumps(published_on(FaasConnection()).options(headers={"X-Api-Key": TOKEN}))
+
+
+@bad(
+    "an executor that runs whatever it is sent", ConfigError, "can run any code", "safe_args=False"
+)
+def _(place):
+    away.Executor(FaasConnection(), by_value=True)
+
+
+@bad("an executor with one name", ConfigError, "an Executor publishes one for each", "leave it out")
+def _(place):
+    away.Executor(FaasConnection(), name="all")
+
+
+@bad("an executor that is given a URL", ConfigError, "wants a FaasConnection", "given a str")
+def _(place):
+    away.Executor("http://localhost:8080")
+
+
 @bad("a function that is remote already", ConfigError, "is remote already", "local function")
 def _(place):
     builder.mirror_in_faas(builder.sync_from_name("cat", place.faas()), place.faas())

@@ -408,7 +408,7 @@ def test_a_gateway_that_is_away_leaves_the_local_functions_importable(gw, root, 
             assert module.__all__ == ["model_of_sales", "only_here"]
         assert module.model_of_sales.__doc__ == "Model locally."
         with pytest.warns(FallbackWarning, match="runs here and not at the gateway"):
-            assert module.model_of_sales.options(timeout=0.3)(1) == "here 1"
+            assert module.model_of_sales.options(timeout=1.7)(1) == "here 1"
         with pytest.raises(AttributeError):
             module._hidden
 

@@ -79,7 +79,9 @@ def __getattr__(name: str) -> object:
     try:
         module = importlib.import_module(home[0])
     except (ImportError, AttributeError) as error:
-        if inside and isinstance(error, ModuleNotFoundError) and error.name == home[0]:
+        # Not packed itself, or in need of a room that is not.
+        missing = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
+        if inside and missing.startswith("away."):
             from away.runtime.standins import Absent
 
             return Absent(name)

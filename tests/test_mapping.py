@@ -795,3 +795,22 @@ def test_a_terminal_sees_a_bar_once_it_takes_long_and_a_pipe_never(start):
     assert re.search(rb"f .*5/5", seen)
     assert not re.search(rb" 0/5", seen)  # not before the first second was over
     assert piped.communicate(timeout=20) == ("True\n", "")
+
+
+# ---------------------------------------------------------------- the whole way
+
+
+def test_a_published_function_is_mapped_through_the_gateway_in_few_calls():
+    import away
+    from away import builder
+
+    with away.gateway.run(announce=False) as faas:
+
+        @builder.publish(faas, verbose=False)
+        def squared(n):
+            return n * n
+
+        found = squared.map(range(6000))
+        assert list(found) == [n * n for n in range(6000)]
+        (listed,) = faas.functions(fresh=True)
+        assert listed.invocation_count < 600

@@ -76,6 +76,7 @@ def test_a_function_is_given_by_name_by_decorator_or_by_what_it_returns(shop):
         return 2
 
     shop.function("three", returns=[3], gateway="shop")
+    assert repr(shop) == "<fake of shop (one, deployed-as-two, three)>"
     assert imported("one")() == 1
     assert imported("deployed_as_two")() == 2
     assert imported("three")("whatever", is_given=True) == [3]

@@ -59,6 +59,10 @@ class Fake:
         self._played: dict[str, Played] = {}
         self._undo: contextlib.ExitStack | None = None
 
+    def __repr__(self) -> str:
+        played = (f"{each.name} ({', '.join(each.functions)})" for each in self._played.values())
+        return f"<fake of {', '.join(played) or 'no gateway'}>"
+
     def __enter__(self) -> Self:
         self._played = {}
         with contextlib.ExitStack() as undo:

@@ -185,13 +185,14 @@ def failures(tests: list[unittest.TestCase]) -> dict[str, set[str]]:
 @pytest.mark.parametrize("name", ["colorsys", "textwrap", "statistics"])
 def test_cpythons_tests_of_a_module_pass_but_for_what_cannot_travel(remote, name):
     module = remote(name)
-    assert set(functions_of(module)) == set(WHOLE[name])
+    # Later versions of Python have more.
+    assert set(WHOLE[name]) <= set(functions_of(module))
     with in_place_of(name, functions_of(module)):
         found = failures(cases_of(name))
     if sys.version_info[:2] == (3, 11):
         assert found == FAILING[name]
     else:
-        assert set(found) <= set(FAILING[name])
+        assert not [each for each in found if ":" in each], "for another reason than a type"
 
 
 def test_what_fails_for_its_arguments_passes_with_pickles(faas):
@@ -232,7 +233,7 @@ def test_the_examples_of_remote_docstrings_run(remote, name):
     if name != "statistics" or sys.version_info[:2] == (3, 11):
         assert (runner.tries - runner.failures, reasons) == DOCTESTS[name]
     else:
-        assert reasons <= DOCTESTS[name][1]
+        assert runner.tries - runner.failures >= 40
 
 
 def test_the_constants_of_a_module_come_along(remote):

@@ -34,6 +34,7 @@ LEVELS = {
     "away.mapping": 2,
     "away.async_functions": 2,
     "away.decorated": 2,
+    "away.load_limits": 1,
     "away.functions": 3,
     "away.modules": 3,
     "away.placement": 3,

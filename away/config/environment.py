@@ -7,6 +7,7 @@ in lower case. An empty variable is one that is not set.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from away.config.secret import Secret
@@ -68,6 +69,7 @@ def said_of_all(environ: Mapping[str, str], cwd: Path) -> dict[str, Setting]:
     }
 
 
+@lru_cache(maxsize=512)
 def split_variable(variable: str) -> tuple[str, str]:
     """Split a variable into a gateway's name and a key.
 

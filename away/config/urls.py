@@ -7,6 +7,7 @@ readers of the same text may see another host in it. What could be read in two w
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from away.exceptions import ConfigError
@@ -71,6 +72,12 @@ def parse_url(text: str, port: int | None = None) -> GatewayURL:
     """Read a gateway's URL into its parts, by the rules of :func:`normal_url`."""
     if not isinstance(text, str):
         raise ConfigError(f"a gateway's URL is text, not {type(text).__name__}")
+    return _parsed(text, port)
+
+
+# Asked several times of the same URL by each import of a gateway. What is refused is not kept.
+@lru_cache(maxsize=128)
+def _parsed(text: str, port: int | None) -> GatewayURL:
     text = text.strip()
     _refuse_what_is_no_part(text)
     scheme, rest = _split_scheme(text)

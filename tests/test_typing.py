@@ -56,6 +56,11 @@ as_object: RemoteFunction[..., int] = fibonacci
 async def main() -> None:
     assert_type(await later("x"), list[str])
     assert_type(await fibonacci_async(10), int)
+    assert_type(await fibonacci.aio(10, times=2), int)
+
+
+list(fibonacci.map([1, 2]))
+assert_type(fibonacci.submit(10).result(), int)
 """
 # Each line from the fourth on is an error.
 WRONG = """\

@@ -188,6 +188,15 @@ def test_inside_a_container_nothing_is_kept(shop, folder):
     assert not folder.exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="where the folders are is the platform's")
+def test_without_variables_of_xdg_the_list_is_in_the_users_home(shop):
+    for _ in range(2):
+        said = child(IMPORT, **shop.environment(XDG_CONFIG_HOME="", XDG_CACHE_HOME=""))
+        assert said == "double"
+    assert shop.lists == 1
+    assert kept(Path(os.environ["HOME"], ".cache", "away", "lists")).suffix == ".json"
+
+
 def test_a_home_that_cannot_be_written_costs_nothing_but_requests(shop, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")

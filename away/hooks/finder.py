@@ -127,7 +127,7 @@ def _look_anew() -> None:
     if configured is not None:
         configured.forget()
     if _mounts is not None:
-        sys.modules["away.hooks.mounts"].warn_of_real()
+        sys.modules["away.hooks.mounts"].look_anew()
 
 
 def _is_beginning() -> bool:

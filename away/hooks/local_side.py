@@ -12,8 +12,9 @@ import types
 from typing import TYPE_CHECKING, Any
 
 import away.signatures as signatures
-from away.exceptions import FallbackWarning
-from away.names import python_name
+from away.exceptions import ConfigError, FallbackWarning
+from away.hooks.real_modules import is_ours, place_of_real
+from away.names import printable, python_name
 from away.user_lines import warn_at_user_line
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from away.connection.catalogue import FunctionInfo
     from away.placement import Offload, Placement
 
-__all__ = ["LocalSide"]
+__all__ = ["LocalSide", "local_side_of"]
 
 # Each import would else wait for a gateway that is away; long enough for all those of a program's start.
 LEFT_ALONE_SECONDS = 10.0
@@ -147,3 +148,45 @@ class LocalSide:
 
         description = signatures.describe(vars(self.module)[name])
         return FunctionInfo(name, annotations=signatures.to_annotations(description))
+
+
+def local_side_of(
+    name: str,
+    local: ModuleType | str | None,
+    wanted: Callable[[str], bool],
+    *,
+    fallback: bool,
+    offload: Offload | None,
+) -> LocalSide | None:
+    """Return the local side of a mount that its options describe.
+
+    Args:
+        name: The mount's name.
+        local: The module, or its name; None where there is none.
+        wanted: Tells of a function's name whether the mount has it.
+        fallback: See :class:`LocalSide`.
+        offload: See :class:`LocalSide`.
+
+    Raises:
+        ConfigError: They cannot be meant.
+    """
+    if local is None:
+        if fallback or offload is not None:
+            option = "fallback=True" if fallback else "offload="
+            raise ConfigError(f"{option} of {name} wants local=, the module that calls run in here")
+        return None
+    if not isinstance(local, str | types.ModuleType) or (
+        isinstance(local, types.ModuleType) and is_ours(local)
+    ):
+        raise ConfigError(
+            f"local= of {name} is a module of this machine or its name, not {local!r}"
+        )
+    if isinstance(local, str) and not place_of_real(local):
+        raise ConfigError(
+            f"local= of {name} names {printable(local)!r}, and there is no such module"
+        )
+    if offload is not None:
+        from away.placement import check_offload
+
+        check_offload(offload)
+    return LocalSide(local, fallback=fallback, offload=offload, wanted=wanted)

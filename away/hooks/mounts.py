@@ -11,14 +11,13 @@ import importlib
 import sys
 import threading
 from importlib.machinery import ModuleSpec
-from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from away.config import resolve
 from away.exceptions import ConfigError, MountWarning
 from away.hooks import finder as finding
-from away.hooks.local_side import LocalSide
-from away.hooks.modules import GatewayLoader, GatewayModule, find_below, spec_of
+from away.hooks.local_side import LocalSide, local_side_of
+from away.hooks.modules import GatewayLoader, find_below, spec_of
 from away.hooks.real_modules import check_name, is_ours, place_of_real
 from away.hooks.selection import Selection, selection_of
 from away.names import printable
@@ -27,6 +26,7 @@ from away.user_lines import warn_at_user_line
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from importlib.abc import InspectLoader
+    from types import CodeType, ModuleType
 
     from away.config.mount_settings import MountSettings
     from away.hooks.contents import GatewayFunctions
@@ -134,7 +134,7 @@ def mount(
     """
     check_name(name)
     selection = selection_of(functions, labels)
-    side = _local_side(name, local, selection, fallback=fallback, offload=offload)
+    side = local_side_of(name, local, selection.fits, fallback=fallback, offload=offload)
     from away.hooks.configured_mounts import read
 
     read()
@@ -202,8 +202,8 @@ def take_over(wanted: Sequence[MountSettings]) -> list[ConfigError]:
 def _from_settings(wanted: MountSettings) -> Mount:
     check_name(wanted.name)
     selection = selection_of(wanted.functions, wanted.labels)
-    side = _local_side(
-        wanted.name, wanted.local, selection, fallback=wanted.fallback, offload=wanted.offload
+    side = local_side_of(
+        wanted.name, wanted.local, selection.fits, fallback=wanted.fallback, offload=wanted.offload
     )
     return Mount(wanted.name, wanted.gateway, selection, wanted.aio, side, wanted)
 
@@ -234,8 +234,21 @@ def mounted() -> list[Mount]:
 
 
 def is_mounted(name: str) -> bool:
-    """Tell whether a mount of a gateway's functions has this name, which is no mounted module."""
-    return name in _mounts and not _mounts[name].parts[1]
+    """Tell whether a mount of a gateway's functions has this name.
+
+    Raises:
+        ImportError: It is a mounted module, which has no list of its own to be loaded.
+    """
+    if name not in _mounts:
+        return False
+    gateway, module = _mounts[name].parts
+    if module:
+        raise ImportError(
+            f"{name} is the module {module!r} of the gateway {gateway!r}; load {gateway!r}, whose list"
+            " has it",
+            name=name,
+        )
+    return True
 
 
 def mounted_module(
@@ -305,6 +318,13 @@ def _spec_of_module(found: Mount, *, only_asked: bool) -> ModuleSpec | None:
     return spec
 
 
+def look_anew() -> None:
+    """Forget the lists behind mounted modules, and look for real modules that came to hide mounts."""
+    for owner in list(_owners.values()):
+        owner.forget()
+    warn_of_real()
+
+
 def warn_of_real() -> None:
     """Warn of mounts that a real module has come to hide, each once."""
     for name in list(_mounts):
@@ -316,37 +336,6 @@ def warn_of_real() -> None:
                 f" {real}, which an import finds first; take one of the two away",
                 MountWarning,
             )
-
-
-# ---------------------------------------------------------------- options
-
-
-def _local_side(
-    name: str,
-    local: ModuleType | str | None,
-    selection: Selection,
-    *,
-    fallback: bool,
-    offload: Offload | None,
-) -> LocalSide | None:
-    if local is None:
-        if fallback or offload is not None:
-            option = "fallback=True" if fallback else "offload="
-            raise ConfigError(f"{option} of {name} wants local=, the module that calls run in here")
-        return None
-    if not isinstance(local, str | ModuleType) or isinstance(local, GatewayModule):
-        raise ConfigError(
-            f"local= of {name} is a module of this machine or its name, not {local!r}"
-        )
-    if isinstance(local, str) and not place_of_real(local):
-        raise ConfigError(
-            f"local= of {name} names {printable(local)!r}, and there is no such module"
-        )
-    if offload is not None:
-        from away.placement import check_offload
-
-        check_offload(offload)
-    return LocalSide(local, fallback=fallback, offload=offload, wanted=selection.fits)
 
 
 # ---------------------------------------------------------------- modules

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -50,6 +51,7 @@ def driver():
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     ) as started:
         yield started
         started.stdin.close()
@@ -99,8 +101,8 @@ def run_forked(driver, row, variables, folder):
     told = [key for key in os.environ if key.startswith(("AWAY_", "XDG_", "HOME"))]
     env = {**{key: os.environ[key] for key in told}, **variables}
     asked = {"name": row.name, "code": row.code, "env": env, "folder": str(folder)}
-    # A row that hangs ends its driver, and with it this row and no other worker's.
-    limit = threading.Timer(PATIENCE_SECONDS, driver.kill)
+    # A row that hangs is ended with its driver, and no other worker's.
+    limit = threading.Timer(PATIENCE_SECONDS, os.killpg, (driver.pid, signal.SIGKILL))
     limit.start()
     try:
         driver.stdin.write(json.dumps(asked) + "\n")

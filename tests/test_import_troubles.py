@@ -126,19 +126,18 @@ def test_all_threads_hear_of_a_gateway_in_trouble_and_the_next_import_works(trou
         assert gateway.PASSWORD not in str(error)
     server.script = gateway.answer
     patient(name)
-    before = lists(server, name)
     (add,) = all_at_once(1, lambda: take(name))
     assert add(1, 2) == 3
-    assert lists(server, name) == before + 2
 
 
 def test_a_gateway_that_is_back_is_asked_once_by_all_who_wait(server, name):
     server.script = servers.hang_up()
+    # None of its requests is still under way when it has failed.
+    patient(name)
     with pytest.raises(ImportError):
         take(name)
     before = lists(server, name)
     server.script = lambda seen: servers.late(0.1, gateway.answer(seen))
-    patient(name)
     found = all_at_once(32, lambda: take(name))
     assert len(set(map(id, found))) == 1
     assert not isinstance(found[0], BaseException)

@@ -582,8 +582,7 @@ def resolve(
     """Make the proxy that a reference stands for, with this process's own configuration.
 
     Args:
-        url: The gateway's URL. Inside a container that runs a published function, the URL of the
-            gateway that it was published on stands for the one by which the container reaches it.
+        url: The gateway's URL; see :func:`away.references.referenced_connection`.
         namespace: The OpenFaaS namespace, or an empty string.
         name: The function's name.
         options: What else the proxy was made with.
@@ -591,21 +590,7 @@ def resolve(
     Returns:
         The proxy; one connection serves all references to a gateway.
     """
-    return RemoteFunction(_connection(url), name, namespace=namespace, **(options or {}))
+    from away.references import referenced_connection
 
-
-# One connection a gateway for everything that was unpickled; guarded by the dict's own atomicity.
-_connections: dict[str, FaasConnection] = {}
-
-
-def _connection(url: str) -> FaasConnection:
-    import os
-
-    if os.environ.get("AWAY_OUTSIDE_URL") == url:
-        url = os.environ.get("AWAY_INSIDE_URL") or url
-    found = _connections.get(url)
-    if found is None:
-        from away.connection import FaasConnection
-
-        found = _connections.setdefault(url, FaasConnection(url))
-    return found
+    connection = referenced_connection(url)
+    return RemoteFunction(connection, name, namespace=namespace, **(options or {}))

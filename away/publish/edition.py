@@ -16,7 +16,7 @@ from away.publish.deployment import is_loopback
 from away.publish.references import HUB_HOSTS
 from away.publish.target import dropped
 from away.publish.timeouts import contradiction
-from away.publish.user_line import warn_user
+from away.user_lines import warn_at_user_line
 
 if TYPE_CHECKING:
     from away.connection import FunctionInfo
@@ -86,7 +86,9 @@ def check_target(publisher: Publisher, before: FunctionInfo | None) -> Conversat
     publisher.notes = (*dropped(target, options), *_contradictions(options, target))
     # In a thread of Away's own no line can be pointed at: the notes of what was published say it then.
     publisher.warned = tuple(
-        note for note in publisher.notes if warn_user(note, IgnoredOptionWarning)
+        note
+        for note in publisher.notes
+        if warn_at_user_line(note, IgnoredOptionWarning, or_outermost=False)
     )
 
 

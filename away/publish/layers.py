@@ -37,14 +37,15 @@ FUNCTION_FOLDER = "opt/away/function"
 MODULES_FOLDER = f"{FUNCTION_FOLDER}/modules"
 
 # Changes with how these layers are made, so that none of an earlier Away is taken for one of this.
-_FORMAT = 3
+_FORMAT = 4
 
 # PyYAML's writing half, which the runtime never uses: it is imported with the rest at the first text
 # that is YAML and no JSON, takes 20 ms then, and compiled would be a tenth of what an image adds.
-_NOT_COMPILED = frozenset(
-    f"{LIBRARY_FOLDER}/yaml/{name}.py"
-    for name in ("dumper", "emitter", "representer", "serializer")
-)
+_WRITERS = (f"yaml/{name}.py" for name in ("dumper", "emitter", "representer", "serializer"))
+# Imported with a replica's first batch of calls, some milliseconds that the batch saves many times
+# over; and when a function ends its process.
+_SELDOM = ("away/protocol/batches.py", "away/runtime/batches.py", "away/runtime/last_words.py")
+_NOT_COMPILED = frozenset(f"{LIBRARY_FOLDER}/{path}" for path in (*_WRITERS, *_SELDOM))
 
 _layers: dict[tuple[str, bool, bool], Layer] = {}
 

@@ -7,27 +7,26 @@ same :class:`~away.functions.RemoteFunction` that the import hook gives.
 
 from __future__ import annotations
 
-import os
-import sys
-import warnings
-from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
-import away.decorated as decorated
-import away.names as names
+import away.publish_mode as publish_mode
 import away.signatures as signatures
-from away.connection import FaasConnection, stand_ins
-from away.exceptions import AwayError, ConfigError, UnsafeWarning
+import away.stubs as stubs
+from away.connection import FaasConnection
+from away.exceptions import ConfigError, UnsafeWarning
 from away.functions import RemoteFunction
+from away.publish_mode import Declared, declared
+from away.stubs import StubOptions
+from away.user_lines import warn_at_user_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from types import FrameType, ModuleType
+    from types import ModuleType
 
-    from away.capture import Captured, WholeModule
+    from away.capture import WholeModule
     from away.modules import RemoteModule
     from away.placement import Offload, Placement
-    from away.publish import Keywords, Published
-    from away.publish.report import Report
+    from away.publish import Keywords
 
     class PublishOptions(Keywords, total=False):
         """What publishing can be told; :class:`away.publish.Options` says what each means."""
@@ -57,38 +56,6 @@ __all__ = [
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class StubOptions(TypedDict, total=False):
-    """What a stub can be told; :func:`faas_function` says what each means."""
-
-    name: str
-    pack_args: Callable[[Iterable[Any]], str] | None
-    unpack_args: Callable[[str], Any] | None
-    implicit_exception_handling: bool
-    namespace: str
-    safe_args: bool
-    timeout: float | None
-    idempotent: bool
-    verbose: bool
-
-
-# Options that the project of 2023 had, and what has come of each.
-_GONE = {
-    "replace_underscore": "is not needed any more: both spellings of a name are found",
-    "ensure_present": "is not needed any more: a call of a function that is not there says so",
-}
-
-
-def _check_options(decorator: str, options: Mapping[str, Any], known: type) -> None:
-    """Refuse an option that does not exist as Python refuses a keyword, with the nearest name."""
-    for each in options:
-        if each not in known.__annotations__:
-            nearest = names.nearest(each, known.__annotations__, most=1)
-            hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-            if each in _GONE:
-                hint = f", which {_GONE[each]}"
-            raise TypeError(f"{decorator}() got an unexpected keyword argument {each!r}{hint}")
 
 
 # ---------------------------------------------------------------- stubs of functions that exist
@@ -136,8 +103,8 @@ def faas_function(faas: Any = None, **options: Unpack[StubOptions]) -> Any:
         >>> fibonacci
         <remote function fibonacci on http://localhost:8080>
     """
-    _check_options("faas_function", options, StubOptions)
-    return _decorator(faas, lambda stub, gateway: _stub(stub, gateway, **options))
+    stubs.check_options("faas_function", options, StubOptions)
+    return _decorator(faas, lambda stub, gateway: stubs.made_of(stub, gateway, **options))
 
 
 @overload
@@ -152,80 +119,10 @@ def faas_function_with_protocol(faas: Any = None, **options: Unpack[StubOptions]
     The arguments travel as that project's positional list; a function of Away's asks for the
     protocol instead and gets it. Parameters as for :func:`faas_function`, without the packers.
     """
-    _check_options("faas_function_with_protocol", options, StubOptions)
-    return _decorator(faas, lambda stub, gateway: _stub(stub, gateway, dialect="list", **options))
-
-
-def _decorator(faas: Any, make: Callable[[Any, FaasConnection], Any]) -> Any:
-    """Serve ``@decorator``, ``@decorator()`` and ``@decorator(faas)`` alike."""
-    if faas is None or isinstance(faas, FaasConnection):
-        return lambda function: make(function, _gateway(faas))
-    if callable(faas):
-        return make(faas, _gateway(None))
-    raise _no_connection(faas)
-
-
-def _gateway(faas: FaasConnection | None) -> FaasConnection:
-    if faas is None:
-        return FaasConnection.named("default")
-    if not isinstance(faas, FaasConnection):
-        raise _no_connection(faas)
-    return faas
-
-
-def _no_connection(given: object) -> ConfigError:
-    return ConfigError(
-        f"a FaasConnection is wanted and an object of type {type(given).__name__} was given; pass"
-        " FaasConnection(…) or FaasConnection.named('…')"
+    stubs.check_options("faas_function_with_protocol", options, StubOptions)
+    return _decorator(
+        faas, lambda stub, gateway: stubs.made_of(stub, gateway, dialect="list", **options)
     )
-
-
-def _stub(
-    stub: Callable[P, R],
-    faas: FaasConnection,
-    *,
-    name: str | None = None,
-    pack_args: Callable[[Iterable[Any]], str] | None = None,
-    unpack_args: Callable[[str], Any] | None = None,
-    namespace: str = "",
-    dialect: str = "auto",
-    implicit_exception_handling: bool = True,
-    safe_args: bool = True,
-    timeout: float | None = None,
-    idempotent: bool = False,
-    verbose: bool = False,  # noqa: ARG001 - taken for the sake of code written for the original
-) -> RemoteFunction[P, R]:
-    function, form = decorated.taken_apart(stub)
-    local = decorated.bound(function, form)
-    python_name = getattr(function, "__name__", type(function).__name__)
-    description = signatures.describe(local)
-    made = RemoteFunction[P, R](
-        faas,
-        name or python_name,
-        namespace=namespace or faas.namespace,
-        kind=description.kind,
-        description=description,
-        python_name=python_name,
-        dialect=dialect,
-        pack=pack_args,
-        unpack=unpack_args,
-        safe_args=safe_args,
-        implicit_exception_handling=implicit_exception_handling,
-        timeout=timeout,
-        idempotent=idempotent,
-        local=local,
-        types=decorated.annotations_of(function, python_name, description, _names_around()),
-    )
-    placed: RemoteFunction[P, R] = decorated.placed(made, function, form)
-    return placed
-
-
-def _names_around() -> Mapping[str, Any]:
-    """Return the local names where a decorator stands: the first frame that is not of this module."""
-    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - the documented way to look at a caller
-    while frame is not None and frame.f_globals is globals():
-        frame = frame.f_back
-    return {} if frame is None or frame.f_locals is frame.f_globals else frame.f_locals
 
 
 def sync_from_name(
@@ -277,65 +174,11 @@ def _by_name(
     dialect: str,
     options: Mapping[str, Any],
 ) -> RemoteFunction[..., Any]:
-    _check_options(f"{kind}_from_name", options, StubOptions)
-    gateway = _gateway(faas)
-    given = dict(options)
-    given.pop("verbose", None)
-    renamed = {
-        "namespace": given.pop("namespace", "") or gateway.namespace,
-        "pack": given.pop("pack_args", None),
-        "unpack": given.pop("unpack_args", None),
-    }
-    return RemoteFunction(
-        gateway, given.pop("name", function_name), kind=kind, dialect=dialect, **renamed, **given
-    )
+    stubs.check_options(f"{kind}_from_name", options, StubOptions)
+    return stubs.by_name(function_name, _gateway(faas), kind, dialect, options)
 
 
 # ---------------------------------------------------------------- publishing
-
-
-class Declared:
-    """A function decorated with ``publish`` while ``AWAY_PUBLISH=never`` kept it from happening."""
-
-    def __init__(
-        self, function: Callable[..., Any], faas: FaasConnection, options: dict[str, Any]
-    ) -> None:
-        self.function = function
-        self.faas = faas
-        self.options = options
-
-    def publish_now(self, **options: Any) -> Published:
-        """Publish it, as the decorator would have done."""
-        import away.publish as publishing
-
-        return publishing.publish(self.function, self.faas, **{**self.options, **options})
-
-    async def publish_now_async(self) -> Published:
-        """Publish it without blocking the event loop."""
-        import away.publish as publishing
-
-        return await publishing.publish_async(self.function, self.faas, **self.options)
-
-    def captured(self) -> Captured:
-        """Capture it as publishing it would, and send nothing."""
-        import away.publish as publishing
-
-        options = {key: value for key, value in self.options.items() if key != "verbose"}
-        return publishing.captured_of(
-            self.function, publishing.options_for(self.function, self.faas, options)
-        )
-
-    def report(self, **options: Any) -> Report:
-        """Find out what publishing it would do, and change nothing."""
-        import away.publish as publishing
-
-        return publishing.preview(self.function, self.faas, **{**self.options, **options})
-
-
-# What `away publish FILE` publishes, in the order of the file.
-declared: list[Declared] = []
-# True while `away publish` reads a file: it is about to change what is deployed, so nobody asks.
-declaring = False
 
 
 @overload
@@ -475,16 +318,13 @@ async def publish_async(
     """
     gateway, given = _gateway(faas), dict(options)
     _refuse_remote(function)
-    if _is_inside():
+    if publish_mode.is_inside():
         return function  # type: ignore[return-value]  # the local function takes the same calls
     declaration, of_proxy = _declaration(function, gateway, given)
-    if _is_to_deploy(gateway):
+    if publish_mode.is_to_deploy(gateway):
         published = await declaration.publish_now_async()
         return _proxy(function, declaration, of_proxy, published.name, published.description)
-    if _is_to_be_compared(declaration):
-        import asyncio
-
-        _warn_of(await asyncio.to_thread(_difference, declaration))
+    await publish_mode.warn_of_difference_async(declaration)
     return _declared_proxy(function, declaration, of_proxy)
 
 
@@ -525,17 +365,16 @@ def publish_module(
         far = builder.publish_module("textwrap", faas)
         far.dedent("  x")                       # or: from away.remote.myfaas.textwrap import dedent
     """
-    if _is_inside():
+    if publish_mode.is_inside():
         return _local_module(module)  # type: ignore[return-value]  # it takes the same calls
     whole, declaration, of_proxy = _declared_module(
         module, _gateway(faas), functions, dict(options)
     )
-    if _is_to_deploy(declaration.faas):
+    if publish_mode.is_to_deploy(declaration.faas):
         name = declaration.publish_now().name
     else:
-        if _is_to_be_compared(declaration):
-            _warn_of(_difference(declaration))
-        name = _declared_name(declaration)
+        publish_mode.warn_of_difference(declaration)
+        name = publish_mode.declared_name(declaration)
     return _remote_module(whole, declaration, of_proxy, name)
 
 
@@ -547,19 +386,16 @@ async def publish_module_async(
     **options: Unpack[PublishOptions],
 ) -> RemoteModule:
     """Publish a module while the event loop goes on; as :func:`publish_module` otherwise."""
-    if _is_inside():
+    if publish_mode.is_inside():
         return _local_module(module)  # type: ignore[return-value]  # it takes the same calls
     whole, declaration, of_proxy = _declared_module(
         module, _gateway(faas), functions, dict(options)
     )
-    if _is_to_deploy(declaration.faas):
+    if publish_mode.is_to_deploy(declaration.faas):
         name = (await declaration.publish_now_async()).name
     else:
-        if _is_to_be_compared(declaration):
-            import asyncio
-
-            _warn_of(await asyncio.to_thread(_difference, declaration))
-        name = _declared_name(declaration)
+        await publish_mode.warn_of_difference_async(declaration)
+        name = publish_mode.declared_name(declaration)
     return _remote_module(whole, declaration, of_proxy, name)
 
 
@@ -580,9 +416,8 @@ def _declared_module(
 
     whole: Any = whole_module(module, functions)  # publishing takes it where it takes a function
     declaration, of_proxy = _declaration(whole, faas, options)
-    if not _is_to_deploy(faas):
-        declared.append(declaration)
-        stand_ins.declare(faas, _declared_name(declaration), whole)
+    if not publish_mode.is_to_deploy(faas):
+        publish_mode.declare(declaration)
     return whole, declaration, of_proxy
 
 
@@ -620,14 +455,13 @@ def _publish(
     is_said: bool = False,
 ) -> RemoteFunction[P, R]:
     _refuse_remote(function)
-    if _is_inside():
+    if publish_mode.is_inside():
         return function  # type: ignore[return-value]  # the local function takes the same calls
     declaration, of_proxy = _declaration(function, faas, options, is_said=is_said)
-    if _is_to_deploy(faas):
+    if publish_mode.is_to_deploy(faas):
         published = declaration.publish_now()
         return _proxy(function, declaration, of_proxy, published.name, published.description)
-    if _is_to_be_compared(declaration):
-        _warn_of(_difference(declaration))
+    publish_mode.warn_of_difference(declaration)
     return _declared_proxy(function, declaration, of_proxy)
 
 
@@ -639,19 +473,6 @@ def _refuse_remote(function: Any) -> None:
         )
 
 
-def _is_inside() -> bool:
-    """Tell whether this is a published function, where decorators leave functions as they are."""
-    return os.environ.get("AWAY_RUNTIME") == "1"
-
-
-def _is_to_deploy(faas: FaasConnection | None = None) -> bool:
-    """Tell whether publishing is to deploy, or only to declare what would be."""
-    mode = os.environ.get("AWAY_PUBLISH", "auto")
-    if mode not in ("auto", "never"):
-        raise ConfigError(f"AWAY_PUBLISH is {mode!r} and can be 'auto' or 'never'")
-    return mode == "auto" and (faas is None or stand_ins.chosen_for(faas) is None)
-
-
 def _declaration(
     function: Callable[..., Any],
     faas: FaasConnection,
@@ -660,12 +481,15 @@ def _declaration(
     is_said: bool = False,
 ) -> tuple[Declared, dict[str, Any]]:
     """Take apart what is the deployment's of the options and what is the proxy's."""
-    _is_to_deploy()  # a wrong mode is said before anything is done
+    publish_mode.is_to_deploy()  # a wrong mode is said before anything is done
     of_proxy = {key: options.pop(key) for key in _PROXY_OPTIONS if key in options}
     if options.get("safe_args", True) is False:
         of_proxy["safe_args"] = False
         if not is_said:
-            _warn(unsafe_text(f"`{_python_name(function)}` is published", faas), UnsafeWarning)
+            warn_at_user_line(
+                unsafe_text(f"`{publish_mode.python_name(function)}` is published", faas),
+                UnsafeWarning,
+            )
     return Declared(function, faas, options), of_proxy
 
 
@@ -681,16 +505,9 @@ def _declared_proxy(
     function: Callable[P, R], declaration: Declared, of_proxy: dict[str, Any]
 ) -> RemoteFunction[P, R]:
     """Note what was not deployed, for ``away publish``, and make the proxy of what is."""
-    declared.append(declaration)
-    stand_ins.declare(declaration.faas, _declared_name(declaration), function)
+    name = publish_mode.declare(declaration)
     description = signatures.describe(function)._replace(timeout=declaration.options.get("timeout"))
-    return _proxy(function, declaration, of_proxy, _declared_name(declaration), description)
-
-
-def _declared_name(declaration: Declared) -> str:
-    return names.function_name(
-        declaration.options.get("name") or _python_name(declaration.function)
-    )
+    return _proxy(function, declaration, of_proxy, name, description)
 
 
 def _proxy(
@@ -706,60 +523,35 @@ def _proxy(
         namespace=declaration.options.get("namespace") or declaration.faas.namespace,
         kind=description.kind,
         description=description,
-        python_name=_python_name(function),
+        python_name=publish_mode.python_name(function),
         dialect="protocol",
         local=function,
         **of_proxy,
     )
 
 
-def _python_name(function: Callable[..., Any]) -> str:
-    return getattr(function, "__name__", type(function).__name__)
+# ---------------------------------------------------------------- which gateway is meant
 
 
-# Gateways that could not be asked once: an import in production waits for one of them once at most.
-_unasked: set[str] = set()
+def _decorator(faas: Any, make: Callable[[Any, FaasConnection], Any]) -> Any:
+    """Serve ``@decorator``, ``@decorator()`` and ``@decorator(faas)`` alike."""
+    if faas is None or isinstance(faas, FaasConnection):
+        return lambda function: make(function, _gateway(faas))
+    if callable(faas):
+        return make(faas, _gateway(None))
+    raise _no_connection(faas)
 
 
-def _is_to_be_compared(declaration: Declared) -> bool:
-    """Tell whether what is deployed is asked for, to warn where it is another."""
-    if declaring or stand_ins.chosen_for(declaration.faas) is not None:
-        return False
-    return declaration.faas.url not in _unasked
+def _gateway(faas: FaasConnection | None) -> FaasConnection:
+    if faas is None:
+        return FaasConnection.named("default")
+    if not isinstance(faas, FaasConnection):
+        raise _no_connection(faas)
+    return faas
 
 
-def _difference(declaration: Declared) -> str:
-    """Say that calls would reach something else than this source, if so; never fail for it."""
-    import away.publish as publishing
-
-    faas, name = declaration.faas, _declared_name(declaration)
-    options = {key: value for key, value in declaration.options.items() if key != "verbose"}
-    # What an import waits for is never the time that a publish may take.
-    given = options.get("publish_timeout") or faas.connect_timeout
-    if isinstance(given, int | float):  # of anything else the publish says that it is no time
-        options["publish_timeout"] = min(given, faas.connect_timeout)
-    after = "calls go to it all the same, 'away publish' deploys what stands here"
-    try:
-        standing = publishing.compare(declaration.function, faas, **options)
-        if standing is publishing.Standing.UNCHANGED:
-            return ""
-        said = f"is {standing.value}"
-    except AwayError as error:
-        said = f"could not be compared: {error}"
-        if error.gateway is not None:
-            _unasked.add(faas.url)
-            after = "nothing more is compared with that gateway in this process"
-    return f"AWAY_PUBLISH=never: what {faas.url} has as `{name}` {said}; {after}"
-
-
-def _warn_of(difference: str) -> None:
-    if difference:
-        _warn(difference, RuntimeWarning)
-
-
-def _warn(message: str, category: type[Warning]) -> None:
-    """Warn at the user's line, which is the first one that is not of this module."""
-    level, frame = 1, sys._getframe()  # noqa: SLF001 - the documented way to look at a caller
-    while frame.f_globals is globals() and frame.f_back is not None:
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level)
+def _no_connection(given: object) -> ConfigError:
+    return ConfigError(
+        f"a FaasConnection is wanted and an object of type {type(given).__name__} was given; pass"
+        " FaasConnection(…) or FaasConnection.named('…')"
+    )

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-    from away.builder import Declared
     from away.connection import FaasConnection
+    from away.publish_mode import Declared
 
 __all__ = ["FileFailed", "module_publication", "publications"]
 
@@ -47,15 +47,15 @@ def publications(path: Path, function: str, at: FaasConnection | None) -> list[D
         Usage: There is nothing to publish, or no function of that name.
         FileFailed: The file raised.
     """
-    import away.builder as builder
     from away.connection import FaasConnection
+    from away.publish_mode import Declared, declared
 
-    before = len(builder.declared)
+    before = len(declared)
     with _declaring():
         module = _import_file(path)
     chosen = [
         each
-        for each in builder.declared[before:]
+        for each in declared[before:]
         if not function or getattr(each.function, "__name__", "") == function
     ]
     if chosen and at is not None:
@@ -69,7 +69,7 @@ def publications(path: Path, function: str, at: FaasConnection | None) -> list[D
     local = getattr(module, function, None)
     if not callable(local):
         raise Usage(f"{path.name} has no function {function!r}{_nearest_in(module, function)}")
-    return [builder.Declared(local, at or FaasConnection.named("default"), {})]
+    return [Declared(local, at or FaasConnection.named("default"), {})]
 
 
 def module_publication(name: str, only: Sequence[str], at: FaasConnection | None) -> Declared:
@@ -85,15 +85,15 @@ def module_publication(name: str, only: Sequence[str], at: FaasConnection | None
         FileFailed: The module raised.
         CaptureRefused: It has no function that could be remote, or not one that is named.
     """
-    import away.builder as builder
     from away.capture import whole_module
     from away.connection import FaasConnection
+    from away.publish_mode import Declared
 
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as python -m does, a text
     with _declaring():
         module = _import_module(name)
     whole: Any = whole_module(module, only or None)  # publishing takes it where it takes a function
-    return builder.Declared(whole, at or FaasConnection.named("default"), {})
+    return Declared(whole, at or FaasConnection.named("default"), {})
 
 
 def _import_module(name: str) -> ModuleType:
@@ -114,18 +114,14 @@ def _import_module(name: str) -> ModuleType:
 @contextlib.contextmanager
 def _declaring() -> Iterator[None]:
     """Let what is imported publish nothing, and say nothing that the command should."""
-    os.environ["AWAY_PUBLISH"] = "never"
-    import away.builder as builder
+    from away.publish_mode import read_by_command
 
-    builder.declaring = True
     # What the file prints is no part of what the command prints, which may be JSON.
-    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
+    printing = contextlib.redirect_stdout(sys.stderr)
+    with read_by_command(), warnings.catch_warnings(), printing:
         # Whoever runs the file sees its warnings.
         warnings.simplefilter("ignore")
-        try:
-            yield
-        finally:
-            builder.declaring = False
+        yield
 
 
 def _nearest_in(module: ModuleType, name: str) -> str:

@@ -19,8 +19,8 @@ from away.terminal import complain, json_text, line, records
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from away.builder import Declared
     from away.capture import Captured
+    from away.publish_mode import Declared
 
 __all__ = ["export", "publish"]
 

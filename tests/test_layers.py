@@ -40,6 +40,8 @@ LEVELS = {
     "away.modules": 3,
     "away.placement": 3,
     "away.publish": 3,
+    "away.stubs": 4,
+    "away.publish_mode": 4,
     "away.builder": 4,
     "away.executor": 4,
     "away.hooks": 4,
@@ -60,6 +62,7 @@ LEVELS = {
 }
 # Within a level: who may import whom.
 ALSO = {
+    "away.builder": {"away.publish_mode", "away.stubs"},
     "away.executor": {"away.builder"},
     "away.names": {"away.exceptions"},
     "away.hidden_modules": {"away.exceptions", "away.names"},

@@ -19,7 +19,8 @@ settings.load_profile("away")
 @pytest.fixture(autouse=True)
 def own_environment(tmp_path_factory, monkeypatch):
     """Keep the tests away from the user's own configuration, announcements and variables."""
-    for name in [*os.environ]:
+    before = {*os.environ}
+    for name in before:
         if name.startswith(("AWAY_", "OPENFAAS_")) and not name.startswith("AWAY_TEST_"):
             monkeypatch.delenv(name)
     home = tmp_path_factory.mktemp("home")
@@ -29,6 +30,10 @@ def own_environment(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(home / ".state"))
     monkeypatch.setenv("AWAY_RUNTIME_DIR", str(home / "run"))
     monkeypatch.delenv("CI", raising=False)
+    yield
+    # As commands do that a test ran in this process: the fixtures of other modules would have it.
+    for name in {each for each in os.environ if each.startswith("AWAY_")} - before:
+        del os.environ[name]
 
 
 @pytest.fixture(autouse=True)

@@ -706,7 +706,7 @@ def test_a_child_that_was_forked_asks_for_itself(gateway, name, module):
     from away.hooks.modules import functions_of
 
     # As if another thread of the parent were fetching: in the child nobody is.
-    held = functions_of(module)._fetching
+    held = functions_of(module).list._fetching.here
     thread = threading.Thread(target=held.acquire)
     thread.start()
     thread.join()

@@ -212,7 +212,7 @@ def test_loads_of_a_task_that_is_cancelled_leave_nothing_behind(server, name):
 def test_a_lock_that_was_never_given_back_costs_one_wait(server, name):
     module = importlib.import_module(f"away.remote.{name}")
     # As an interrupt in the one moment between taking a lock and knowing it would leave it.
-    held = hooks.modules.functions_of(module)._fetching
+    held = hooks.modules.functions_of(module).list._fetching.here
     threading.Thread(target=held.acquire).start()
     with pytest.raises(ImportError, match="another thread has waited"):
         take(name)

@@ -120,7 +120,7 @@ def test_with_a_kept_list_no_http_client_is_imported_and_what_is_not_asked_for_i
         heavy = {"requests", "urllib3", "ssl", "http.client", "asyncio", "hashlib", "importlib.abc"}
         print(heavy & set(sys.modules), "platformdirs" in sys.modules and sys.platform == "linux")
         import away.remote.shop as shop
-        infos = shop.__away_functions__._infos
+        infos = shop.__away_functions__.proxies.infos
         print([info.name for info in infos.values() if info._description is not None], len(infos))
         """
     said = child(code, **shop.environment())

@@ -9,9 +9,10 @@ Pure but for the clocks: lists come in, and the one to take goes out.
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
+
+from away.user_lines import warn_at_user_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,7 +92,8 @@ class Freshness:
         if not self._warned:
             self._warned = True
             age = age_text(_age(found, kept))
-            warn(f"{error}; functions are imported from its list of {age}")
+            text = f"{error}; functions are imported from its list of {age}"
+            warn_at_user_line(text, RuntimeWarning)
         return found
 
     def never_asks(self, settings: GatewayConfig) -> bool:
@@ -111,9 +113,10 @@ class Freshness:
     def warn_of_none(self, settings: GatewayConfig) -> None:
         """Say that the gateway has to be asked in spite of what is configured."""
         if self.never_asks(settings) and self._last is None:
-            warn(
+            warn_at_user_line(
                 f"no list of the gateway {self.gateway!r} is kept yet, so it is asked for one in spite"
-                f" of {_configured(settings)}"
+                f" of {_configured(settings)}",
+                RuntimeWarning,
             )
 
     def footnote(self, settings: GatewayConfig) -> str:
@@ -164,19 +167,3 @@ def age_text(seconds: float) -> str:
             count = int(seconds // length)
             return f"{count} {unit}{'s' if count > 1 else ''} ago"
     return "an unknown time" if seconds == float("inf") else "less than a minute ago"
-
-
-def warn(text: str) -> None:
-    """Warn at the line of the user's that imports."""
-    import warnings
-
-    level, frame = 1, sys._getframe(0)  # noqa: SLF001 - to find the first frame that is not ours
-    while frame.f_back is not None and _is_inside(str(frame.f_globals.get("__name__", ""))):
-        frame = frame.f_back
-        # Frames of the import system are left out by warnings itself (its _is_internal_frame).
-        level += "importlib" not in frame.f_code.co_filename
-    warnings.warn(text, RuntimeWarning, stacklevel=level)
-
-
-def _is_inside(module: str) -> bool:
-    return module.startswith(("away.", "importlib."))

@@ -41,10 +41,13 @@ class ImportedContent(ModuleContent):
         super().__init__(content, **made)
 
     def _make(self, name: str) -> RemoteFunction[..., Any]:
-        self.manner = self.owner.options_of_module(self.place.name)
+        proxies = self.owner.proxies
+        # All that the configuration says of the module's functions, but how they pack.
+        said = proxies.options_of(self.place.name)
+        self.manner = {key: said[key] for key in ("timeout", "idempotent") if key in said}
         made = super()._make(name)
-        self.owner.place(made)
-        self.owner.watch_over(made, self.place.name, name)
+        proxies.place(made)
+        proxies.watch_over(made, self.place.name, name)
         return made
 
     def attribute(self, name: str) -> Any:
@@ -52,7 +55,7 @@ class ImportedContent(ModuleContent):
         asker = sys._getframe(1)  # noqa: SLF001 - who asks decides what is raised
         if name.startswith("_") or self.has(name):
             return super().attribute(name)
-        self.owner.look_again(f"{self.place.name}/{name}")
+        self.owner.list.look_again(f"{self.place.name}/{name}")
         if self.has(name):
             return super().attribute(name)
         if imports_a_name(asker):

@@ -39,13 +39,20 @@ MODULES_FOLDER = f"{FUNCTION_FOLDER}/modules"
 # Changes with how these layers are made, so that none of an earlier Away is taken for one of this.
 _FORMAT = 4
 
-# PyYAML's writing half, which the runtime never uses: it is imported with the rest at the first text
-# that is YAML and no JSON, takes 20 ms then, and compiled would be a tenth of what an image adds.
-_WRITERS = (f"yaml/{name}.py" for name in ("dumper", "emitter", "representer", "serializer"))
+# PyYAML's writing half, which the runtime never uses, and its largest module: they are imported with
+# the rest at the first text that is YAML and no JSON, take 30 ms then, and compiled would be an eighth
+# of what an image adds.
+_WRITERS = ("dumper", "emitter", "representer", "serializer")
+_YAML = (f"yaml/{name}.py" for name in (*_WRITERS, "constructor"))
 # Imported with a replica's first batch of calls, some milliseconds that the batch saves many times
-# over; and when a function ends its process.
-_SELDOM = ("away/protocol/batches.py", "away/runtime/batches.py", "away/runtime/last_words.py")
-_NOT_COMPILED = frozenset(f"{LIBRARY_FOLDER}/{path}" for path in (*_WRITERS, *_SELDOM))
+# over; when a function ends its process; and where a module of the user's hides one of Python's.
+_SELDOM = (
+    "away/hidden_modules.py",
+    "away/protocol/batches.py",
+    "away/runtime/batches.py",
+    "away/runtime/last_words.py",
+)
+_NOT_COMPILED = frozenset(f"{LIBRARY_FOLDER}/{path}" for path in (*_YAML, *_SELDOM))
 
 _layers: dict[tuple[str, bool, bool], Layer] = {}
 

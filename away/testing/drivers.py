@@ -48,15 +48,9 @@ class FakeSyncDriver(SyncDriver):
             return refused
         seconds, in_time = _latency(found, send.deadline)
         time.sleep(seconds)
-        if not in_time:
-            raise ReadTimedOut
-        failure = found.failure()
-        if isinstance(failure, Reply):
-            return failure
-        if isinstance(failure, TransportError):
-            raise failure
-        if failure is not None:
-            return found.failed(failure)
+        instead = _fault(found, in_time)
+        if instead is not None:
+            return instead
         try:
             value, items = _settled(found.start())
         except BaseException as error:  # the user's function runs here, and may raise anything
@@ -96,15 +90,9 @@ class FakeAioDriver(AioDriver):
             return refused
         seconds, in_time = _latency(found, send.deadline)
         await asyncio.sleep(seconds)
-        if not in_time:
-            raise ReadTimedOut
-        failure = found.failure()
-        if isinstance(failure, Reply):
-            return failure
-        if isinstance(failure, TransportError):
-            raise failure
-        if failure is not None:
-            return found.failed(failure)
+        instead = _fault(found, in_time)
+        if instead is not None:
+            return instead
         try:
             value, items = await _settled_async(found.start())
         except asyncio.CancelledError:
@@ -136,6 +124,22 @@ def _latency(invocation: Invocation, deadline: Deadline) -> tuple[float, bool]:
     """Return how long to wait, and whether the answer then still is in time."""
     wanted, left = invocation.function.fault.latency, deadline.remaining()
     return min(wanted, left), wanted < left
+
+
+def _fault(invocation: Invocation, in_time: bool) -> Reply | None:
+    """Return what is answered without running the function; None where it is to run.
+
+    Raises:
+        TransportError: Nothing is answered.
+    """
+    if not in_time:
+        raise ReadTimedOut
+    failure = invocation.failure()
+    if isinstance(failure, TransportError):
+        raise failure
+    if failure is None or isinstance(failure, Reply):
+        return failure
+    return invocation.failed(failure)
 
 
 def _answered(invocation: Invocation, error: BaseException) -> Reply:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
+import textwrap
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -46,3 +49,23 @@ def no_short_passwords_left():
     yield
     short = {each for each in secret_texts.known() - before if len(each) < 6}
     secret_texts._texts.difference_update(short)
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    """Write a module of the user's own and import it; the same name again is another version."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    # Python goes by size and time of a file, and two versions may have the same.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def write(name: str, source: str):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        (folder / f"{name}.py").write_text(textwrap.dedent(source))
+        importlib.invalidate_caches()
+        module = importlib.import_module(name)
+        monkeypatch.setitem(sys.modules, name, module)
+        return module
+
+    return write

@@ -4,14 +4,33 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 import json
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from away import signatures
+from away import config, signatures
 
 PASSWORD = "not-to-be-shown"
+
+_numbers = itertools.count()
+
+
+@contextlib.contextmanager
+def configured(prefix, url, password=PASSWORD):
+    """Give a gateway a name that no other test has; it and what was imported by it are gone then."""
+    name = f"{prefix}{next(_numbers)}"
+    config.configure(name, url=url, user="admin", password=password, connect_timeout=3)
+    try:
+        yield name
+    finally:
+        config.forget(name)
+        for package in ("away.remote", "away.remote.aio"):
+            sys.modules.pop(f"{package}.{name}", None)
+            if package in sys.modules:
+                vars(sys.modules[package]).pop(name, None)
 
 
 def published(name, entry="", kind="sync", parameters=("n",), doc="", **more):

@@ -10,7 +10,6 @@ import asyncio
 import importlib
 import importlib.util
 import inspect
-import itertools
 import json
 import os
 import pickle
@@ -23,10 +22,9 @@ import threading
 
 import pytest
 
-import away.remote
 from away import config, exceptions, hooks, protocol
 from tests import servers
-from tests.listing_gateway import PASSWORD, Gateway, published
+from tests.listing_gateway import PASSWORD, Gateway, configured, published
 
 KINDS = {
     "add": "sync",
@@ -34,7 +32,6 @@ KINDS = {
     "count": "generator",
     "follow": "async generator",
 }
-_numbers = itertools.count()
 
 
 @pytest.fixture
@@ -46,25 +43,11 @@ def gateway():
     made.close()
 
 
-def configured(url):
-    name = f"later{next(_numbers)}"
-    config.configure(name, url=url, user="admin", password=PASSWORD, connect_timeout=3)
-    return name
-
-
-def forgotten(name):
-    config.forget(name)
-    for package in (away.remote, importlib.import_module("away.remote.aio")):
-        sys.modules.pop(f"{package.__name__}.{name}", None)
-        vars(package).pop(name, None)
-
-
 @pytest.fixture
 def name(gateway, own_environment):
     """The gateway's configured name, of this test alone."""
-    made = configured(gateway.url)
-    yield made
-    forgotten(made)
+    with configured("later", gateway.url) as made:
+        yield made
 
 
 @pytest.fixture
@@ -169,12 +152,8 @@ def test_calls_are_awaited():
             gw.add()
         return [*both, *items]
 
-    with servers.Server(script) as server:
-        name = configured(server.url)
-        try:
-            found = asyncio.run(run(importlib.import_module(f"away.remote.aio.{name}")))
-        finally:
-            forgotten(name)
+    with servers.Server(script) as server, configured("later", server.url) as name:
+        found = asyncio.run(run(importlib.import_module(f"away.remote.aio.{name}")))
     assert found == [1, 2, [1, 2], [1, 2]]
 
 

@@ -42,7 +42,7 @@ from away.hooks import errors
 from away.hooks.finder import GatewayEntry, GatewayFinder
 from away.hooks.listing import Listing
 from tests import servers
-from tests.listing_gateway import PASSWORD, Gateway, published
+from tests.listing_gateway import PASSWORD, Gateway, configured, published
 
 
 @pytest.fixture
@@ -52,18 +52,11 @@ def gateway():
     made.close()
 
 
-_numbers = itertools.count()
-
-
 @pytest.fixture
 def name(gateway, own_environment):
     """The gateway's configured name, of this test alone."""
-    made = f"gw{next(_numbers)}"
-    config.configure(made, url=gateway.url, user="admin", password=PASSWORD, connect_timeout=3)
-    yield made
-    config.forget(made)
-    sys.modules.pop(f"away.remote.{made}", None)
-    vars(away.remote).pop(made, None)
+    with configured("gw", gateway.url) as made:
+        yield made
 
 
 @pytest.fixture

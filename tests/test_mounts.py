@@ -6,7 +6,6 @@ import asyncio
 import importlib
 import importlib.util
 import inspect
-import itertools
 import os
 import pickle
 import subprocess
@@ -28,9 +27,7 @@ from away.hooks.real_modules import check_name
 from away.hooks.selection import Selection
 from away.module_descriptions import ModuleDescription, module_annotations
 from tests import servers
-from tests.listing_gateway import PASSWORD, Gateway, published
-
-_numbers = itertools.count()
+from tests.listing_gateway import PASSWORD, Gateway, configured, published
 
 
 @pytest.fixture
@@ -48,10 +45,8 @@ def gateway():
 @pytest.fixture
 def gw(gateway, own_environment):
     """The gateway's configured name."""
-    made = f"mounted{next(_numbers)}"
-    config.configure(made, url=gateway.url, user="admin", password=PASSWORD, connect_timeout=3)
-    yield made
-    config.forget(made)
+    with configured("mounted", gateway.url) as made:
+        yield made
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ from away.connection.catalogue_file import (
 )
 from away.hooks.freshness import age_text
 from tests.listed_shop import PASSWORD, Shop, child
+from tests.listing_gateway import configured
 
 IMPORT = "from away.remote.shop import double; print(double.function_name)"
 CALL = "from away.remote.shop import double; print(double(4))"
@@ -451,12 +452,8 @@ def test_a_function_that_has_gone_says_so_and_is_imported_no_more(shop):
 
 @pytest.fixture
 def module(shop):
-    name = f"kept{os.getpid()}_{shop.port}"
-    config.configure(name, url=shop.url, user="admin", password=PASSWORD, connect_timeout=3)
-    yield name
-    config.forget(name)
-    sys.modules.pop(f"away.remote.{name}", None)
-    vars(away.remote).pop(name, None)
+    with configured("kept", shop.url, PASSWORD) as name:
+        yield name
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import http.client
 import http.server
-import importlib
 import io
 import json
 import os
@@ -326,27 +325,6 @@ def faas(running):
     )
     with connection:
         yield connection
-
-
-@pytest.fixture
-def written(tmp_path, monkeypatch):
-    """Write a module of the user's own and import it; the same name again is another version."""
-    folder = tmp_path / "project"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(str(folder))
-
-    def write(name: str, source: str):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-        path = folder / f"{name}.py"
-        path.write_text(textwrap.dedent(source))
-        # Python goes by size and time of a file, and two versions may have the same.
-        monkeypatch.setattr(sys, "dont_write_bytecode", True)
-        importlib.invalidate_caches()
-        module = importlib.import_module(name)
-        monkeypatch.setitem(sys.modules, name, module)
-        return module
-
-    return write
 
 
 def value(connection, name: str, *arguments: object) -> object:

@@ -128,17 +128,6 @@ def shop(running) -> RemoteModule:
     return running[1]
 
 
-def module_of(source: str, name: str, folder, monkeypatch) -> ModuleType:
-    """Write a module, or a package by its files, and import it."""
-    monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.delitem(sys.modules, name, raising=False)
-    (folder / f"{name}.py").write_text(textwrap.dedent(source))
-    importlib.invalidate_caches()
-    module = importlib.import_module(name)
-    monkeypatch.setitem(sys.modules, name, module)
-    return module
-
-
 # ---------------------------------------------------------------- what is published
 
 
@@ -219,7 +208,7 @@ def test_a_module_without_a_file_is_refused():
 @pytest.mark.parametrize(
     "where", ["KEPT = ['{}']", 'def f():\n    "{}"', "def f(a='{}'): ...", '"""{}"""']
 )
-def test_a_secret_in_what_would_be_told_is_refused(where, tmp_path, monkeypatch):
+def test_a_secret_in_what_would_be_told_is_refused(where, written):
     from away.secret_texts import remember
 
     secret = "kept-back-for-modules-5521"
@@ -227,14 +216,14 @@ def test_a_secret_in_what_would_be_told_is_refused(where, tmp_path, monkeypatch)
     name = f"secretive_{abs(hash(where))}"
     source = where.replace("{}", secret) + ("\ndef g(): ..." if "def" not in where else "")
     with pytest.raises(CaptureRefused, match="password or token"):
-        capture(whole_module(module_of(source, name, tmp_path, monkeypatch)))
+        capture(whole_module(written(name, source)))
 
 
-def test_the_identity_is_that_of_sources_and_functions(tmp_path, monkeypatch):
-    first = module_of("def f(): return 1\ndef g(): ...", "identical_m", tmp_path, monkeypatch)
+def test_the_identity_is_that_of_sources_and_functions(written):
+    first = written("identical_m", "def f(): return 1\ndef g(): ...")
     one, fewer = capture(whole_module(first)), capture(whole_module(first, ["f"]))
     again = capture(whole_module("identical_m"))
-    other = module_of("def f(): return 2\ndef g(): ...", "identical_m", tmp_path, monkeypatch)
+    other = written("identical_m", "def f(): return 2\ndef g(): ...")
     assert one.identity == again.identity
     assert len({one.identity, fewer.identity, capture(whole_module(other)).identity}) == 3
 
@@ -301,9 +290,9 @@ def test_however_much_a_module_has_its_annotations_stay_within_bounds(count):
     assert len(read.functions) == count
 
 
-def test_a_constant_that_is_too_large_is_left_out(tmp_path, monkeypatch):
+def test_a_constant_that_is_too_large_is_left_out(written):
     source = "LARGE = 'x' * 30_000\nSMALL = 1\ndef f(): ...\n"
-    whole = whole_module(module_of(source, "large_constants", tmp_path, monkeypatch))
+    whole = whole_module(written("large_constants", source))
     assert whole.constants == {"SMALL": 1}
     assert any("LARGE" in each for each in whole.notes)
 
@@ -366,10 +355,10 @@ def test_plain_http_calls_a_function_and_lists_them_without_a_path(running):
     assert {f"/{name}" for name in FUNCTIONS} <= set(listing.text.split())
 
 
-def test_names_beyond_ascii_are_called_too(running, tmp_path, monkeypatch):
+def test_names_beyond_ascii_are_called_too(running, written):
     connection, _, _ = running
     name = "unascii_m"
-    module = module_of("def größe(x): return x * 2\n", name, tmp_path, monkeypatch)
+    module = written(name, "def größe(x): return x * 2\n")
     assert builder.publish_module(module, connection, verbose=False).größe(2) == 4
 
 
@@ -504,16 +493,14 @@ def test_find_spec_says_what_there_is(faas):
         assert importlib.util.find_spec(f"away.remote.shops.{name}") is None
 
 
-def test_a_reload_follows_what_was_published_meanwhile(faas, tmp_path, monkeypatch):
-    first = module_of(
-        "ONE = 1\ndef f(): return 1\ndef g(): ...\n", "changing_m", tmp_path, monkeypatch
-    )
+def test_a_reload_follows_what_was_published_meanwhile(faas, written):
+    first = written("changing_m", "ONE = 1\ndef f(): return 1\ndef g(): ...\n")
     builder.publish_module(first, faas, verbose=False)
     import away.remote.shops.changing_m as m
 
     f = m.f
     assert f() == 1
-    second = module_of("TWO = 2\ndef f(a): return a\n", "changing_m", tmp_path, monkeypatch)
+    second = written("changing_m", "TWO = 2\ndef f(a): return a\n")
     builder.publish_module(second, faas, verbose=False)
     assert importlib.reload(m) is m
     assert (m.f, m.TWO) == (f, 2)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
-import textwrap
 import threading
 import time
 from types import SimpleNamespace
@@ -71,25 +68,6 @@ def called(connection, name, *arguments):
     reply = connection.invoke(name, json.dumps(arguments).encode())
     assert reply.status == 200, reply.text
     return json.loads(reply.body)
-
-
-@pytest.fixture
-def written(tmp_path, monkeypatch):
-    """Write a module of the user's own and import it; the same name again is another version."""
-    folder = tmp_path / "project"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-
-    def write(name: str, source: str):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-        (folder / f"{name}.py").write_text(textwrap.dedent(source))
-        importlib.invalidate_caches()
-        module = importlib.import_module(name)
-        monkeypatch.setitem(sys.modules, name, module)
-        return module
-
-    return write
 
 
 DIES = """

@@ -42,23 +42,6 @@ def faas(gateway, own_environment):
     return connection_to(gateway.url, gateway)
 
 
-@pytest.fixture
-def written(tmp_path, monkeypatch):
-    """Write a module of the user's own and import it."""
-    folder = tmp_path / "project"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(str(folder))
-
-    def write(name: str, source: str):
-        (folder / f"{name}.py").write_text(textwrap.dedent(source))
-        importlib.invalidate_caches()
-        module = importlib.import_module(name)
-        monkeypatch.setitem(sys.modules, name, module)
-        return module
-
-    return write
-
-
 def simple(name: str, count: int) -> str:
     return "".join(f"def {name}_{number}(a):\n    return a + {number}\n" for number in range(count))
 

@@ -87,9 +87,10 @@ def nothing_ran(outcome: Reply | TransportError, *, repeatable: bool = False) ->
     if event in ("unknown", "busy"):
         return True
     if isinstance(outcome, Reply):
-        if outcome.status == 503 and outcome.is_platforms:
-            return True  # "No endpoints available": it has no replica that could have run it
-        if outcome.status == 500 and outcome.body.startswith(b"error finding function"):
+        none_there = outcome.body.startswith(b"No endpoints available")
+        if outcome.status == 503 and outcome.is_platforms and none_there:
+            return True  # it has no replica that could have run it
+        if outcome.status == 500 and outcome.found_no_function:
             return True  # "unable to scale function": none was started
     return repeatable and event is not None
 

@@ -175,6 +175,17 @@ NOT_FOR_LOCAL = [
     pytest.param(servers.answer(500, b"boom"), GatewayError, id="a status of its own"),
     pytest.param(servers.answer(503, b"mine"), GatewayError, id="a 503 of its own"),
     pytest.param(servers.answer(404, b"mine"), GatewayError, id="a 404 of its own"),
+    *(
+        pytest.param(
+            servers.answer(status, b"error finding function other", {"X-Start-Time": "1"}),
+            GatewayError,
+            id=f"a {status} that it passes on",
+        )
+        for status in (404, 500)
+    ),
+    pytest.param(
+        servers.answer(503, b"it was reset", PLATFORM), FunctionNotReady, id="a platform's 503"
+    ),
     pytest.param(
         servers.answer(401, b"invalid credentials", {"Www-Authenticate": "Basic"}),
         AuthenticationRefused,

@@ -253,6 +253,16 @@ class Reply:
         """Whether the gateway says that this answer is its own and not the function's."""
         return self.headers.get(PLATFORM_HEADER) is not None
 
+    @property
+    def found_no_function(self) -> bool:
+        """Whether the gateway says that it found or started no function, so that none ran.
+
+        A function that calls others may itself pass such words on; but what comes from a function
+        bears the time at which the gateway began to ask it.
+        """
+        words = self.body.startswith(b"error finding function")
+        return words and self.headers.get("X-Start-Time") is None
+
     def __repr__(self) -> str:
         return f"<Reply {self.status}, {len(self.body)} bytes>"
 
@@ -467,7 +477,7 @@ RETRIES: Mapping[str, Retry] = {
 def event_of(outcome: Reply | TransportError) -> str | None:
     """Name the row of :data:`RETRIES` that an outcome falls under, if any."""
     if isinstance(outcome, Reply):
-        if outcome.status == 404 and outcome.body.startswith(b"error finding function"):
+        if outcome.status == 404 and outcome.found_no_function:
             return "unknown"
         if outcome.status == 503 and outcome.headers.get(PROTOCOL_HEADER) is not None:
             return "busy"

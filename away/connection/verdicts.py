@@ -75,7 +75,7 @@ def is_unknown_function(reply: Reply) -> bool:
     """
     return (
         reply.status == 404
-        and reply.body.startswith(b"error finding function")
+        and reply.found_no_function
         and not any(sign in reply.body for sign in _PROVIDER_DOWN)
     )
 
@@ -187,7 +187,7 @@ def function_refusal(asked: Asked, function: str, reply: Reply) -> AwayError | N
     status, body = reply.status, reply.body
     if is_unknown_function(reply):
         return absent(asked, function, reply=reply)
-    if status == 404 and body.startswith(b"error finding function"):
+    if status == 404 and reply.found_no_function:
         return _gateway_error(
             asked,
             f"the provider behind {asked.gateway} does not answer, so {function!r} could not be"
@@ -215,7 +215,7 @@ def function_refusal(asked: Asked, function: str, reply: Reply) -> AwayError | N
             seconds=None,
             **_known(asked, reply, function),
         )
-    if reply.is_platforms or (status == 500 and body.startswith(b"error finding function")):
+    if reply.is_platforms or (status == 500 and reply.found_no_function):
         return _not_ready(asked, function, reply)
     if status in (401, 403) and "X-Start-Time" not in reply.headers and _is_gateways_login(reply):
         if asked.auth_functions:

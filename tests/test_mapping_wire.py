@@ -318,7 +318,18 @@ def test_a_head_is_read_or_refused_and_nothing_else(text):
     assert 100 <= status <= 599
     for name, value in fields:
         assert name.strip() == name
-        assert "\n" not in value
+        assert not {"\n", "\r"} & {*value}
+
+
+@pytest.mark.parametrize(
+    "head", ["HTTP/1.1 200 OK\nContent-Length: 3\n\nyes", "HTTP/1.1 200 OK\r\nX-A: a\rb\r\n\r\n"]
+)
+def test_a_head_of_other_line_ends_is_refused_and_not_waited_for(head):
+    with Server(servers.raw(head.encode(), keep=True)) as server:
+        function = proxy(server.url, timeout=servers.PATIENCE_SECONDS)
+        with pytest.raises(GatewayError, match="that is not HTTP: "):
+            list(function.map("a"))
+        function.connection.close()
 
 
 @given(st.lists(st.integers(1, 120), max_size=12), st.booleans())

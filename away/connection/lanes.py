@@ -50,6 +50,7 @@ MAX_CHUNK_LINE = 1024
 
 _STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: .*)?")
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROLS = re.compile(r"[\r\n\0]")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
 
@@ -76,7 +77,7 @@ def read_head(text: bytes) -> tuple[int, bool, list[tuple[str, str]]]:
     fields = []
     for line in lines:
         name, colon, value = line.partition(":")
-        if not colon or _FIELD_NAME.fullmatch(name) is None or "\n" in value or "\0" in value:
+        if not colon or _FIELD_NAME.fullmatch(name) is None or _CONTROLS.search(value):
             raise NotHttp("a line of its answer's head is not a header field")
         fields.append((name, value.strip(" \t")))
     return int(found[2]), found[1] == "1", fields
@@ -270,6 +271,8 @@ class Lane(asyncio.Protocol):
             if max(end, len(self._buffer) if end < 0 else 0) > MAX_HEAD_BYTES:
                 raise NotHttp("the head of its answer has no end")
             if end < 0:
+                if b"\n\n" in self._buffer:
+                    raise NotHttp("the lines of its answer's head end without a carriage return")
                 return
             self._begin(*read_head(bytes(self._buffer[:end])))
             del self._buffer[: end + 4]
@@ -366,8 +369,9 @@ class Lane(asyncio.Protocol):
         assert self._head is not None, "an answer has a head"
         assert self._answer is not None, "an answer is waited for"
         status, fields = self._head
-        if self._buffer:
-            # More than the answer: of whom, nobody knows.
+        unsent = self._transport is not None and self._transport.get_write_buffer_size()
+        if self._buffer or unsent:
+            # More than the answer: of whom, nobody knows. Or less than the request: it was early.
             self._keeps = False
         self._head = None
         self._chunks, self._chunk_bytes = [], 0

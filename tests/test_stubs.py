@@ -276,6 +276,28 @@ def test_a_file_of_the_users_own_is_never_replaced(shop, run):
     assert mine.read_text() == "def add_two() -> None: ...\n"
 
 
+@pytest.mark.parametrize("linked", ["file", "folder", "root"])
+def test_nothing_is_written_through_a_link_that_a_clone_brings(shop, run, tmp_path, linked):
+    elsewhere = tmp_path / "home"
+    elsewhere.mkdir()
+    link = Path(
+        {"file": "typings/away/remote/shop.pyi", "folder": "typings/away"}.get(linked, "typings")
+    )
+    link.parent.mkdir(parents=True, exist_ok=True)
+    # What a file's link leads to is not there, so that the link looks like nothing.
+    link.symlink_to(elsewhere / ".bash_profile" if linked == "file" else elsewhere)
+    code, _, err = run("stubs", "shop")
+    assert code == 2
+    assert f"{link} is a symbolic link" in err
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_no_line_of_a_modules_stub_begins_with_what_the_gateway_wrote():
+    text = pyi.stub_text({}, gateway="gw", doc="One.\nimport os; os.abort()\n\nThree.")
+    assert ast.get_docstring(ast.parse(text)) == "One.\nimport os; os.abort()\n\nThree."
+    assert not [line for line in text.splitlines() if line.startswith(("import", "Three"))]
+
+
 CHANGES = {
     "nothing": (ADD, None),
     "the docstring": (ADD._replace(doc="Other words."), None),

@@ -84,7 +84,8 @@ def head(gateway: str) -> str:
 def _head(gateway: str, doc: str, modules: list[str], body: str) -> str:
     lines = [f"{head(gateway)}, do not edit it.\n"]
     if doc:
-        lines.append(f"{_docstring(doc, '')}\n")
+        # Indented although a module's need not be: no line begins with what a gateway wrote.
+        lines.append(f"{_docstring(doc, '    ')}\n")
     for alias, module in IMPORTS.items():
         if re.search(rf"\b{alias}\.", body):
             lines.append(f"import {module} as {alias}\n")

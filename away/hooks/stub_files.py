@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from away.exceptions import ConfigError
 from away.hooks.listing import Listing
+from away.hooks.plain_files import is_plain, refuse_links, replace
 from away.hooks.pyi import MARK, Difference, differences, head, stub_text
 from away.hooks.selection import selection_of
 
@@ -48,7 +49,8 @@ def folder(root: Path) -> Place:
 
 def environment() -> Place:
     """Return the place in the environment of this Python, beside the installed packages."""
-    return Place(Path(sysconfig.get_path("purelib")), is_package=True)
+    # Where it really lies: an environment may be a link, and what runs in it is trusted anyway.
+    return Place(Path(sysconfig.get_path("purelib")).resolve(), is_package=True)
 
 
 def texts(
@@ -112,9 +114,13 @@ def write(place: Place, gateway: str, files: Mapping[str, str]) -> list[Path]:
         The files written, in order.
 
     Raises:
-        ConfigError: A file there is not one of ours, or nothing can be written there.
+        ConfigError: A file there is not one of ours, a symbolic link leads elsewhere, or nothing can
+            be written there.
     """
     wanted = {place.path(name): text for name, text in _kept(place, files).items()}
+    marker = [place.path("away/py.typed")] if place.is_package else []
+    for path in (*wanted, *marker):
+        refuse_links(path, place.root)
     for path in wanted:
         if path.exists() and not _is_ours(path):
             raise ConfigError(
@@ -125,9 +131,9 @@ def write(place: Place, gateway: str, files: Mapping[str, str]) -> list[Path]:
             path.unlink()
         for path, text in wanted.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        if place.is_package:
-            place.path("away/py.typed").write_text(PARTIAL)
+            replace(path, text)
+        for path in marker:
+            replace(path, PARTIAL)
     except OSError as error:
         raise ConfigError(
             f"the stubs cannot be written to {place.root}: {error.strerror}; write them elsewhere"
@@ -211,6 +217,8 @@ def _is_ours(path: Path) -> bool:
 
 
 def _first_line(path: Path) -> str:
+    if not is_plain(path):
+        return ""
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             return file.readline()

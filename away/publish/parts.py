@@ -49,6 +49,7 @@ NOT_CLIENT = (
     "described.py",
     "failures.py",
     "hooks/annotation_texts.py",
+    "hooks/plain_files.py",
     "hooks/pyi.py",
     "hooks/stub_files.py",
     "outcomes.py",

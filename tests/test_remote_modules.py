@@ -514,6 +514,28 @@ def test_a_reload_follows_what_was_published_meanwhile(faas, written):
         importlib.import_module("away.remote.shops.changing_m")
 
 
+def test_a_function_that_took_a_modules_name_is_not_called_in_its_place(faas, written):
+    module = written("taken_over_m", "def f(a): return a\ndef g(a): return -a\n")
+    builder.publish_module(module, faas, verbose=False)
+    import away.remote.shops.taken_over_m as m
+
+    f = m.f
+    assert f(1) == 1
+
+    def taken_over_m(a):
+        return f"plain {a}"
+
+    builder.publish(faas, name="taken-over-m", overwrite=True, verbose=False)(taken_over_m)
+    for call in (lambda: f(1), lambda: m.g(1), lambda: list(f.map([1, 2]))):
+        with pytest.raises(FunctionNotFound, match="is a function and no module any more"):
+            call()
+    assert "away.remote.shops.taken_over_m" not in sys.modules
+    assert faas.invoke("taken-over-m", b"[7]", path="some/path").text == "plain 7"
+    builder.publish_module(module, faas, overwrite=True, verbose=False)
+    assert importlib.import_module("away.remote.shops.taken_over_m") is m
+    assert (m.f, f(1), m.g(2)) == (f, 1, -2)
+
+
 def test_the_async_face_of_a_gateway_has_its_modules_too(faas):
     import away.remote.shops.shop as m
     from away.remote.aio.shops.shop import total

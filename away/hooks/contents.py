@@ -72,6 +72,8 @@ class GatewayFunctions:
         )
         # The modules below this one that were asked for, by their functions' names at the gateway.
         self.modules: dict[str, RemoteModule] = {}
+        # Those that went from the list: published again, they are what somebody has in hand.
+        self.gone_modules: dict[str, RemoteModule] = {}
 
     def _take_on(self, infos: list[FunctionInfo], old: OldList | None) -> Listing:
         return self.proxies.take_on(infos, old, self._renew_modules)

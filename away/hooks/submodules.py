@@ -79,17 +79,21 @@ class RemoteModuleLoader(importlib.abc.InspectLoader):
         self.name = name
 
     def create_module(self, spec: ModuleSpec) -> RemoteModule:
-        """Return the empty module."""
-        return RemoteModule(spec.name)
+        """Return the empty module, or the one in hand that was gone and is there again."""
+        return self.owner.gone_modules.pop(self.name, None) or RemoteModule(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
         """Give the module what the list says that it has; after a reload, what a new list says."""
         owner, found = self.owner, module.__dict__.get(CONTENT)
-        if isinstance(found, ModuleContent):
+        if isinstance(found, ModuleContent) and owner.modules.get(self.name) is module:
             owner.forget()
             owner.listed()  # which renews what was imported
             return
         info = None if owner.has_no_list() else owner.listed().get(self.name)
+        if isinstance(found, ModuleContent) and isinstance(module, RemoteModule):
+            found.take_on(_place(owner, self.name), info.module if info else None, become)
+            owner.modules[self.name] = module
+            return
         ImportedContent(
             owner,
             module.__dict__,
@@ -207,6 +211,7 @@ def renew(owner: GatewayFunctions, infos: dict[str, FunctionInfo]) -> None:
             content_of(module).take_on(_place(owner, name), info.module, become)
             continue
         del owner.modules[name]
+        owner.gone_modules[name] = module
         if sys.modules.get(module.__name__) is module:
             del sys.modules[module.__name__]
         owner.let_go(module)

@@ -432,11 +432,18 @@ class Caller:
             answer = protocol.read_answer(reply.body, allow_unsafe=not self.manner.safe_args)
         except ProtocolMismatch as error:
             raise self.broken(f"broke the protocol: {error}", reply) from error
+        self.notice_absence(answer)
         if not self.manner.implicit:
             return self.stated(answer, reply)
         if answer.kind == "error":
             raise self.located(answer.value, reply)
         return self.fitting(answer.value, reply)
+
+    def notice_absence(self, answer: protocol.Answer) -> None:
+        """Tell the list's owner where the module lacks the function, or is no module any more."""
+        gone = answer.refused and isinstance(answer.value, FunctionNotFound)
+        if gone and self.path and self.watch is not None:
+            self.watch.gone(answer.value)
 
     def pack(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         """Write the envelope of one call."""

@@ -146,6 +146,7 @@ def _refused(caller: Caller, reply: Reply) -> Split:
     if answer.refused and isinstance(answer.value, ProtocolMismatch):
         caller.batches = False
         return Split(singly=True)
+    caller.notice_absence(answer)
     raise caller.located(answer.value, reply)
 
 

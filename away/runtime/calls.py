@@ -22,7 +22,7 @@ from away.protocol.values import RESERVED_KEY
 from away.runtime import output
 from away.runtime.batches import BatchRun
 from away.runtime.event_loop import EventLoop
-from away.runtime.members import Callee, Members
+from away.runtime.members import Callee, Members, no_module
 from away.runtime.running import Result, run, text_of, traceback_text
 
 if TYPE_CHECKING:
@@ -209,15 +209,17 @@ class Calls:
         assert self._function is not None, "a loaded runtime has a function"
         assert self._header is not None, "a loaded runtime has a header"
         if not isinstance(self._function, Members):
+            # Plain HTTP may use paths as it likes; by protocol one means a function of a module.
+            gone = no_module(self._header.name, head.path) if conversation is _Envelope else None
+            if gone is not None:
+                return _nothing_there(conversation, gone)
             return Callee(self._function, self._header.name)
         if conversation is _Bare and head.path in ("", "/"):
             return _plain(200, self._function.listing())
         try:
             return self._function.at(head.path)
         except AwayError as error:
-            # Its marks tell this 404 from a gateway's own, which knows no such module.
-            result = Result(error=error.with_traceback(None), refused=True)
-            return conversation.send(result, safe=True)._replace(status=404)
+            return _nothing_there(conversation, error)
 
     def _run(
         self,
@@ -380,6 +382,12 @@ class _Envelope:
         assert result.error is not None, "a result without a value has an error"
         body = protocol.pack_error(result.error, safe=safe, refused=result.refused)
         return Answer(400 if result.refused else 500, body, protocol.CONTENT_TYPE)
+
+
+def _nothing_there(conversation: type[_Envelope | _Bare], error: AwayError) -> Answer:
+    """Refuse a path; the marks tell this 404 from a gateway's own, which knows no such module."""
+    result = Result(error=error.with_traceback(None), refused=True)
+    return conversation.send(result, safe=True)._replace(status=404)
 
 
 # What is in bodies that only a function published unsafe can have been sent.

@@ -10,7 +10,7 @@ from away.names import nearest, printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Callee", "Members"]
+__all__ = ["Callee", "Members", "no_module"]
 
 # So many names fit a sentence that a person still reads.
 _MOST_NAMES = 10
@@ -74,6 +74,29 @@ class Members:
             hint=hint,
             nearest=near,
         )
+
+
+def no_module(function: str, path: str) -> FunctionNotFound | None:
+    """Return why a single function is not what a path names; None where the path names nothing.
+
+    Whoever holds a function of a module would else get the results of one that has taken its name.
+
+    Args:
+        function: The name of the function that is served.
+        path: The path of a request, below the function's own URL.
+    """
+    name = _plain(path).removeprefix("/")
+    if not name:
+        return None
+    shown, wanted = printable(function), printable(name[:200])
+    hint = "import it anew"
+    return FunctionNotFound(
+        f"{shown} is a function and no module any more, so it has no function {wanted!r}; {hint};"
+        " nothing ran",
+        function=f"{shown}.{wanted}",
+        status=404,
+        hint=hint,
+    )
 
 
 def _plain(path: str) -> str:

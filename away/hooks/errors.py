@@ -110,6 +110,9 @@ _COUNTERPARTS: tuple[tuple[type[AwayError], type[GatewayImportError]], ...] = (
 def as_import_error(error: AwayError, name: str) -> GatewayImportError:
     """Return an error's counterpart that is an ImportError too, with its text and its fields.
 
+    It says all that the first one said, so it is raised ``from None``: who reads an import's traceback
+    has no use for those of sockets and drivers, and finds them in ``__context__``.
+
     Args:
         error: What the configuration or the connection raised.
         name: The module's full name.

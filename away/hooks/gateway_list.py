@@ -95,7 +95,7 @@ class GatewayList:
             if connection is None or settings != self._settings:
                 connection = connection_of(self._gateway, settings)
         except AwayError as error:
-            raise as_import_error(error, self._module_name) from error
+            raise as_import_error(error, self._module_name) from None
         self._settings, self._connection = settings, connection
         return connection
 
@@ -198,7 +198,7 @@ class GatewayList:
             left = max(limit - (time.monotonic() - started), 0.001)
             infos = connection.functions(fresh=fresh, timeout=left)
         except AwayError as error:
-            raise as_import_error(error, self._module_name) from error
+            raise as_import_error(error, self._module_name) from None
         else:
             return self._take_fetched(infos)
         finally:
@@ -215,7 +215,7 @@ class GatewayList:
             # Two tasks at once send two requests: no lock is held across an await.
             infos = await connection.aio.functions(fresh=True, timeout=connection.connect_timeout)
         except AwayError as error:
-            raise as_import_error(error, self._module_name) from error
+            raise as_import_error(error, self._module_name) from None
         self._take_fetched(infos)
 
     def fetch_by_connection(self) -> None:

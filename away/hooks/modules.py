@@ -188,7 +188,7 @@ def spec_of(fullname: str, loader: GatewayLoader, *, only_asked: bool) -> Module
         # It says all that the first one said, and who imports has no use for a second traceback.
         raise _unknown(error, gateway, fullname) from None
     except ConfigError as error:
-        raise as_import_error(error, fullname) from error
+        raise as_import_error(error, fullname) from None
     # The URL as origin is what repr shows. Without has_location: a __file__ would make pickling
     # libraries take the module's whole content along, a connection included.
     spec = ModuleSpec(fullname, loader, origin=url, is_package=True)

@@ -226,7 +226,7 @@ class Proxies:
         try:
             function.placement = self._local.placement(function.__name__, function.kind)
         except ConfigError as error:
-            raise as_import_error(error, self._module_name) from error
+            raise as_import_error(error, self._module_name) from None
 
     def watch_over(self, function: RemoteFunction[..., Any], name: str, member: str = "") -> None:
         """Let calls of a function, or of a module's, notice when the list does not hold any more."""

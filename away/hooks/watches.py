@@ -89,10 +89,14 @@ class Watching:
                 cannot be asked.
             FunctionNotFound: It is there no more.
         """
+        misfit: TypeError | None = None
         try:
             self._binds(*args, **kwargs)
         except TypeError as error:
-            yield from self._judged_anew(caller, error)
+            misfit = error
+        # Out of the handler: what the new list says is the error, and not one "during another".
+        if misfit is not None:
+            yield from self._judged_anew(caller, misfit)
             if caller.bind is not None:
                 caller.bind(*args, **kwargs)
         return (yield from caller.undoubted(args, kwargs))

@@ -14,6 +14,7 @@ import away
 import away.remote
 from away import config, exceptions
 from away.config.call_settings import CALL_KEYS, DottedPath
+from away.config.project_code import is_projects_file
 from away.hooks.modules import GatewayModule
 from tests import servers
 from tests.listed_shop import PASSWORD, Shop
@@ -275,6 +276,29 @@ def test_a_link_out_of_the_project_is_no_code_of_its(project, tmp_path):
     module = project('[GW.functions.double]\npack_args = "packers:packed"\n')
     with pytest.raises(exceptions.ConfigError, match="is no code of the project's"):
         module.double(1)
+
+
+def test_an_environment_inside_the_project_is_no_code_of_its(project, tmp_path, monkeypatch):
+    installed = tmp_path / "env" / "lib" / "site-packages"
+    installed.mkdir(parents=True)
+    (installed / "packers_installed.py").write_text("raise SystemExit('it ran')")
+    monkeypatch.syspath_prepend(str(installed))
+    module = project('[GW.functions.double]\npack_args = "packers_installed:packed"\n')
+    with pytest.raises(exceptions.ConfigError, match="is no code of the project's"):
+        module.double(1)
+
+
+@pytest.mark.parametrize("which", ["prefix", "base_prefix"])
+def test_what_lies_in_the_running_environment_is_no_code_of_a_project_around_it(
+    which, tmp_path, monkeypatch
+):
+    inside, own = tmp_path / "env" / "share" / "x.py", tmp_path / "x.py"
+    monkeypatch.setattr(sys, which, str(tmp_path / "env"))
+    assert not is_projects_file(str(inside), str(tmp_path))
+    assert is_projects_file(str(own), str(tmp_path))
+    # An environment around the project, such as /usr, says nothing of it.
+    monkeypatch.setattr(sys, which, str(tmp_path.parent))
+    assert is_projects_file(str(own), str(tmp_path))
 
 
 @given(st.sampled_from(sorted(CALL_KEYS)), st.text() | st.integers() | st.floats() | st.booleans())

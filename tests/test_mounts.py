@@ -450,6 +450,16 @@ def project(tmp_path, monkeypatch, gw):
     configured_mounts.mount_configured()
 
 
+def imported(project, name):
+    """Import a module as code of the project does, by a file that lies there."""
+    spec = importlib.util.spec_from_file_location("importing", project / "importing.py")
+    (project / "importing.py").write_text(f"import sys, {name}\nfound = sys.modules[{name!r}]\n")
+    module = importlib.util.module_from_spec(spec)
+    code = compile((project / "importing.py").read_text(), str(project / "importing.py"), "exec")
+    exec(code, vars(module))
+    return module.found
+
+
 def test_the_configuration_mounts_when_an_import_finds_nothing(project, gw, root, gateway):
     (project / "pyproject.toml").write_text(
         f'[tool.away.mounts]\n"{root}.models" = "{gw}"\n'
@@ -458,8 +468,8 @@ def test_the_configuration_mounts_when_an_import_finds_nothing(project, gw, root
     )
     assert importlib.util.find_spec("module_that_nobody_has") is None
     assert gateway.asked == []
-    assert importlib.import_module(f"{root}.models").invoice
-    later = importlib.import_module(f"{root}.later")
+    assert imported(project, f"{root}.models").invoice
+    later = imported(project, f"{root}.later")
     assert later.__all__ == ["model_of_costs", "model_of_sales"]
     assert inspect.iscoroutinefunction(later.model_of_sales)
     assert hooks.mount_configured() == [f"{root}.later", f"{root}.models"]
@@ -468,10 +478,10 @@ def test_the_configuration_mounts_when_an_import_finds_nothing(project, gw, root
 def test_an_edited_configuration_is_followed_once_caches_are_dropped(project, gw, root):
     file = project / "away.toml"
     file.write_text(f'[mounts]\n"{root}.a" = "{gw}"\n"{root}.b" = "{gw}"\n')
-    kept, gone = (importlib.import_module(f"{root}.{each}") for each in "ab")
+    kept, gone = (imported(project, f"{root}.{each}") for each in "ab")
     file.write_text(f'[mounts]\n"{root}.a" = "{gw}"\n"{root}.new" = "{gw}"\n')
     importlib.invalidate_caches()
-    importlib.import_module(f"{root}.new")
+    imported(project, f"{root}.new")
     assert importlib.import_module(f"{root}.a") is kept
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module(f"{root}.b")
@@ -486,6 +496,68 @@ def test_what_the_program_mounts_is_stronger_than_the_configuration(project, gw,
         assert importlib.import_module(root).__all__ == ["invoice"]
     assert [each.category for each in caught] == [MountWarning]
     assert hooks.mount_configured() == [root]
+
+
+def test_a_projects_mount_is_no_module_to_code_of_others(project, gw, root, gateway):
+    (project / "away.toml").write_text(f'[mounts]\n"{root}" = "{gw}"\n"{root}_above.x" = "{gw}"\n')
+    installed = project / ".venv" / "lib" / "site-packages"
+    installed.mkdir(parents=True)
+    with pytest.raises(ModuleNotFoundError, match=r"for code in .*project alone; call away.hooks"):
+        exec(f"import {root}", {"__name__": "generated"})
+    for name in (root, f"{root}_above"):
+        assert importlib.util.find_spec(name) is None
+        # An environment inside the project is others' code all the same.
+        with pytest.raises(ModuleNotFoundError, match=name):
+            imported(installed, name)
+    assert gateway.asked == []
+    assert imported(project, root).invoice
+    hooks.mount_configured()
+    assert importlib.import_module(f"{root}_above.x").invoice
+
+
+def test_what_is_typed_in_a_project_is_its_code_where_python_imports_from_there(
+    project, gateway, root
+):
+    (project / "away.toml").write_text(
+        f'[mounts]\n{root} = "shop"\n[gateways.shop]\nurl = "{gateway.url}"\n'
+    )
+    code = f"""
+        import away.remote
+        try:
+            import {root}
+            print({root}.invoice.function_name)
+        except ImportError as error:
+            print(type(error).__name__)
+    """
+    code = textwrap.dedent(code)
+    script = project.parent / "elsewhere.py"
+    script.write_text(code)
+    said = []
+    for words in (["-c", code], ["-P", "-c", code], [str(script)]):
+        ran = subprocess.run(
+            [sys.executable, *words],
+            env={**os.environ, "AWAY_GATEWAY_SHOP_PASSWORD": PASSWORD},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        said.append((ran.stdout + ran.stderr).strip())
+    assert said == ["invoice", "ModuleNotFoundError", "ModuleNotFoundError"]
+
+
+def test_the_local_side_of_a_projects_mount_is_the_projects(project, gw, root, monkeypatch):
+    monkeypatch.syspath_prepend(str(project))
+    (project / f"{root}_local.py").write_text("def invoice(n):\n    return n\n")
+    entry = f'{{ gateway = "{gw}", fallback = true, local = '
+    (project / "away.toml").write_text(
+        f'[mounts]\n"{root}" = {entry}"{root}_local" }}\n"{root}_other" = {entry}"pickle" }}\n'
+        f'"{root}_more" = {entry}"pytest" }}\n'
+    )
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="no code of the project's in"):
+            hooks.mount_configured()
+    assert [each.name for each in hooks.mounted()] == [root]
+    (project / "away.toml").write_text("")
 
 
 BROKEN = {

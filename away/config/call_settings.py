@@ -11,10 +11,9 @@ folder, or are harmless ones of Python's.
 from __future__ import annotations
 
 import math
-import os
-import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from away.config.project_code import is_projects_module
 from away.config.settings import PROJECT, Setting
 from away.exceptions import ConfigError, NameRefused
 from away.names import check_callable_name, function_name
@@ -101,7 +100,7 @@ class DottedPath:
     def _refuse_strangers(self, module: str, attribute: str) -> None:
         if self.folder is None or attribute in HARMLESS.get(module, ()):
             return
-        if not _lies_in(module.partition(".")[0], self.folder):
+        if not is_projects_module(module, self.folder):
             raise ConfigError(
                 f"{self.of} comes from the project and names {self.text!r}, which is no code of the"
                 f" project's in {self.folder}; name a function of its own, or set it in your own"
@@ -252,21 +251,3 @@ def _same(key: str, function: str) -> bool:
 
 def _split(text: str) -> tuple[str, str, str]:
     return text.partition(":") if ":" in text else text.rpartition(".")
-
-
-def _lies_in(top: str, folder: str) -> bool:
-    """Tell whether a top-level module is a file of a folder, without running it."""
-    import importlib.util
-
-    module = sys.modules.get(top)
-    try:
-        spec = getattr(module, "__spec__", None) or importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        spec = None
-    places = [getattr(module, "__file__", None)]
-    if spec is not None:
-        places = [spec.origin if spec.has_location else None]
-        places += spec.submodule_search_locations or ()
-    real = os.path.realpath(folder)
-    found = [os.path.realpath(each) for each in places if each]
-    return bool(found) and all(each.startswith(real + os.sep) for each in found)

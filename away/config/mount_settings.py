@@ -2,7 +2,7 @@
 
 ``"acme.models" = "prod"`` below ``[tool.away.mounts]`` of pyproject.toml, or ``[mounts]`` of the other
 files; instead of the gateway's name a table says more. Checked here is what can be told from the text
-alone; whether a name is free is the import hook's to find out.
+alone; whether a name is free, and who may import it, is the import hook's to find out.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from away.config.settings import suggestion
+from away.config.settings import PROJECT, suggestion
 from away.exceptions import ConfigError
 from away.names import printable
 
@@ -34,6 +34,8 @@ class MountSettings(NamedTuple):
     local: str | None = None
     fallback: bool = False
     offload: int | None = None
+    project: str | None = None
+    """The project's folder, where a file of the project says it and not the user."""
 
 
 def mount_settings(name: str, setting: Setting) -> MountSettings:
@@ -47,8 +49,9 @@ def mount_settings(name: str, setting: Setting) -> MountSettings:
         ConfigError: It is neither, or a key or value is not one that a mount can have.
     """
     shown = f"mount {printable(name)!r}"
+    project = str(setting.folder) if setting.trust == PROJECT else None
     if isinstance(setting.value, str) and setting.value:
-        return MountSettings(name, setting.value, setting.where)
+        return MountSettings(name, setting.value, setting.where, project=project)
     if not isinstance(setting.value, Mapping):
         raise ConfigError(
             f"{shown} is the name of a gateway, or a table with gateway = …, and not"
@@ -72,7 +75,7 @@ def mount_settings(name: str, setting: Setting) -> MountSettings:
         found[key] = read(value)
         if found[key] is None:
             raise ConfigError(f"{key} of {shown} must be {what}, not {value!r} ({setting.where})")
-    return MountSettings(name, where=setting.where, **found)
+    return MountSettings(name, where=setting.where, project=project, **found)
 
 
 def _text(value: object) -> str | None:

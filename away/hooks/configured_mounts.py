@@ -44,7 +44,8 @@ def read() -> None:
 def mount_configured() -> list[str]:
     """Make the mounts of the configuration now, and say what is wrong instead of warning.
 
-    Without it they are made when an import first names a module that nobody else finds.
+    Without it they are made when an import first names a module that nobody else finds, and those
+    of a project's file are seen by code in the project's folder alone; with it by all code.
 
     Returns:
         The names that are mounted, whoever asked for them.
@@ -54,7 +55,7 @@ def mount_configured() -> list[str]:
     """
     global _was_read
     with _reading:
-        problems = _make_all()
+        problems = _make_all(asked=True)
         _was_read = True
         finding.configuration_was_read()
     if problems:
@@ -69,7 +70,7 @@ def forget() -> None:
     _was_read = False
 
 
-def _make_all() -> list[ConfigError]:
+def _make_all(*, asked: bool = False) -> list[ConfigError]:
     """Make what mounts the configuration has, and return why others cannot be made."""
     import away.config as config
 
@@ -81,4 +82,4 @@ def _make_all() -> list[ConfigError]:
         return []
     from away.hooks.mounts import take_over
 
-    return take_over(wanted)
+    return take_over(wanted, asked=asked)

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from away.config import resolve
 from away.exceptions import ConfigError, MountWarning
 from away.hooks import finder as finding
+from away.hooks.importing_code import may_see, refuse_strangers
 from away.hooks.local_side import LocalSide, local_side_of
 from away.hooks.modules import GatewayLoader, find_below, spec_of
+from away.hooks.packages_above import PackageLoader
 from away.hooks.real_modules import check_name, is_ours, place_of_real
 from away.hooks.selection import Selection, selection_of
 from away.names import printable
@@ -25,15 +27,11 @@ from away.user_lines import warn_at_user_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from importlib.abc import InspectLoader
-    from types import CodeType, ModuleType
+    from types import ModuleType
 
     from away.config.mount_settings import MountSettings
     from away.hooks.contents import GatewayFunctions
     from away.placement import Offload
-else:
-    # As for gateways: importing importlib.abc takes milliseconds, and nobody asks for it.
-    InspectLoader = object
 
 __all__ = [
     "Mount",
@@ -66,6 +64,12 @@ class Mount(NamedTuple):
         return gateway, module
 
     @property
+    def kept_to(self) -> str | None:
+        """The folder whose code alone sees it: that of the project whose file made it, unasked."""
+        project = None if self.settings is None else self.settings.project
+        return None if project in _asked_for else project
+
+    @property
     def reference(self) -> tuple[Any, ...]:
         """What the module pickles to."""
         chosen = self.selection
@@ -90,6 +94,8 @@ _mounts: dict[str, Mount] = {}
 _owners: dict[str, GatewayFunctions] = {}
 # The mounts of which was said that a real module hides them.
 _hidden: set[str] = set()
+# The folders of projects whose mounts the program asked for, so that all of its code sees them.
+_asked_for: set[str] = set()
 # The packages above mounts, which are made where nothing real has the name.
 _above: frozenset[str] = frozenset()
 
@@ -177,7 +183,7 @@ def add(made: Mount) -> None:
     finding.install()
 
 
-def take_over(wanted: Sequence[MountSettings]) -> list[ConfigError]:
+def take_over(wanted: Sequence[MountSettings], *, asked: bool = False) -> list[ConfigError]:
     """Let the mounts of the configuration be these; what the program mounted itself stays.
 
     Returns:
@@ -188,10 +194,16 @@ def take_over(wanted: Sequence[MountSettings]) -> list[ConfigError]:
     for name in [each.name for each in list(_mounts.values()) if each.settings]:
         if name not in names:
             unmount(name)
+    Args:
+        wanted: What the configuration says.
+        asked: Whether the program asked for it, so that code outside a project sees its mounts too.
+
     for each in wanted:
         before = _mounts.get(each.name)
         if before is not None and before.settings in (None, each):
             continue
+    if asked:
+        _asked_for.update(each.project for each in wanted if each.project is not None)
         try:
             add(_from_settings(each))
         except ConfigError as error:
@@ -209,6 +221,8 @@ def _from_settings(wanted: MountSettings) -> Mount:
 
 
 def unmount(name: str) -> None:
+    if wanted.local is not None and wanted.project is not None:
+        refuse_strangers(wanted.name, wanted.local, wanted.project)
     """Take a mount away; functions in hand stay valid.
 
     Raises:
@@ -223,7 +237,7 @@ def unmount(name: str) -> None:
         del _mounts[name]
         _take_on()
     for each in sorted(above - _above, reverse=True):
-        if isinstance(getattr(sys.modules.get(each), "__loader__", None), _PackageLoader):
+        if isinstance(getattr(sys.modules.get(each), "__loader__", None), PackageLoader):
             _forget_module(each)
 
 
@@ -278,16 +292,19 @@ def find(fullname: str, *, only_asked: bool) -> ModuleSpec | None:
     if found is not None:
         return found.spec(only_asked=only_asked)
     if fullname in _above:
-        return ModuleSpec(fullname, _PackageLoader(), is_package=True)
+        return ModuleSpec(fullname, PackageLoader(), is_package=True)
     if fullname.rpartition(".")[0] in _mounts:
         return find_below(fullname, only_asked=only_asked)
     return None
 
 
 def _spec_of_module(found: Mount, *, only_asked: bool) -> ModuleSpec | None:
+        ModuleNotFoundError: A project's file mounts it, and the import is none of the project's.
     """Return the spec of a mounted module that was published whole.
 
     Raises:
+    if not _may_be_seen(fullname, only_asked=only_asked):
+        return None
         ModuleNotListed: The gateway has no such module; a ModuleNotFoundError.
         ImportError: The list of functions cannot be had.
     """
@@ -297,6 +314,17 @@ def _spec_of_module(found: Mount, *, only_asked: bool) -> ModuleSpec | None:
     gateway, module = found.parts
     owner = _owners.get(found.name)
     if owner is None:
+def _may_be_seen(fullname: str, *, only_asked: bool) -> bool:
+    """Tell whether the import under way may have a mount, or what is above or below it."""
+    one = _mounts.get(fullname) or _mounts.get(fullname.rpartition(".")[0])
+    below = [each for name, each in list(_mounts.items()) if name.startswith(f"{fullname}.")]
+    concerned = below if one is None else [one]
+    folders = [each.kept_to for each in concerned]
+    if None in folders or not folders:
+        return True
+    return may_see(fullname, str(folders[0]), only_asked=only_asked)
+
+
         # Of its own, not that of away.remote.GATEWAY: it keeps what was imported under this name.
         owner = _owners[found.name] = GatewayFunctions(
             gateway,
@@ -339,28 +367,6 @@ def warn_of_real() -> None:
 
 
 # ---------------------------------------------------------------- modules
-
-
-class _PackageLoader(InspectLoader):
-    """Makes the package above a mount where there is no real one: empty, but for what is below."""
-
-    def create_module(self, spec: ModuleSpec) -> None:
-        """Let the import system make a plain module."""
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Say what it is."""
-        module.__doc__ = "A package that Away made for what is mounted below it."
-
-    def is_package(self, fullname: str) -> bool:  # noqa: ARG002 - the import system's signature
-        """Say yes."""
-        return True
-
-    def get_source(self, fullname: str) -> None:
-        """Say that there is no source."""
-
-    def get_code(self, fullname: str) -> CodeType:
-        """Refuse: there is nothing to run as a program."""
-        raise ImportError(f"{fullname} holds what Away mounts; nothing to run", name=fullname)
 
 
 def _take_on() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -19,6 +20,9 @@ import pytest
 
 from away import protocol, secrets
 from away.exceptions import ConfigError
+from away.protocol.batches import Batch
+from away.runtime.batches import BatchRun
+from away.runtime.event_loop import EventLoop
 from away.runtime.http11 import parse_head
 from away.runtime.settings import Settings, from_environment
 from tests.runtimes import (
@@ -867,6 +871,111 @@ def test_calls_beyond_the_limit_wait_for_their_turn(start):
     results = at_once(runtime, 10)
     assert all(status == 200 for status, _ in results)
     assert max(said["value"] for _, said in results) <= 2
+
+
+QUEUED = """
+    import sys, traceback
+    ran = []
+    def queued():
+        stacks = [traceback.extract_stack(each) for each in sys._current_frames().values()]
+        # those that wait for threading.Semaphore
+        return sum("acquire" in {frame.name for frame in each} for each in stacks)
+    def f(who):
+        ran.append(who)
+        if who == "first":
+            print("in")
+            while queued() < 4:
+                pass
+        return ran
+"""
+ONE_AT_ONCE = {"AWAY_MAX_INFLIGHT": "1", "AWAY_QUEUE_SECONDS": "30"}
+
+
+def request_of(body: bytes, *fields: str, version: str = "1.1") -> bytes:
+    """Write a request as it is on the wire."""
+    lines = [f"POST / HTTP/{version}", "Host: localhost", f"Content-Type: {TYPE}", *fields]
+    lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def test_a_call_whose_caller_went_while_it_waited_is_not_begun(start):
+    runtime = start(QUEUED, environ=ONE_AT_ONCE)
+    first = threading.Thread(target=runtime.call, args=("first",))
+    first.start()
+    runtime.wait_for("call=.* in")
+    with runtime.connect() as leaving:
+        leaving.sendall(request_of(b'{"args": ["gone"], "kwargs": {}}'))
+    said = {}
+
+    def stay(who: str, request: bytes) -> None:
+        said[who] = runtime.raw(request)
+
+    # What sends one request and closes its sending half still waits for the answer.
+    staying = [
+        threading.Thread(
+            target=stay,
+            args=(who, request_of(b'{"args": ["%b"], "kwargs": {}}' % who, *fields, **how)),
+        )
+        for who, fields, how in (
+            (b"old", (), {"version": "1.0"}),
+            (b"last", ("Connection: close",), {}),
+            (b"half", (), {}),
+        )
+    ]
+    for each in staying:
+        each.start()
+    for each in [first, *staying]:
+        each.join(30)
+    assert {who.decode(): status_of(answer) for who, answer in said.items()} == {
+        "old": 200,
+        "last": 200,
+        # It may have gone for all that can be seen; if it has not, it is told what became of its call.
+        "half": 503,
+    }
+    assert b"nothing ran" in said[b"half"]
+    _, ran = runtime.call("asks")
+    assert sorted(ran["value"]) == ["asks", "first", "last", "old"]
+
+
+def test_a_batch_ends_with_its_caller(start, gate):
+    source = f"""
+        import time
+        ran = []
+        def f(number):
+            ran.append(number)
+            if number == 0:
+                print("in")
+                with open({gate!r}) as gate:
+                    gate.read()
+                time.sleep(0.02)
+            return ran
+    """
+    runtime = start(source, environ=ONE_AT_ONCE)
+    calls = [[[number], {}] for number in range(100)]
+    body = json.dumps({"batch": calls, "budget": 60, "at_once": 1}).encode()
+    with runtime.connect() as leaving:
+        leaving.sendall(request_of(body))
+        runtime.wait_for("call=.* in")
+    open_gate(gate)
+    assert runtime.call(-1) == (200, {"value": [0, -1]})
+
+
+@pytest.mark.parametrize(("is_awaited", "ran"), [(False, 3), (True, 9)])
+def test_calls_of_a_batch_side_by_side_end_with_its_caller_too(is_awaited, ran):
+    async def slow(_number):
+        await asyncio.sleep(0.02)
+
+    run = BatchRun(
+        Batch([[[number], {}] for number in range(9)], 60.0, 3),
+        slow,
+        "call",
+        safe=True,
+        pack=lambda result, _safe: repr(result).encode(),
+        loop=EventLoop(),
+        ended=lambda: None,
+        awaited=lambda: is_awaited,
+    )
+    assert len(run.run()[0]) == ran
 
 
 # --- output -----------------------------------------------------------------------------------

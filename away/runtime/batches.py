@@ -28,6 +28,9 @@ __all__ = ["BatchRun", "is_async"]
 # An answer this large goes out, and the rest of the batch is asked for again: both sides and the
 # gateway hold it whole. A single result may be larger, as that of a single call may.
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
+# How often a batch looks whether its client is still there: a look is a system call, and calls of
+# some microseconds shall not each pay for one.
+_LOOK_SECONDS = 0.01
 # inspect's flags of code objects, without inspect: coroutine functions, asynchronous generators.
 _ASYNC_FLAGS = 0x80 | 0x200
 
@@ -49,6 +52,7 @@ class BatchRun:
         pack: Makes a call's envelope of its result; told whether the call came without a pickle.
         loop: Where coroutines run.
         ended: Called after each call; does not return in a child that came back from a fork.
+        awaited: Tells whether the client is still there; once it is not, no further call begins.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class BatchRun:
         pack: Callable[[Result, bool], bytes],
         loop: EventLoop,
         ended: Callable[[], None],
+        awaited: Callable[[], bool],
     ) -> None:
         self._batch = batch
         self._function = function
@@ -69,13 +74,17 @@ class BatchRun:
         self._pack = pack
         self._loop = loop
         self._ended = ended
+        self._awaited = awaited
         self._bytes = 0
         self._until = 0.0
+        # when to look next whether another call may begin
+        self._look = 0.0
 
     def run(self) -> tuple[list[bytes], float]:
         """Run the calls; return the envelopes of those that ran, and the seconds that they took."""
         began = time.monotonic()
         self._until = began + self._batch.budget
+        self._look = min(self._until, began + _LOOK_SECONDS)
         if self._batch.at_once > 1 and is_async(self._function):
             envelopes = self._loop.run(self._side_by_side, Context())
         else:
@@ -84,12 +93,13 @@ class BatchRun:
 
     def _in_turn(self) -> list[bytes]:
         envelopes: list[bytes] = []
-        function, loop, call_id, until = self._function, self._loop, self._call_id, self._until
+        function, loop, call_id = self._function, self._loop, self._call_id
         set_call, now = output.current_call.set, time.monotonic
         # As one call alone is run, written out: trivial functions are called a million times so.
         for index, sent in enumerate(self._batch.calls):
             # The first one runs in any case: a batch that gets nowhere would be sent for ever.
-            if index and (now() >= until or self._bytes >= MAX_ANSWER_BYTES):
+            full = self._bytes >= MAX_ANSWER_BYTES
+            if index and (full or now() >= self._look) and self._is_over():
                 break
             if type(sent) is list:
                 args, kwargs = sent
@@ -132,9 +142,18 @@ class BatchRun:
                 result = await loop.create_task(work, context=context)
                 envelopes[index] = self._end(result, noted, safe=call.safe)
             count += 1
-            if time.monotonic() >= self._until or self._bytes >= MAX_ANSWER_BYTES:
+            full = self._bytes >= MAX_ANSWER_BYTES
+            if (full or time.monotonic() >= self._look) and self._is_over():
                 break
         return count
+
+    def _is_over(self) -> bool:
+        """Tell whether no further call may begin: for lack of time or room, or of a client."""
+        now = time.monotonic()
+        if now >= self._until or self._bytes >= MAX_ANSWER_BYTES or not self._awaited():
+            return True
+        self._look = min(self._until, now + _LOOK_SECONDS)
+        return False
 
     def _read(self, sent: Any) -> protocol.Call | Result:
         """Return one call's arguments, or the result that says why they cannot be read."""

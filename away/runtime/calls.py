@@ -141,17 +141,23 @@ class Calls:
         self._fields[content_type] = lines
         return lines
 
-    def answer(self, head: Head, body: bytes) -> Answer:
-        """Answer one request; whatever the function does, this returns."""
+    def answer(self, head: Head, body: bytes, awaited: Callable[[], bool]) -> Answer:
+        """Answer one request; whatever the function does, this returns.
+
+        Args:
+            head: The request.
+            body: Its body.
+            awaited: Tells whether its client is still there, who may go while it waits for a turn.
+        """
         try:
-            return self._answer(head, body)
+            return self._answer(head, body, awaited)
         except Exception as error:  # a fault of this runtime must not look like a dead function
             output.log(traceback_text(error))
             return _plain(
                 500, f"the runtime failed: {type(error).__name__}; see the function's log"
             )
 
-    def _answer(self, head: Head, body: bytes) -> Answer:
+    def _answer(self, head: Head, body: bytes, awaited: Callable[[], bool]) -> Answer:
         if head.method not in METHODS:
             return _plain(405, f"the method {head.method[:20]} is not for functions")
         if self.only_local and (why := _from_a_web_page(head)):
@@ -168,19 +174,29 @@ class Calls:
             return _plain(400, "the body is compressed; send it as it is")
         conversation = _Envelope if speaks else _Bare
         if self._turns is None:
-            return self._call(conversation, head, body)
-        if not self._turns.acquire(timeout=self._queue_seconds):
+            return self._call(conversation, head, body, awaited)
+        waits = not self._turns.acquire(blocking=False)
+        if waits and not self._turns.acquire(timeout=self._queue_seconds):
             return _plain(
                 503,
                 f"{self._max_inflight} calls are running, which is this function's limit;"
                 " nothing ran, so call again",
             )
         try:
-            return self._call(conversation, head, body)
+            if waits and not awaited():
+                # As at a Ctrl-C: its turn goes to someone who waits.
+                return _plain(503, "the caller closed the connection before its turn; nothing ran")
+            return self._call(conversation, head, body, awaited)
         finally:
             self._turns.release()
 
-    def _call(self, conversation: type[_Envelope | _Bare], head: Head, body: bytes) -> Answer:
+    def _call(
+        self,
+        conversation: type[_Envelope | _Bare],
+        head: Head,
+        body: bytes,
+        awaited: Callable[[], bool],
+    ) -> Answer:
         if not self._loaded.wait(_LOADING_SECONDS):
             return _plain(503, "the function is still being loaded; nothing ran, so call again")
         if self._load_error is not None:
@@ -193,7 +209,7 @@ class Calls:
         if isinstance(callee, Answer):
             return callee
         if conversation is _Envelope and body.startswith(BEGIN):
-            return self._run_batch(head, callee, body)
+            return self._run_batch(head, callee, body, awaited)
         try:
             args, kwargs, safe = conversation.read(head, body, function_is_safe=self._header.safe)
         except RecursionError:
@@ -249,7 +265,9 @@ class Calls:
             # The function forked and its child came back from it: only one of the two may answer.
             os._exit(0)
 
-    def _run_batch(self, head: Head, callee: Callee, body: bytes) -> Answer:
+    def _run_batch(
+        self, head: Head, callee: Callee, body: bytes, awaited: Callable[[], bool]
+    ) -> Answer:
         """Run many calls that came in one envelope, and answer those that there was time for."""
         assert self._header is not None, "a loaded runtime has a header"
         try:
@@ -268,6 +286,7 @@ class Calls:
             pack=lambda result, safe: _Envelope.send(result, safe=safe, function=callee.name).body,
             loop=self._loop,
             ended=self._end_in_child,
+            awaited=awaited,
         ).run()
         return Answer(200, join_answers(envelopes, seconds), protocol.CONTENT_TYPE)
 

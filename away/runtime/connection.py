@@ -103,11 +103,27 @@ class Connection:
         finally:
             self.reading_since = None
         began = time.monotonic()
-        answer = self._calls.answer(head, body)
+        answer = self._calls.answer(head, body, lambda: self._awaited(head))
         self._lead.took(time.monotonic() - began)
         keep_alive = head.keep_alive and not self._calls.draining
         self._send(head, answer, keep_alive=keep_alive)
         return keep_alive
+
+    def _awaited(self, head: Head) -> bool:
+        """Tell whether the client still waits for an answer, as far as can be known from here.
+
+        Who is gone and who has only closed its sending half look the same (RFC 9112, 9.6: a server
+        may take either for the end). Those that send no more than one request say so, by HTTP/1.0 or
+        ``Connection: close``, and are taken to wait; all others never close one half alone.
+        """
+        if self._reader.pending or self._hung_up or self.given_up:
+            return True
+        try:
+            return bool(self.socket.recv(1, socket.MSG_PEEK)) or not head.keep_alive
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
 
     def _read_body(self, head: Head) -> bytes:
         if head.length == 0:

@@ -186,24 +186,24 @@ def add(made: Mount) -> None:
 def take_over(wanted: Sequence[MountSettings], *, asked: bool = False) -> list[ConfigError]:
     """Let the mounts of the configuration be these; what the program mounted itself stays.
 
-    Returns:
-        Why some of them cannot be made.
-    """
-    problems = []
-    names = {each.name for each in wanted}
-    for name in [each.name for each in list(_mounts.values()) if each.settings]:
-        if name not in names:
-            unmount(name)
     Args:
         wanted: What the configuration says.
         asked: Whether the program asked for it, so that code outside a project sees its mounts too.
 
+    Returns:
+        Why some of them cannot be made.
+    """
+    problems = []
+    if asked:
+        _asked_for.update(each.project for each in wanted if each.project is not None)
+    names = {each.name for each in wanted}
+    for name in [each.name for each in list(_mounts.values()) if each.settings]:
+        if name not in names:
+            unmount(name)
     for each in wanted:
         before = _mounts.get(each.name)
         if before is not None and before.settings in (None, each):
             continue
-    if asked:
-        _asked_for.update(each.project for each in wanted if each.project is not None)
         try:
             add(_from_settings(each))
         except ConfigError as error:
@@ -213,6 +213,8 @@ def take_over(wanted: Sequence[MountSettings], *, asked: bool = False) -> list[C
 
 def _from_settings(wanted: MountSettings) -> Mount:
     check_name(wanted.name)
+    if wanted.local is not None and wanted.project is not None:
+        refuse_strangers(wanted.name, wanted.local, wanted.project)
     selection = selection_of(wanted.functions, wanted.labels)
     side = local_side_of(
         wanted.name, wanted.local, selection.fits, fallback=wanted.fallback, offload=wanted.offload
@@ -221,8 +223,6 @@ def _from_settings(wanted: MountSettings) -> Mount:
 
 
 def unmount(name: str) -> None:
-    if wanted.local is not None and wanted.project is not None:
-        refuse_strangers(wanted.name, wanted.local, wanted.project)
     """Take a mount away; functions in hand stay valid.
 
     Raises:
@@ -286,9 +286,12 @@ def find(fullname: str, *, only_asked: bool) -> ModuleSpec | None:
         only_asked: True to give None where an import would be told why there is no module.
 
     Raises:
+        ModuleNotFoundError: A project's file mounts it, and the import is none of the project's.
         ImportError: It is a mount, and its gateway is not configured any more.
     """
     found = _mounts.get(fullname)
+    if not _may_be_seen(fullname, only_asked=only_asked):
+        return None
     if found is not None:
         return found.spec(only_asked=only_asked)
     if fullname in _above:
@@ -298,22 +301,6 @@ def find(fullname: str, *, only_asked: bool) -> ModuleSpec | None:
     return None
 
 
-def _spec_of_module(found: Mount, *, only_asked: bool) -> ModuleSpec | None:
-        ModuleNotFoundError: A project's file mounts it, and the import is none of the project's.
-    """Return the spec of a mounted module that was published whole.
-
-    Raises:
-    if not _may_be_seen(fullname, only_asked=only_asked):
-        return None
-        ModuleNotListed: The gateway has no such module; a ModuleNotFoundError.
-        ImportError: The list of functions cannot be had.
-    """
-    from away.hooks import submodules
-    from away.hooks.contents import GatewayFunctions
-
-    gateway, module = found.parts
-    owner = _owners.get(found.name)
-    if owner is None:
 def _may_be_seen(fullname: str, *, only_asked: bool) -> bool:
     """Tell whether the import under way may have a mount, or what is above or below it."""
     one = _mounts.get(fullname) or _mounts.get(fullname.rpartition(".")[0])
@@ -325,6 +312,19 @@ def _may_be_seen(fullname: str, *, only_asked: bool) -> bool:
     return may_see(fullname, str(folders[0]), only_asked=only_asked)
 
 
+def _spec_of_module(found: Mount, *, only_asked: bool) -> ModuleSpec | None:
+    """Return the spec of a mounted module that was published whole.
+
+    Raises:
+        ModuleNotListed: The gateway has no such module; a ModuleNotFoundError.
+        ImportError: The list of functions cannot be had.
+    """
+    from away.hooks import submodules
+    from away.hooks.contents import GatewayFunctions
+
+    gateway, module = found.parts
+    owner = _owners.get(found.name)
+    if owner is None:
         # Of its own, not that of away.remote.GATEWAY: it keeps what was imported under this name.
         owner = _owners[found.name] = GatewayFunctions(
             gateway,

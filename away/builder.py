@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
+import away.names as names
 import away.publish_mode as publish_mode
 import away.signatures as signatures
 import away.stubs as stubs
 from away.connection import FaasConnection
-from away.exceptions import ConfigError, UnsafeWarning
+from away.exceptions import CaptureRefused, ConfigError, UnsafeWarning
 from away.functions import RemoteFunction
 from away.publish_mode import Declared, declared
 from away.stubs import StubOptions
@@ -258,11 +259,23 @@ def mirror_in_faas(
 
         far = builder.mirror_in_faas(resize, faas, fallback=True, offload=lambda image: len(image) > 1e6)
     """
+    _check_mirror_options(options)
     placement = _placement(function, fallback, offload, options)
     proxy = _publish(function, _gateway(faas), dict(options))
     if placement is not None and isinstance(proxy, RemoteFunction):
         proxy.placement = placement
     return proxy
+
+
+def _check_mirror_options(options: Mapping[str, Any]) -> None:
+    """Refuse a keyword that only resembles one of the mirror's own; the rest are publish's to judge."""
+    for each in options:
+        near = names.nearest(each, ["fallback", "offload"], most=1)  # no option of publish is near
+        if near:
+            raise TypeError(
+                f"mirror_in_faas() got an unexpected keyword argument {each!r}; did you mean"
+                f" {near[0]!r}?"
+            )
 
 
 def mirror_quietly(
@@ -473,6 +486,16 @@ def _refuse_remote(function: Any) -> None:
         )
 
 
+def _refuse_class(function: Any, options: Mapping[str, Any]) -> None:
+    """Refuse a class of the user's: it could be published, and what it makes could not come back."""
+    made_here = isinstance(function, type) and function.__module__ != "builtins"
+    if made_here and options.get("safe_args", True):
+        raise CaptureRefused(
+            f"{function.__name__} is a class, and classes are not remote; publish a function that makes"
+            " one there and returns values that may travel"
+        )
+
+
 def _declaration(
     function: Callable[..., Any],
     faas: FaasConnection,
@@ -481,6 +504,8 @@ def _declaration(
     is_said: bool = False,
 ) -> tuple[Declared, dict[str, Any]]:
     """Take apart what is the deployment's of the options and what is the proxy's."""
+    if not is_said:
+        _refuse_class(function, options)
     publish_mode.is_to_deploy()  # a wrong mode is said before anything is done
     of_proxy = {key: options.pop(key) for key in _PROXY_OPTIONS if key in options}
     if options.get("safe_args", True) is False:

@@ -106,17 +106,28 @@ def run(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except click.ClickException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # a group without a command (click 8.2)
+            sys.stderr.write(error.format_message() + "\n")
+            return 2
         where = (
             error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "away"
         )
         # Click's words as one clause, as all other errors are.
         what = error.format_message().replace(". Did you mean", "; did you mean").rstrip(".?")
+        if "unexpected extra argument" in what and _takes_gateway(error):
+            what += "; a gateway is named by -g"
         complain(f"{what}; see {where} --help")
         return 2
     except Exception as error:  # whatever a user's file or function raised
         show_traceback(error)
         complain(in_words(error))
         return exit_code(error)
+
+
+def _takes_gateway(error: click.ClickException) -> bool:
+    """Tell whether a wrong command has --gateway, so that its user may have named one without it."""
+    command = error.ctx.command if isinstance(error, click.UsageError) and error.ctx else None
+    return command is not None and any(each.name == "gateway" for each in command.params)
 
 
 @click.group(

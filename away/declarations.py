@@ -64,7 +64,8 @@ def publications(path: Path, function: str, at: FaasConnection | None) -> list[D
         return chosen
     if not function:
         raise Usage(
-            f"{path.name} decorates no function with builder.publish; name one FILE:FUNCTION"
+            f"{path.name} decorates no function with builder.publish; name one FILE:FUNCTION, or"
+            f" publish it whole by away publish {'.'.join(_module_parts(path)[1])}"
         )
     local = getattr(module, function, None)
     if not callable(local):
@@ -103,12 +104,28 @@ def _import_module(name: str) -> ModuleType:
         raise Usage(f"the module {name} ended the program as it was imported") from error
     except ModuleNotFoundError as error:
         if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
-            raise FileFailed(f"{name}: {type(error).__name__}: {error}") from error
+            raise _module_failed(name, error) from error
         raise Usage(f"there is no file {name!r} and no module of that name") from None
     except AwayError:
         raise
     except Exception as error:  # the user's own code
-        raise FileFailed(f"{name}: {type(error).__name__}: {error}") from error
+        raise _module_failed(name, error) from error
+
+
+def _module_failed(name: str, error: Exception) -> FileFailed:
+    """Say at which line of the user's a module failed that was imported."""
+    import traceback
+
+    folder = os.path.realpath(os.getcwd()) + os.sep  # noqa: PTH109 - it is compared as a text
+    places = [
+        f"{here.removeprefix(folder)}:{each.lineno}: "
+        for each in traceback.extract_tb(error.__traceback__)
+        if (here := os.path.realpath(each.filename)).startswith(folder)
+        # What a module of the folder calls may be installed in it too; <frozen …> is no file.
+        and os.path.isfile(here)  # noqa: PTH113
+        and "site-packages" not in here
+    ]
+    return FileFailed(f"{name}: {places[-1] if places else ''}{type(error).__name__}: {error}")
 
 
 @contextlib.contextmanager
@@ -138,10 +155,7 @@ def _import_file(path: Path) -> ModuleType:
     A script's functions belong to its stem, as when it publishes itself; a file within a package is
     imported as a part of it, so that its relative imports work.
     """
-    root, parts = path.parent, [path.stem]
-    while (root / "__init__.py").is_file():
-        parts.insert(0, root.name)
-        root = root.parent
+    root, parts = _module_parts(path)
     # As running it would: its folder first, and not the folder that the command stands in.
     sys.path.insert(0, str(root))
     try:
@@ -164,6 +178,15 @@ def _import_file(path: Path) -> ModuleType:
         raise FileFailed(f"{_where(error, path)}: {type(error).__name__}: {error}") from error
 
 
+def _module_parts(path: Path) -> tuple[Path, list[str]]:
+    """Return the folder that a file's module is imported from, and the parts of its dotted name."""
+    root, parts = path.parent, [path.stem]
+    while (root / "__init__.py").is_file():
+        parts.insert(0, root.name)
+        root = root.parent
+    return root, parts
+
+
 def _load(name: str, path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -179,7 +202,8 @@ def _where(error: BaseException, path: Path) -> str:
     import traceback
 
     frames = traceback.extract_tb(error.__traceback__)
-    lines = [each.lineno for each in frames if each.filename == str(path)]
+    here = os.path.realpath(path)
+    lines = [each.lineno for each in frames if os.path.realpath(each.filename) == here]
     if not lines and isinstance(error, SyntaxError) and error.filename == str(path):
         lines = [error.lineno]
     return f"{path.name}:{lines[-1]}" if lines else path.name

@@ -167,6 +167,8 @@ def test_a_decorator_takes_no_connection_or_one_and_nothing_else(faas):
         builder.publish(5)
     with pytest.raises(TypeError, match="did you mean 'overwrite'"):
         builder.publish(faas, overwrit=True)(lambda: None)
+    with pytest.raises(TypeError, match=r"mirror_in_faas\(\) got .*; did you mean 'fallback'"):
+        builder.mirror_in_faas(lambda: None, faas, falback=True)
 
 
 def test_a_proxy_is_not_published_again(faas):

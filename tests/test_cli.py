@@ -290,6 +290,7 @@ def test_every_command_has_help_and_json(words, run):
         (["call", "fail", "1"], 1, "fail"),
         (["secrets", "remove", "nope"], 1, "nope"),
         (["publish", "nofile.py"], 2, "there is no file 'nofile.py'"),
+        (["list", "shop"], 2, "unexpected extra argument (shop); a gateway is named by -g"),
     ],
 )
 def test_an_error_is_one_line_on_stderr(words, code, says, shop, run):
@@ -301,6 +302,14 @@ def test_an_error_is_one_line_on_stderr(words, code, says, shop, run):
     assert err.startswith("away: ")
     assert err.count("\n") == 1
     assert shop.password not in err
+
+
+@pytest.mark.parametrize("words", [[], ["secrets"]], ids=["away", "away secrets"])
+def test_a_group_without_a_command_shows_its_help_as_it_is(words):
+    code, out, err = away_command(*words)
+    assert code in (0, 2)  # before click 8.2 it is no error
+    assert "\n\nOptions:\n" in out.decode() + err
+    assert "see away --help" not in err
 
 
 def test_without_a_running_gateway_local_tells_how_to_start_one(own_environment):
@@ -671,7 +680,9 @@ def test_a_preview_shows_what_would_be_packed_and_sends_nothing(listing, tmp_pat
 @pytest.mark.parametrize(
     ("text", "target", "code", "says"),
     [
-        ("x = 1\n", "shop.py", 2, "decorates no function"),
+        ("x = 1\n", "shop.py", 2, "publish it whole by away publish shop"),
+        ("x = 1\nimport not_there_7\n", "shop.py", 1, "shop.py:2: ModuleNotFoundError: No module"),
+        ("x = 1\nimport not_there_7\n", "shop", 1, "shop.py:2: ModuleNotFoundError: No module"),
         ("def fib(): pass\n", "shop.py:fab", 2, "has no function 'fab'; did you mean 'fib'?"),
         ("x = 1\n1 / 0\n", "shop.py", 1, "shop.py:2: ZeroDivisionError: division by zero"),
         ("def f(:\n", "shop.py", 1, "shop.py:1: SyntaxError"),

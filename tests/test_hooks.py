@@ -407,6 +407,10 @@ def test_an_unknown_gateway_is_named_beside_the_configured_ones(form):
     assert isinstance(caught.value, exceptions.UnknownGateway)
     assert caught.value.name == "away.remote.mishop"
     assert "no gateway 'mishop' is configured; configured are myshop, default" in str(caught.value)
+    with pytest.raises(
+        ModuleNotFoundError, match="; did you mean 'local', the gateway of 'away up'"
+    ):
+        run_import("import away.remote.locl", "")
 
 
 def test_an_unknown_gateway_as_an_attribute_is_an_attribute_error(name):

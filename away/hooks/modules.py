@@ -281,6 +281,10 @@ def _unknown(error: UnknownGateway, gateway: str, fullname: str) -> GatewayImpor
             why = f"gateways' names are lower-case: configure {meant!r}"
             variable = f"AWAY_GATEWAY_{gateway.upper()}_URL"
         by = f" by {variable} or in a TOML file" if variable else ""
-        converted.msg = f"no gateway {gateway!r} is configured; configured are {there}; {why}{by}"
+        near = nearest(meant, [*known, "local"], most=1)
+        local = "; did you mean 'local', the gateway of 'away up'?" if near == ["local"] else ""
+        converted.msg = (
+            f"no gateway {gateway!r} is configured; configured are {there}; {why}{by}{local}"
+        )
         converted.args = (converted.msg,)
     return converted

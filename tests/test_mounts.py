@@ -309,6 +309,7 @@ def test_any_text_is_a_name_or_refused(name):
         ({"labels": {"team": 1}}, "is a mapping of texts"),
         ({"fallback": True}, "fallback=True of .* wants local="),
         ({"offload": 1}, "offload= of .* wants local="),
+        ({"fallback": "x"}, "fallback= of .* is True or False, not 'x'"),
         ({"local": "no_such_module_anywhere"}, "there is no such module"),
         ({"local": 7}, "is a module of this machine or its name, not 7"),
         ({"local": "textwrap", "offload": "much"}, "offload= is a function"),
@@ -400,7 +401,7 @@ def test_a_gateway_that_is_away_leaves_the_local_functions_importable(gw, root, 
         hooks.mount(gw, f"{root}.models", local=local, fallback=True)
         module = importlib.import_module(f"{root}.models")
         with pytest.warns(FallbackWarning, match=f"has the functions of the local {local}"):
-            assert module.__all__ == ["model_of_sales", "only_here"]
+            assert module.__all__ == ["limit", "model_of_sales", "only_here"]
         assert module.model_of_sales.__doc__ == "Model locally."
         with pytest.warns(FallbackWarning, match="runs here and not at the gateway"):
             assert module.model_of_sales.options(timeout=1.7)(1) == "here 1"
@@ -740,6 +741,37 @@ def test_a_mounted_module_has_async_and_local_sides_too(gateway, gw, root, packa
     area = importlib.import_module(f"{root}.shapes").area
     assert area(3) == 9
     assert area.counts == (1, 0, 0)
+
+
+def test_a_mounted_module_whose_gateway_is_away_has_the_local_functions(gw, root, local):
+    with servers.refusing() as port:
+        config.configure(gw, url=f"http://127.0.0.1:{port}", timeout=0.3, connect_timeout=0.3)
+        hooks.mount(f"{gw}.shapes", f"{root}.shapes", local=local, fallback=True)
+        with pytest.warns(FallbackWarning, match=f"shapes has the functions of the local {local}"):
+            scope = run("from ROOT.shapes import only_here, limit\nfrom ROOT.shapes import *", root)
+        assert (scope["limit"], "model_of_sales" in scope) == (3, True)
+        with pytest.warns(FallbackWarning, match="runs here and not at the gateway"):
+            assert scope["only_here"](4) == -4
+
+
+def test_a_mount_has_what_only_the_local_module_can_give(gateway, gw, root, package):
+    gateway.functions.append(published_module("shapes", area="sync"))
+    (package / "local.py").write_text(
+        "import math\nclass Shape: ...\nSIDES = 4\n_own = 1\ndef area(n): ...\ndef other(): ...\n"
+    )
+    for mounted in (gw, f"{gw}.shapes"):
+        name = f"{root}.m{mounted.count('.')}"
+        hooks.mount(mounted, name, local=f"{root}.local")
+        module = importlib.import_module(name)
+        kept = importlib.import_module(f"{root}.local")
+        exec(f"from {name} import Shape, SIDES, math", scope := {})
+        assert (scope["Shape"], scope["SIDES"], module.Shape) == (kept.Shape, 4, kept.Shape)
+        assert {"Shape", "SIDES"} <= {*dir(module), *module.__all__}
+        with pytest.raises(AttributeError):
+            module._own
+        with pytest.raises(ImportError, match="other"):
+            exec(f"from {name} import other")
+    assert module.area.path == "area"
 
 
 def test_a_module_that_is_not_there_is_told_when_it_is_imported(gateway, gw, root):

@@ -12,7 +12,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from away.exceptions import FunctionNotFound
-from away.hooks.errors import AmbiguousFunction, FunctionNotImported, NoSuchFunction
+from away.hooks.errors import (
+    AmbiguousFunction,
+    FunctionNotImported,
+    GatewayNotReached,
+    NoSuchFunction,
+)
 from away.hooks.finder import imports_a_name
 from away.hooks.gateway_list import GatewayList
 from away.hooks.missing import ambiguous, missing
@@ -64,6 +69,7 @@ class GatewayFunctions:
         self.gateway = gateway
         self.module_name = module_name
         self.aio = aio
+        self.local = local
         self._select = select
         self._content = content
         self.list = GatewayList(gateway, module_name, local, self._take_on)
@@ -83,7 +89,8 @@ class GatewayFunctions:
     def attribute(self, name: str) -> Any:
         """Stand in the module as ``__getattr__`` (PEP 562)."""
         if name == "__all__":
-            return self.list.current().python_names()
+            listed = self.list.current().python_names()
+            return listed if self.local is None else sorted({*listed, *self.local.beside()})
         asker = sys._getframe(1)  # noqa: SLF001 - who asks decides what is raised
         if name.startswith("_"):
             # What tools probe for. OpenFaaS wants DNS labels: no function's name begins so.
@@ -96,6 +103,9 @@ class GatewayFunctions:
         if self.has_no_list():
             function = self._content[name] = self._unlisted(name)
             return function
+        if self._is_only_local(name):
+            assert self.local is not None, "it has the name"
+            return self.local.get(name)
         found, listing = self.list.find(name)
         if not found:
             kind = FunctionNotImported if imports_a_name(asker) else NoSuchFunction
@@ -113,7 +123,8 @@ class GatewayFunctions:
         printing = asker.f_globals.get("__name__") == "traceback"
         listing = self.proxies.listing if printing else self.list.current()
         fixed = (name for name in self._content if name not in MACHINERY)
-        return sorted({*fixed, *(listing.python_names() if listing else ())})
+        beside = () if self.local is None or printing else self.local.beside()
+        return sorted({*fixed, *(listing.python_names() if listing else ()), *beside})
 
     def item(self, name: str) -> RemoteFunction[..., Any] | RemoteModule:
         """Return a function or module by its own name, else by what the Python name means."""
@@ -146,6 +157,15 @@ class GatewayFunctions:
 
         inside = os.environ.get("AWAY_RUNTIME") == "1" and not connection.is_logged_in
         return inside or takes_any_name(connection)
+
+    def _is_only_local(self, name: str) -> bool:
+        """Tell whether the local module has this, which is no function, and the gateway has not."""
+        if self.local is None or name not in self.local.beside():
+            return False
+        try:
+            return not self.list.current().named(name)
+        except GatewayNotReached:
+            return True
 
     def _given(self, name: str) -> RemoteFunction[..., Any] | RemoteModule:
         """Return what the gateway has under a name: a function, or a module published whole."""

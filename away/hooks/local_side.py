@@ -1,7 +1,8 @@
 """The local module behind a mount: what each of its functions is to the remote one of its name.
 
 It gives a :class:`~away.placement.Placement` for each function, and stands in for the gateway's list
-where that cannot be had, or lacks a function, and calls may fall back.
+where that cannot be had, or lacks a function, and calls may fall back. What else the local module has,
+such as classes, the mount has too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import away.signatures as signatures
 from away.exceptions import ConfigError, FallbackWarning
 from away.hooks.real_modules import is_ours, place_of_real
-from away.names import printable, python_name
+from away.names import function_name, printable, python_name
 from away.user_lines import warn_at_user_line
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from away.connection.catalogue import FunctionInfo
+    from away.module_descriptions import ModuleDescription
     from away.placement import Offload, Placement
 
 __all__ = ["LocalSide", "local_side_of"]
@@ -38,6 +40,8 @@ class LocalSide:
         fallback: Whether calls that cannot reach the gateway run here.
         offload: Which calls go to the gateway; see :class:`away.placement.Placement`.
         wanted: Tells of a function's name whether the mount has it.
+        stands_for: The module of the gateway, published whole, that it stands behind; nothing where
+            that is all functions of the gateway.
     """
 
     def __init__(
@@ -47,8 +51,10 @@ class LocalSide:
         fallback: bool,
         offload: Offload | None,
         wanted: Callable[[str], bool],
+        stands_for: str = "",
     ) -> None:
         self._wanted = wanted
+        self._stands_for = stands_for
         # Until when the gateway, which could not be asked for its list, is not asked again.
         self._left_alone_until = float("-inf")
         self._module = module
@@ -110,7 +116,8 @@ class LocalSide:
         if not self.fallback:
             return False
         self._left_alone_until = time.monotonic() + LEFT_ALONE_SECONDS
-        text = f"{module_name} has the functions of the local {self!r} for now: {error}"
+        name = f"{module_name}.{self._stands_for}" if self._stands_for else module_name
+        text = f"{name} has the functions of the local {self!r} for now: {error}"
         warn_at_user_line(text, FallbackWarning)
         return True
 
@@ -127,9 +134,40 @@ class LocalSide:
         listed = list(infos)
         if not self.fallback:
             return listed
+        if self._stands_for:
+            return self._added_to_module(listed)
         there = {python_name(each.name) for each in listed}
         names = (name for name in self._functions() if name not in there and self._wanted(name))
         return [*listed, *map(self._described, names)]
+
+    def _added_to_module(self, listed: list[FunctionInfo]) -> list[FunctionInfo]:
+        """Return a list in which the module has all functions of the local one."""
+        from away.module_descriptions import ModuleDescription
+
+        own = {name: signatures.describe(vars(self.module)[name]) for name in self._functions()}
+        for index, info in enumerate(listed):
+            if self.is_behind(info.name):
+                known = info.module
+                lacking = own.keys() - set(known.names) if known else None
+                if known and lacking:
+                    functions = {**known.functions, **{name: own[name] for name in lacking}}
+                    listed[index] = _with_module(info, known._replace(functions=functions))
+                return listed
+        made = ModuleDescription(own, {}, self.module.__doc__ or "", f"{self.module.__name__}:*")
+        return [*listed, _with_module(None, made, function_name(self._stands_for))]
+
+    def is_behind(self, name: str) -> bool:
+        """Tell whether it stands behind the module of the gateway that has this name there."""
+        return bool(self._stands_for) and python_name(name) == python_name(self._stands_for)
+
+    def beside(self) -> list[str]:
+        """List what the local module has beside its functions: classes, constants, what it imports."""
+        functions = set(self._functions())
+        return [each for each in vars(self.module) if each[0] != "_" and each not in functions]
+
+    def get(self, name: str) -> Any:
+        """Return what the local module has under a name that :meth:`beside` lists."""
+        return vars(self.module)[name]
 
     def _functions(self) -> list[str]:
         """List the functions that the module is for: those of ``__all__``, else its own."""
@@ -150,6 +188,22 @@ class LocalSide:
         return FunctionInfo(name, annotations=signatures.to_annotations(description))
 
 
+def _with_module(
+    info: FunctionInfo | None, module: ModuleDescription, name: str = ""
+) -> FunctionInfo:
+    """Return a function that says of itself to be this module."""
+    from away.connection.catalogue import FunctionInfo
+    from away.module_descriptions import module_annotations
+
+    if info is not None:
+        said = {k: v for k, v in info.annotations.items() if not k.startswith("away.module")}
+        said.update(module_annotations(module))
+        return FunctionInfo(info.name, info.namespace, labels=info.labels, annotations=said)
+    whole = signatures.Description(doc=module.doc, entry=module.entry)
+    said = {**signatures.to_annotations(whole), **module_annotations(module)}
+    return FunctionInfo(name, annotations=said)
+
+
 def local_side_of(
     name: str,
     local: ModuleType | str | None,
@@ -157,6 +211,7 @@ def local_side_of(
     *,
     fallback: bool,
     offload: Offload | None,
+    stands_for: str = "",
 ) -> LocalSide | None:
     """Return the local side of a mount that its options describe.
 
@@ -166,10 +221,13 @@ def local_side_of(
         wanted: Tells of a function's name whether the mount has it.
         fallback: See :class:`LocalSide`.
         offload: See :class:`LocalSide`.
+        stands_for: See :class:`LocalSide`.
 
     Raises:
         ConfigError: They cannot be meant.
     """
+    if not isinstance(fallback, bool):
+        raise ConfigError(f"fallback= of {name} is True or False, not {fallback!r}")
     if local is None:
         if fallback or offload is not None:
             option = "fallback=True" if fallback else "offload="
@@ -189,4 +247,6 @@ def local_side_of(
         from away.placement import check_offload
 
         check_offload(offload)
-    return LocalSide(local, fallback=fallback, offload=offload, wanted=wanted)
+    return LocalSide(
+        local, fallback=fallback, offload=offload, wanted=wanted, stands_for=stands_for
+    )

@@ -126,6 +126,7 @@ def mount(
         labels: Only functions with these labels, as a mapping or as ``"team=ml,tier=gold"``.
         aio: Whether they are coroutine functions, as in ``away.remote.aio``.
         local: A module, or its name, whose functions stand behind the remote ones of their names.
+            What else it has, such as classes and constants, can be imported from the mount too.
         fallback: True to run the local function where a call could not reach the gateway.
         offload: Which calls go to the gateway; see :func:`away.builder.mirror_in_faas`.
 
@@ -140,7 +141,14 @@ def mount(
     """
     check_name(name)
     selection = selection_of(functions, labels)
-    side = local_side_of(name, local, selection.fits, fallback=fallback, offload=offload)
+    side = local_side_of(
+        name,
+        local,
+        selection.fits,
+        fallback=fallback,
+        offload=offload,
+        stands_for=gateway.partition(".")[2],
+    )
     from away.hooks.configured_mounts import read
 
     read()
@@ -217,7 +225,12 @@ def _from_settings(wanted: MountSettings) -> Mount:
         refuse_strangers(wanted.name, wanted.local, wanted.project)
     selection = selection_of(wanted.functions, wanted.labels)
     side = local_side_of(
-        wanted.name, wanted.local, selection.fits, fallback=wanted.fallback, offload=wanted.offload
+        wanted.name,
+        wanted.local,
+        selection.fits,
+        fallback=wanted.fallback,
+        offload=wanted.offload,
+        stands_for=wanted.gateway.partition(".")[2],
     )
     return Mount(wanted.name, wanted.gateway, selection, wanted.aio, side, wanted)
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from away.connection.catalogue import FunctionInfo
     from away.functions import RemoteFunction
     from away.hooks.contents import GatewayFunctions
+    from away.hooks.local_side import LocalSide
 
 __all__ = ["find", "module_of", "renew"]
 
@@ -40,13 +41,31 @@ class ImportedContent(ModuleContent):
         self.owner = owner
         super().__init__(content, **made)
 
+    @property
+    def _local(self) -> LocalSide | None:
+        """The local module that stands behind this one, if one does."""
+        local = self.owner.local
+        return local if local is not None and local.is_behind(self.place.name) else None
+
+    def _fill(self) -> None:
+        """Name what the local module has beside its functions too."""
+        super()._fill()
+        if self._local is not None and self.description is not None:
+            self._content["__all__"] = sorted({*self.description.names, *self._local.beside()})
+
+    def names(self) -> list[str]:
+        """Stand in the module as ``__dir__`` (PEP 562)."""
+        found = super().names()
+        return found if self._local is None else sorted({*found, *self._local.beside()})
+
     def _make(self, name: str) -> RemoteFunction[..., Any]:
         proxies = self.owner.proxies
         # All that the configuration says of the module's functions, but how they pack.
         said = proxies.options_of(self.place.name)
         self.manner = {key: said[key] for key in ("timeout", "idempotent") if key in said}
         made = super()._make(name)
-        proxies.place(made)
+        if self._local is not None:
+            proxies.place(made)
         proxies.watch_over(made, self.place.name, name)
         return made
 
@@ -55,6 +74,8 @@ class ImportedContent(ModuleContent):
         asker = sys._getframe(1)  # noqa: SLF001 - who asks decides what is raised
         if name.startswith("_") or self.has(name):
             return super().attribute(name)
+        if self._local is not None and name in self._local.beside():
+            return self._local.get(name)
         self.owner.list.look_again(f"{self.place.name}/{name}")
         if self.has(name):
             return super().attribute(name)

@@ -491,8 +491,8 @@ def _refuse_class(function: Any, options: Mapping[str, Any]) -> None:
     made_here = isinstance(function, type) and function.__module__ != "builtins"
     if made_here and options.get("safe_args", True):
         raise CaptureRefused(
-            f"{function.__name__} is a class, and classes are not remote; publish a function that makes"
-            " one there and returns values that may travel"
+            f"the class {function.__name__} cannot be remote, as only functions are; publish a function"
+            " that makes one there and returns values that may travel"
         )
 
 

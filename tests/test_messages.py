@@ -847,6 +847,14 @@ def _(place):
     builder.mirror_in_faas(builder.sync_from_name("cat", place.faas()), place.faas())
 
 
+@bad("a class", CaptureRefused, "the class Order cannot be remote", "publish a function that")
+def _(place):
+    class Order:
+        pass
+
+    builder.publish(place.faas())(Order)
+
+
 @bad("what is no function", CaptureRefused, "only a function can be published", "of type int")
 def _(place):
     builder.mirror_in_faas(5, place.faas(), name="five")

@@ -111,6 +111,7 @@ ROWS = [
     ("answered", [OK], {}, 1, OK),
     ("a function's own 500", [Reply(500)], {"repeatable": True}, 1, 500),
     ("refused twice", [REFUSED, REFUSED, OK], {}, 3, OK),
+    ("refused, with no patience", [REFUSED, OK], {"patient": False}, 1, GatewayUnreachable),
     ("no route", [ConnectFailed("no route"), OK], {"repeatable": True}, 1, GatewayUnreachable),
     ("no answer", [NoAnswer(), OK], {}, 1, AwayError),
     ("no answer, repeatable", [NoAnswer(), OK], {"repeatable": True}, 2, OK),

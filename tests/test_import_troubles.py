@@ -10,6 +10,7 @@ import asyncio
 import importlib
 import itertools
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -142,6 +143,56 @@ def test_a_gateway_that_is_back_is_asked_once_by_all_who_wait(server, name):
     assert len(set(map(id, found))) == 1
     assert not isinstance(found[0], BaseException)
     assert lists(server, name) == before + 1
+
+
+@pytest.mark.parametrize(
+    "listed", [[{"nam": 1}, 5], [{"name": "add"}, {"name": 7}], ["add"], {"add": 1}]
+)
+def test_a_list_of_something_else_is_an_error_and_is_not_believed(listed, server, name):
+    patient(name)
+    server.script = servers.json(listed)
+    with pytest.raises(
+        hooks.errors.ListRefused, match=r"that is not a (list of functions|JSON array)"
+    ):
+        take(name)
+    server.script = gateway.answer
+    assert take(name)(1, 2) == 3
+
+
+def behind_one_that_asks(server, name, answer):
+    """Let eight threads wait for the list that another one asks for; return what each heard."""
+    asked = threading.Event()
+
+    def behave(talk):
+        asked.set()
+        return answer(talk)
+
+    behave.__dict__["is_behaviour"] = True
+    server.script = behave
+    first = threading.Thread(target=lambda: all_at_once(1, lambda: take(name)))
+    first.start()
+    assert asked.wait(PATIENCE_SECONDS)
+    heard = all_at_once(8, lambda: take(name))
+    first.join(PATIENCE_SECONDS)
+    assert lists(server, name) == 1
+    return heard
+
+
+def test_threads_that_wait_for_one_list_share_its_error(server, name):
+    patient(name)
+    refusal = servers.late(0.5, servers.answer(503, b"not now"))
+    errors = behind_one_that_asks(server, name, refusal)
+    assert len({id(each) for each in errors}) == 8
+    (said,) = {str(each) for each in errors}
+    assert "answered 503 to GET /system/functions: not now; try again" in said
+
+
+def test_threads_that_wait_for_a_list_that_does_not_come_send_nothing(server, name):
+    config.configure(name, connect_timeout=1.0)
+    for error in behind_one_that_asks(server, name, servers.hang()):
+        assert isinstance(error, exceptions.GatewayUnreachable)
+        assert "connect_timeout" in str(error)
+        assert re.search(r"\b1 s(econds)?\b", str(error))
 
 
 def test_an_import_that_stalls_an_event_loop_ends_and_the_loop_goes_on(server, name):

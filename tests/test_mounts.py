@@ -158,6 +158,12 @@ def test_any_text_is_a_pattern_that_fits_or_not(pattern, name):
     assert Selection(("*",)).fits(name)
 
 
+def test_a_selection_of_nothing_does_not_say_that_the_gateway_has_nothing(gw, root):
+    hooks.mount(gw, root, functions="modle*")
+    with pytest.raises(ImportError, match=r"functions='modle\*'; none of its functions fits that"):
+        exec(f"from {root} import model_of_sales")
+
+
 def test_what_is_not_selected_is_missing_and_the_error_says_by_what(gateway, gw, root):
     hooks.mount(gw, root, functions="model*", labels="team=ml")
     with pytest.raises(

@@ -298,6 +298,17 @@ def test_without_the_gateway_an_error_says_that_it_is_not_there(code, more, expe
     assert "GatewayNotReached" in said
 
 
+def test_nobody_waits_for_the_start_of_a_gateway_whose_old_list_stands_in(left):
+    code = """
+        import sys
+        tried = []
+        sys.addaudithook(lambda event, of: tried.append(of[1]) if event == "socket.connect" else None)
+        from away.remote.shop import double
+        print(double.function_name, len(tried))
+        """
+    assert "double 1" in child(code, **left.environment()).splitlines()
+
+
 def test_a_gateway_that_refuses_is_not_one_that_cannot_be_reached(shop):
     keep(shop, seconds=7300)
     from tests import servers

@@ -494,10 +494,18 @@ def event_of(outcome: Reply | TransportError) -> str | None:
 class Attempts:
     """Decide, outcome by outcome, whether a request is tried again and after which pause."""
 
-    __slots__ = ("_deadline", "_repeatable", "_tried", "_updates")
+    __slots__ = ("_deadline", "_patient", "_repeatable", "_tried", "_updates")
 
-    def __init__(self, deadline: Deadline, *, repeatable: bool, updates: Updates | None) -> None:
+    def __init__(
+        self,
+        deadline: Deadline,
+        *,
+        repeatable: bool,
+        updates: Updates | None,
+        patient: bool = True,
+    ) -> None:
         self._deadline = deadline
+        self._patient = patient
         self._repeatable = repeatable
         self._updates = updates
         # event → how often it was tried again already, and when it came first
@@ -507,6 +515,8 @@ class Attempts:
         """Return the seconds to wait before trying again; None if this outcome is the last."""
         event = event_of(outcome)
         if event is None or not self._allows(rule := RETRIES[event]):
+            return None
+        if event == "refused" and not self._patient:
             return None
         now = self._deadline.elapsed()
         count, first = self._tried.get(event, (0, now))
@@ -569,6 +579,7 @@ def exchange(
     repeatable: bool = False,
     updates: Updates | None = None,
     quiet: float | None = None,
+    patient: bool = True,
 ) -> Conversation[Reply]:
     """Send a request until it has an answer that stands.
 
@@ -580,6 +591,7 @@ def exchange(
         repeatable: Whether it may be sent again where it may have been acted upon.
         updates: What is known of this process's own updates of the function.
         quiet: See :class:`Send`.
+        patient: Whether a refused connection is tried again, as of a gateway that starts just now.
 
     Returns:
         The reply, whatever its status; an empty 204 where ``quiet`` was asked for and no head came.
@@ -611,7 +623,7 @@ def exchange(
         except TransportError as error:
             outcome = error
         if attempts is None:
-            attempts = Attempts(deadline, repeatable=repeatable, updates=updates)
+            attempts = Attempts(deadline, repeatable=repeatable, updates=updates, patient=patient)
         pause = attempts.pause(outcome)
         if pause is None:
             asked_for = deadline.elapsed() - begun
@@ -689,7 +701,9 @@ def sentence(
         if seconds > send.deadline.seconds:
             limit, seconds = "timeout", send.deadline.seconds
         hint = f"check its URL and the network, or raise {limit}"
-        text = f"no connection to {gateway} within {seconds:g} s ({limit}); {hint}{suffix}"
+        text = (
+            f"no connection to {gateway} within {round(seconds, 3):g} s ({limit}); {hint}{suffix}"
+        )
         return GatewayUnreachable(text, hint=hint, **known)
     if isinstance(error, TlsFailed):
         hint = "correct the URL, or give ca_bundle= the file of the authority that it trusts"
@@ -706,7 +720,7 @@ def sentence(
         if updated:
             may = f": {_UPDATED}; it may have run: look before repeating it"
         text = (
-            f"{what} had no whole answer from {gateway} within the {seconds:g} s of timeout"
+            f"{what} had no whole answer from {gateway} within the {round(seconds, 3):g} s of timeout"
             f"{may if where.function else ''}{suffix}"
         )
         return CallTimedOut(text, limit="timeout", seconds=seconds, **known)

@@ -102,6 +102,7 @@ class GatewayApi:
         *,
         idempotent: bool | None = None,
         quiet: float | None = None,
+        patient: bool = True,
     ) -> Conversation[Reply]:
         """Send any request, to the gateway or by a whole URL; the reply's status is not judged."""
         repeatable = request.method in ("GET", "HEAD") if idempotent is None else idempotent
@@ -113,6 +114,7 @@ class GatewayApi:
             self.connect_timeout,
             repeatable=repeatable,
             quiet=quiet,
+            patient=patient,
         )
         return reply
 
@@ -126,6 +128,7 @@ class GatewayApi:
         deadline: Deadline | float | None = None,
         accept: tuple[int, ...] = _ACCEPTED,
         quiet: float | None = None,
+        patient: bool = True,
     ) -> Conversation[tuple[Request, Reply]]:
         """Ask the gateway's own API, with the login.
 
@@ -144,9 +147,9 @@ class GatewayApi:
             headers["Content-Type"] = "application/json"
             body = json.dumps(data).encode()
         request = Request(method, target, headers, body, auth=True)
-        reply = yield from self.request(request, limit, quiet=quiet)
+        reply = yield from self.request(request, limit, quiet=quiet, patient=patient)
         if reply.status == 401 and self.access.look_again():
-            reply = yield from self.request(request, limit, quiet=quiet)
+            reply = yield from self.request(request, limit, quiet=quiet, patient=patient)
         if reply.status not in accept:
             raise verdicts.system_refusal(self.asked(), request, reply)
         return request, reply
@@ -158,9 +161,13 @@ class GatewayApi:
         *,
         query: Mapping[str, str] | None = None,
         deadline: Deadline | float | None = None,
+        patient: bool = True,
+        of_functions: bool = False,
     ) -> Conversation[Any]:
-        """Ask for a JSON array or object."""
-        request, reply = yield from self.system("GET", path, query=query, deadline=deadline)
+        """Ask for a JSON array or object, or for an array of functions and nothing else."""
+        request, reply = yield from self.system(
+            "GET", path, query=query, deadline=deadline, patient=patient
+        )
         try:
             data = json.loads(reply.body)
         except (ValueError, RecursionError):
@@ -170,6 +177,9 @@ class GatewayApi:
         if not isinstance(data, wanted):
             kind = "a JSON array" if wanted is list else "a JSON object"
             raise verdicts.not_json(self.asked(), request, reply, kind)
+        # Another program's array is not a gateway without functions.
+        if of_functions and not all(map(_has_a_name, data)):
+            raise verdicts.not_json(self.asked(), request, reply, "a list of functions")
         return data
 
     # ------------------------------------------------------------ functions
@@ -180,15 +190,21 @@ class GatewayApi:
         fresh: bool = False,
         namespace: str | None = None,
         deadline: Deadline | float | None = None,
+        patient: bool = True,
     ) -> Conversation[list[FunctionInfo]]:
-        """List all functions, sorted by name."""
+        """List all functions, sorted by name; a refused connection is tried again if patient."""
         space = self._space(namespace)
         limit = self.deadline(deadline)
 
         def fetch() -> Conversation[list[FunctionInfo]]:
             try:
                 data = yield from self.read(
-                    "/system/functions", list, query={"namespace": space}, deadline=limit
+                    "/system/functions",
+                    list,
+                    query={"namespace": space},
+                    deadline=limit,
+                    patient=patient,
+                    of_functions=True,
                 )
             except AnswerLost as error:
                 # OpenFaaS' own handler does so: it panics while its Prometheus is away.
@@ -199,7 +215,7 @@ class GatewayApi:
                     gateway=self.access.url,
                     call_id=error.call_id,
                 ) from error
-            infos = [FunctionInfo.from_json(each) for each in data if isinstance(each, dict)]
+            infos = map(FunctionInfo.from_json, data)
             return sorted((info for info in infos if info is not None), key=_by_name)
 
         return (yield from self.catalogue.listing(fetch, space, limit, fresh=fresh))
@@ -509,6 +525,10 @@ class GatewayApi:
 
     def _space(self, namespace: str | None) -> str:
         return self.namespace if namespace is None else namespace
+
+
+def _has_a_name(item: object) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("name"), str)
 
 
 def _by_name(info: FunctionInfo) -> str:

@@ -104,7 +104,10 @@ def system_refusal(asked: Asked, request: Request, reply: Reply) -> AwayError:
         )
     text = head_of(reply)
     said = f": {text}" if text else " without a text"
-    return _gateway_error(asked, f"{asked.gateway} answered {status} to {what}{said}", reply)
+    remedy = "; try again, and look at the gateway's log if it stays so" if status >= 500 else ""
+    return _gateway_error(
+        asked, f"{asked.gateway} answered {status} to {what}{said}{remedy}", reply
+    )
 
 
 def login_refusal(asked: Asked, reply: Reply) -> AuthenticationRefused:
@@ -162,8 +165,11 @@ def absent(
     """
     place = f" in the namespace {printable(namespace)!r}" if namespace else ""
     text = f"{asked.gateway} has no function {printable(function)!r}{place}"
-    near = tuple(nearest(function, known)) if known is not None else ()
-    if near:
+    known = None if known is None else list(known)
+    near = tuple(each for each in nearest(function, known or ()) if each != function)
+    if known is not None and function in known:
+        near, hint = (), "its list has it all the same: try again, or deploy it anew"
+    elif near:
         hint = f"did you mean {' or '.join(repr(printable(each)) for each in near)}"
     elif known is not None:
         shown = [printable(each) for each in known][:5]

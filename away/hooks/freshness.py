@@ -85,7 +85,7 @@ class Freshness:
             kept: The list on disk, however old.
             error: Why there is no newer one.
         """
-        found = None if settings.catalogue == "fresh" else self._newest(kept)
+        found = self._newest(kept) if self.can_stand_in(settings, kept) else None
         if found is None:
             return None
         self._left_alone_until = time.monotonic() + LEFT_ALONE_SECONDS
@@ -95,6 +95,10 @@ class Freshness:
             text = f"{error}; functions are imported from its list of {age}"
             warn_at_user_line(text, RuntimeWarning)
         return found
+
+    def can_stand_in(self, settings: GatewayConfig, kept: KeptList | None) -> bool:
+        """Tell whether there is a list for when the gateway cannot be reached, however old."""
+        return settings.catalogue != "fresh" and self._newest(kept) is not None
 
     def never_asks(self, settings: GatewayConfig) -> bool:
         """Tell whether no import asks the gateway as long as there is any list."""

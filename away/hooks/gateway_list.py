@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from away.config import resolve
-from away.exceptions import AwayError
+from away.exceptions import AwayError, CallTimedOut
 from away.hooks.errors import GatewayNotReached, as_import_error
 from away.hooks.freshness import Freshness
 from away.hooks.locks import ForkedLock
@@ -26,11 +26,25 @@ if TYPE_CHECKING:
     from away.connection import FaasConnection
     from away.connection.catalogue import FunctionInfo
     from away.connection.conversations import Conversation, Deadline
+    from away.hooks.errors import GatewayImportError
     from away.hooks.freshness import OldList
     from away.hooks.listing import Listing
     from away.hooks.local_side import LocalSide
 
 __all__ = ["GatewayList"]
+
+# How long after a gateway could not be reached it is asked without waiting for its start.
+LATELY_SECONDS = 10.0
+# What part of the time has to be left for a request, of whoever waited for another thread's in vain.
+WORTH_ASKING = 0.1
+
+
+class _Failure(NamedTuple):
+    """A request for the list that failed: when, at which connection, and how."""
+
+    at: float
+    connection: FaasConnection
+    error: GatewayImportError
 
 
 class GatewayList:
@@ -61,6 +75,8 @@ class GatewayList:
         # What this module last fetched, and when; whether it must before it believes any list.
         self._fetched: Listing | None = None
         self._fetched_at = float("-inf")
+        # The last failure since then, which those share who waited for that request.
+        self._failed: _Failure | None = None
         self._stale = False
         self._reloaded = False
         self._in_vain = AskedInVain()
@@ -122,7 +138,9 @@ class GatewayList:
                 return self._accept(old.infos, old)
             self.freshness.warn_of_none(settings)
         try:
-            return self.fetch(fresh=self._stale)
+            # For the start of a gateway nobody waits whom an old list serves.
+            patient = not self.freshness.can_stand_in(settings, kept)
+            return self.fetch(fresh=self._stale, patient=patient)
         except GatewayNotReached as error:
             old = self.freshness.without_gateway(settings, kept, error)
             if old is not None:
@@ -172,37 +190,75 @@ class GatewayList:
 
     # ------------------------------------------------------------ fetching it
 
-    def fetch(self, *, fresh: bool) -> Listing:
+    def fetch(self, *, fresh: bool, patient: bool = True) -> Listing:
         """Fetch the list in this thread; whoever comes meanwhile waits for it and shares it.
 
+        Args:
+            fresh: Whether the one that the connection just had will not do.
+            patient: Whether a refused connection is tried again, as of a gateway that starts just now.
+
         Raises:
-            ImportError: It cannot be had.
+            ImportError: It cannot be had; those who waited hear the same.
         """
+        from away.connection.conversations import Deadline
+
         self._warn_where_a_loop_waits()
         started = time.monotonic()
         connection = self.connection(anew=True)
-        limit = connection.connect_timeout
+        deadline = Deadline(connection.connect_timeout)
         fetching = self._fetching.here
-        if not fetching.acquire(timeout=limit):
+        if not fetching.acquire(timeout=connection.connect_timeout):
             # Its holder's time is over: an interrupt came as it took it, or it was ended.
             self._fetching.renew()
-            raise GatewayNotReached(
-                f"another thread has waited {limit:g} seconds for the functions of the gateway"
-                f" {self._gateway!r} at {connection.url}; raise its connect_timeout if it is slow",
-                name=self._module_name,
-                gateway=connection.url,
-            )
+            raise self._waited_in_vain(connection)
         try:
             if self._fetched is not None and self._fetched_at >= started:
                 return self._fetched
-            left = max(limit - (time.monotonic() - started), 0.001)
-            infos = connection.functions(fresh=fresh, timeout=left)
-        except AwayError as error:
-            raise as_import_error(error, self._module_name) from None
-        else:
-            return self._take_fetched(infos)
+            failed = self._failed
+            if failed is not None and failed.connection is connection:
+                if failed.at >= started:
+                    raise as_import_error(failed.error, self._module_name)
+                patient = patient and not _is_lately_unreachable(failed)
+            if deadline.remaining() < WORTH_ASKING * deadline.seconds:
+                raise self._waited_in_vain(connection)
+            return self._ask(connection, deadline, fresh=fresh, patient=patient)
         finally:
             fetching.release()
+
+    def _ask(
+        self, connection: FaasConnection, deadline: Deadline, *, fresh: bool, patient: bool
+    ) -> Listing:
+        try:
+            infos = connection.run(
+                connection.api.functions(fresh=fresh, deadline=deadline, patient=patient)
+            )
+        except AwayError as error:
+            told = self._told(error)
+            self._failed = _Failure(time.monotonic(), connection, told)
+            raise as_import_error(told, self._module_name) from None
+        return self._take_fetched(infos)
+
+    def _told(self, error: AwayError) -> GatewayImportError:
+        """Return the error of an import for one of the connection's."""
+        if isinstance(error, CallTimedOut) and error.limit == "timeout":
+            error = CallTimedOut(
+                f"the gateway {self._gateway!r} at {error.gateway} did not list its functions within the"
+                f" {error.seconds:g} s of connect_timeout; raise it if the gateway is slow"
+                f" (X-Call-Id {error.call_id})",
+                limit="connect_timeout",
+                seconds=error.seconds,
+                gateway=error.gateway,
+                call_id=error.call_id,
+            )
+        return as_import_error(error, self._module_name)
+
+    def _waited_in_vain(self, connection: FaasConnection) -> GatewayNotReached:
+        return GatewayNotReached(
+            f"another thread has waited {connection.connect_timeout:g} seconds for the functions of the"
+            f" gateway {self._gateway!r} at {connection.url}; raise its connect_timeout if it is slow",
+            name=self._module_name,
+            gateway=connection.url,
+        )
 
     async def fetch_async(self) -> None:
         """Fetch the list without blocking the event loop.
@@ -215,8 +271,21 @@ class GatewayList:
             # Two tasks at once send two requests: no lock is held across an await.
             infos = await connection.aio.functions(fresh=True, timeout=connection.connect_timeout)
         except AwayError as error:
-            raise as_import_error(error, self._module_name) from None
+            raise self._told(error) from None
         self._take_fetched(infos)
+
+    def remembered(self) -> Callable[[], None]:
+        """Remember where the list comes from; what is returned puts it back, after a test."""
+        source, freshness = (self._settings, self._connection), dict(vars(self.freshness))
+
+        def put_back() -> None:
+            vars(self.freshness).update(freshness)
+            # Functions that came meanwhile keep theirs where there was none.
+            if source[1] is not None:
+                self._settings, self._connection = source
+            self._fetched, self._fetched_at = None, float("-inf")
+
+        return put_back
 
     def fetch_by_connection(self) -> None:
         """Fetch the list with no wait for other threads: a test's fake answers it."""
@@ -252,6 +321,7 @@ class GatewayList:
         # What a test's fake lists is not what the gateway once had.
         self.freshness.fetched(infos if stand_ins.now is None else None)
         self._fetched_at = time.monotonic()
+        self._failed = None
         self._stale = self._reloaded = False
         listing = self._fetched = self._accept(infos)
         return listing
@@ -276,3 +346,8 @@ class GatewayList:
                 f" await away.hooks.load({self._gateway!r}) before they are imported",
                 RuntimeWarning,
             )
+
+
+def _is_lately_unreachable(failed: _Failure) -> bool:
+    lately = time.monotonic() - failed.at < LATELY_SECONDS
+    return lately and isinstance(failed.error, GatewayNotReached)

@@ -99,9 +99,11 @@ def missing(
         footnote: What is to be said of the list.
     """
     which = f" with {selected}" if selected else ""
+    # What a selection leaves over says nothing of what the gateway has.
+    has = listing.summary(name) if listing or not selected else "none of its functions fits that"
     error = kind(
         f"the gateway {gateway!r} at {url} has no function {printable(name)!r}{which};"
-        f" {listing.summary(name)}{footnote}",
+        f" {has}{footnote}",
         gateway=url,
         function=name,
         nearest=tuple(listing.nearest(name)),

@@ -371,11 +371,14 @@ class Caller:
     def _no_plain_form(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         what = f"a {type(args[0]).__name__}" if len(args) == 1 and not kwargs else ""
         what = what or f"{len(args) + len(kwargs)} arguments"
+        plainly = "has no plain form" if len(args) + len(kwargs) == 1 else "have no plain form"
         if kwargs and len(args) + len(kwargs) == 1:
             what = f"the keyword {next(iter(kwargs))!r}"
+        elif args and len(args) == 1 and not kwargs:
+            plainly += plain.obstacle(args[0])
         why = "" if self.connection.is_logged_in else " (no password is known to ask the gateway)"
         return (
-            f"`{self.python_name}` on {self.connection.url} was given {what}, which has no plain form,"
+            f"`{self.python_name}` on {self.connection.url} was given {what}, which {plainly},"
             f" and is not known to be a function that Away published{why}; pass pack_args= and"
             " unpack_args= to say how the arguments travel"
         )
@@ -402,8 +405,11 @@ class Caller:
         wanted = self.description.returns if self.description else ""
         if wanted not in plain.RETURN_TYPES:
             if self.types is not None and self.types.reads_answers:
-                value = plain.answer(reply.headers.get("Content-Type", ""), reply.body)
-                return self.types.answered(value, lambda found: self._unexpected(found, reply))
+                kind = reply.headers.get("Content-Type", "")
+                return self.types.answered(
+                    lambda loads: plain.answer(kind, reply.body, loads),
+                    lambda found: self._unexpected(found, reply),
+                )
             if text is not None:
                 return text
             return plain.answer(reply.headers.get("Content-Type", ""), reply.body)
@@ -419,6 +425,7 @@ class Caller:
                 f"answered {names.printable(answered[:60])!r}, which is not the {wanted} that the"
                 " stub's return annotation says; correct the annotation or pass unpack_args=",
                 reply,
+                ResultMismatch,
             ) from None
 
     # ------------------------------------------------------------ by protocol

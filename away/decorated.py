@@ -165,22 +165,16 @@ class StubAnnotations:
 
     def result(self, value: Any, refuse: Callable[[Misfit], Exception]) -> Any:
         """Make the result of what came, or raise what ``refuse`` makes of a misfit."""
-        return self._made(value, refuse, plain=False)
-
-    def answered(self, value: Any, refuse: Callable[[Misfit], Exception]) -> Any:
-        """Make the result of a plain answer: one that is no value yet may be JSON unnamed."""
-        return self._made(value, refuse, plain=True)
-
-    def _made(self, value: Any, refuse: Callable[[Misfit], Exception], *, plain: bool) -> Any:
         known = self.types
-        if known is None:
-            return value
-        from away.typed_values import Misfit
+        return value if known is None else _made(lambda: known.result(value), refuse)
 
-        try:
-            return known.answered(value) if plain else known.result(value)
-        except Misfit as error:
-            raise refuse(error) from error.__cause__
+    def answered(
+        self, read: Callable[[Callable[[str], Any]], Any], refuse: Callable[[Misfit], Exception]
+    ) -> Any:
+        """Make the result of a plain answer: see :meth:`away.typed_values.StubTypes.answered`."""
+        known = self.types
+        assert known is not None, "only who knows types reads answers by them"
+        return _made(lambda: known.answered(read), refuse)
 
     @property
     def reads_answers(self) -> bool:
@@ -189,15 +183,23 @@ class StubAnnotations:
 
     def as_json(self, value: Any) -> Any:
         """Write an argument for a function that is none of Away's."""
-        from away.typed_values import as_json
-
-        return as_json(value)
+        known = self.types
+        return value if known is None else known.as_json(value)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle to the stub's name: another process reads the annotations of its own."""
         if self._reference is None:
             return _no_annotations, ()
         return _annotations_of, self._reference
+
+
+def _made(make: Callable[[], Any], refuse: Callable[[Misfit], Exception]) -> Any:
+    from away.typed_values import Misfit
+
+    try:
+        return make()
+    except Misfit as error:
+        raise refuse(error) from error.__cause__
 
 
 def _no_annotations() -> None:

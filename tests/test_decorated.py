@@ -13,12 +13,14 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
 
 import pytest
 
 import away.gateway
 from away import FaasConnection, RemoteFunction, builder, protocol
-from away.exceptions import AwayError, ProtocolMismatch, ResultMismatch
+from away.exceptions import AwayError, CannotTravel, ProtocolMismatch, ResultMismatch
 from away.signatures import Description, to_annotations
 from tests import servers
 
@@ -34,6 +36,16 @@ class Color(enum.Enum):
 class Point:
     x: float
     y: float = 0.0
+
+
+class Level(enum.Enum):
+    LOW = 1
+
+
+@dataclass
+class Bill:
+    total: Decimal
+    rate: float
 
 
 @builder.faas_function(NOWHERE)
@@ -151,6 +163,84 @@ def test_plain_return_types_are_read_as_ever():
 
         stubs = [builder.faas_function(faas)(f) for f in (number, text, raw, anything, maybe)]
         assert [stub() for stub in stubs] == [55, " 55\n", b" 55\n", " 55\n", 55]
+
+
+def test_a_decimal_keeps_its_digits_and_other_numbers_are_as_ever():
+    digits = "12345678901234567.89"
+    body = f'[{{"total": {digits}, "rate": 0.25}}, {digits}, {{"a": {digits}}}]'.encode()
+
+    def behave(seen):
+        answer = seen.body if "echo" in seen.path else body
+        kind = "text/plain" if "unnamed" in seen.path else "application/json"
+        return servers.answer(200, answer, {"Content-Type": kind})
+
+    with servers.Server(behave) as server:
+        faas = connected(server)
+
+        @builder.faas_function(faas)
+        def echo(total: Decimal) -> Decimal: ...
+
+        @builder.faas_function(faas)
+        def stated() -> tuple[Bill, float, dict[str, Any]]: ...
+
+        @builder.faas_function(faas)
+        def unnamed() -> tuple[Bill, float, dict[str, Any]]: ...
+
+        # One argument goes as its digits, which are a number wherever they are taken for JSON.
+        assert echo(Decimal(digits)) == Decimal(digits)
+        assert server.requests[0].body == digits.encode()
+        for stub in (stated, stated, unnamed):
+            bill, number, free = stub()
+            assert bill == Bill(Decimal(digits), 0.25)
+            assert type(bill.rate) is type(number) is type(free["a"]) is float
+            assert number == free["a"] == float(digits)
+
+
+def test_keys_that_a_stub_annotates_travel_as_texts_and_come_back():
+    with servers.Server(echo_json) as server:
+        faas = connected(server)
+
+        @builder.faas_function(faas)
+        def by_number(value: dict[int, Point]) -> dict[int, Point]: ...
+
+        @builder.faas_function(faas)
+        def by_other(value: list[dict[Level | bool | dt.date, int]]) -> list[dict[Level | bool | dt.date, int]]: ...  # fmt: skip
+
+        assert by_number({1: Point(2.0)}) == {1: Point(2.0)}
+        value = [{Level.LOW: 1, False: 2, dt.date(2026, 1, 2): 3}]
+        assert by_other(value) == value
+        first, second = (json.loads(seen.body) for seen in server.requests)
+    assert first == {"1": {"x": 2.0, "y": 0.0}}
+    assert second == [{"1": 1, "false": 2, "2026-01-02": 3}]
+
+
+def test_what_has_no_plain_form_is_named():
+    @builder.faas_function(FaasConnection("http://127.0.0.1:9"))
+    def f(value: Any, *more: Any) -> Any: ...
+
+    for args, text in [
+        (({1: 2},), "JSON's keys are texts, not int: annotate the stub's dict as dict[int, …]"),
+        (([float("nan")],), "a list, which has no plain form (nan is no number to JSON)"),
+        ((1, 2), "was given 2 arguments, which have no plain form, and"),
+    ]:
+        with pytest.raises(CannotTravel) as raised:
+            f(*args)
+        assert text in str(raised.value)
+
+
+def test_a_plain_answer_that_is_not_the_result_says_so():
+    with servers.Server(servers.answer(200, b"hello", {"Content-Type": "text/plain"})) as server:
+        faas = connected(server)
+
+        def number() -> int: ...
+        def nothing() -> None: ...
+        def listed() -> list: ...
+
+        for stub in (number, nothing, listed):
+            with pytest.raises(ResultMismatch, match="answered 'hello'"):
+                builder.faas_function(faas)(stub)()
+    with servers.Server(servers.answer(200, b"\n", {"Content-Type": "text/plain"})) as server:
+        assert builder.faas_function(connected(server))(nothing)() is None
 
 
 def test_a_published_function_is_sent_plain_values_and_dates_as_they_are():

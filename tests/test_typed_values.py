@@ -98,6 +98,16 @@ class Movie(TypedDict):
     year: NotRequired[int]
 
 
+class Cat(TypedDict):
+    kind: Literal["cat"]
+    lives: int
+
+
+class Dog(TypedDict):
+    kind: Literal["dog"]
+    bark: str
+
+
 class HasName(Protocol):
     name: str
 
@@ -207,11 +217,23 @@ def test_the_language_is_as_lenient_as_typing_has_it(annotation, value):
         (Point, Point(1, tags=["a", 2]), ".tags[1]", "str", "2 (int)"),
         (Color, "red", "", "Color", "'red' (str)"),
         (Movie, {"year": 1}, "['title']", "str", "nothing"),
-        (Movie, {"title": "M", "yeer": 1}, "['yeer']", "no such key", "one"),
+        (
+            Movie,
+            {"title": "M", "yeer": 1},
+            "",
+            "Movie",
+            "a dict with the key 'yeer', which Movie has not",
+        ),
+        (Cat | Dog, {"kind": "dog"}, "['bark']", "str", "nothing"),
+        (Cat | Dog, {"kind": "fish"}, "['kind']", "one of 'cat', 'dog'", "'fish' (str)"),
+        (Cat | Dog, {"kind": "cat", "lives": "9"}, "['lives']", "int", "'9' (str)"),
+        (Cat | Dog | None, 3, "", "Cat | Dog | None", "3 (int)"),
+        (list[int] | list[str], [1.5], "[0]", "int | str", "1.5 (float)"),
         (Optional[Point], Point("one"), ".x", "float", "'one' (str)"),  # noqa: UP045
         (int | str, None, "", "int | str", "None"),
         (Literal["a", 1], True, "", "one of 'a', 1", "True (bool)"),
         (dt.date, "2026-01-02", "", "date", "'2026-01-02' (str)"),
+        (dt.date, MOMENT, "", "date", "datetime"),
     ],
 )
 def test_an_argument_that_does_not_fit_is_found(annotation, value, path, expected, given):
@@ -242,7 +264,10 @@ def test_an_argument_that_does_not_fit_is_found(annotation, value, path, expecte
         (Span, ["2026-01-02", "1"], ".days", "int"),
         (set[str], [[]], "[0]", "str"),
         (Positive, {"n": 0}, "", "Positive"),
-        (Union[Point, Named], {"x": "1", "name": 2}, ".x", "float"),  # noqa: UP007
+        (Union[Point, Named], {"x": "1", "name": 2}, "", "Point | Named"),  # noqa: UP007
+        (Cat | Dog, {"kind": "dog"}, "['bark']", "str"),
+        (Cat | Dog, {"kind": "fish", "bark": "w"}, "['kind']", "one of 'dog'"),
+        (dict[int, str], {"1": "a"}, " key '1' (str)", "int"),
         (Tree, {"value": 1, "children": [{"value": "2"}]}, ".children[0].value", "int"),
     ],
 )

@@ -7,12 +7,16 @@ Content-Type, or by the type that a stub's return annotation names.
 from __future__ import annotations
 
 import json
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Any
 
 from away.protocol.refusals import MAX_DEPTH
 from away.protocol.values import is_plain
 
-__all__ = ["RETURN_TYPES", "answer", "converted", "plain_form"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["RETURN_TYPES", "answer", "converted", "obstacle", "plain_form"]
 
 # The return annotations of a stub that are honoured.
 RETURN_TYPES = ("int", "float", "bool", "str", "bytes", "list", "dict")
@@ -34,6 +38,9 @@ _CHARSETS = {
     "windows-1252": "cp1252",
     "cp1252": "cp1252",
 }
+
+# The keys that a stub's annotations turn into JSON's, and back.
+_KEYS = ("int", "float", "bool")
 
 _TRUTH = {"true": True, "false": False, "1": True, "0": False}
 
@@ -64,19 +71,55 @@ def plain_form(value: Any) -> tuple[bytes, str] | None:
         return None
 
 
-def answer(content_type: str, body: bytes) -> Any:
+def obstacle(value: Any, levels: int = 20) -> str:
+    """Say in words, in brackets, what in a value JSON lacks, where it is not the value's type itself.
+
+    Args:
+        value: An argument that has no plain form.
+        levels: How deep to look.
+
+    Returns:
+        The words, with a space before them; or nothing.
+
+    Example:
+        >>> obstacle(float("nan")), obstacle([{1: 2}]), obstacle((1, 2))
+        (' (nan is no number to JSON)', " (JSON's keys are texts, not int: annotate the stub's dict as dict[int, …], or make them str)", '')
+    """
+    if type(value) is float and not math.isfinite(value):
+        return f" ({value} is no number to JSON)"
+    inside: Iterable[Any] = value if type(value) in (list, tuple, set, frozenset) else ()
+    if type(value) is dict:
+        for key in value:
+            if type(key) is not str:
+                name = type(key).__name__
+                way = f"annotate the stub's dict as dict[{name}, …], or " if name in _KEYS else ""
+                return f" (JSON's keys are texts, not {name}: {way}make them str)"
+        inside = value.values()
+    if levels:
+        for each in inside:
+            if found := obstacle(each, levels - 1):
+                return found
+    return ""
+
+
+def answer(content_type: str, body: bytes, loads: Callable[[str], Any] = json.loads) -> Any:
     """Read an answer by its Content-Type: JSON to its value, text to str, else the bytes.
 
     A gateway gives an answer without a type that of the request, so one that says JSON and is not
     comes back as text. Text that is not in the charset that it states, or in a rare one, stays bytes,
     which lose nothing.
+
+    Args:
+        content_type: The header field.
+        body: The answer.
+        loads: Reads JSON, and raises ValueError or RecursionError where it cannot.
     """
     kind, _, options = content_type.partition(";")
     kind = kind.strip().lower()
     if kind == "application/json" or kind.endswith("+json"):
         try:
             # As text, since json looks at bytes for UTF-16 and UTF-32 first.
-            return json.loads(body.decode())
+            return loads(body.decode())
         except (ValueError, RecursionError):
             kind = "text/plain"
     if kind.startswith("text/"):

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from away.typed_values.conversions import Exactly, Literals, Misfit, Written, given_text, misfit
+from away.typed_values.conversions import (
+    ONE_OF,
+    Exactly,
+    Literals,
+    Misfit,
+    Written,
+    given_text,
+    misfit,
+)
+from away.typed_values.plain_answers import key_in_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -164,7 +173,14 @@ class Later:
 
 
 class Pairs:
-    """A dict, or an abstract mapping."""
+    """A dict, or an abstract mapping.
+
+    Args:
+        expected: The type in words.
+        kind: What an argument must be an instance of.
+        key: The keys' type, or None where they may be anything.
+        value: The values' type, likewise.
+    """
 
     def __init__(
         self, expected: str, kind: type, key: Conversion | None, value: Conversion | None
@@ -190,7 +206,9 @@ class Pairs:
         made, changed = {}, False
         for key, value in pairs.items():
             try:
-                new_key = through(self._key, key, incoming=incoming)
+                new_key = (
+                    self._made_key(key) if incoming else through(self._key, key, incoming=False)
+                )
             except Misfit as error:
                 raise error.below(f" key {given_text(key)}") from None
             try:
@@ -200,6 +218,15 @@ class Pairs:
             changed = changed or new is not value or new_key is not key
             made[new_key] = new
         return made if changed else pairs
+
+    def _made_key(self, key: Any) -> Any:
+        try:
+            return through(self._key, key, incoming=True)
+        except Misfit:
+            meant = key_in_text(key)
+            if meant is key:
+                raise
+            return through(self._key, meant, incoming=True)
 
 
 class Union:
@@ -224,7 +251,7 @@ class Union:
 
     def outgoing(self, value: Any) -> Any:
         """Check an argument by the first member that takes it."""
-        return self._first(value, [each.outgoing for each in self._members])
+        return self._first(value, [(each, each.outgoing) for each in self._members])
 
     def incoming(self, value: Any) -> Any:
         """Make the value by the member that it fits best."""
@@ -238,20 +265,53 @@ class Union:
                 continue
         whole = [each for each in self._members if getattr(each, "knows_all_of", _no)(value)]
         ordered = [*whole, *(each for each in self._members if each not in whole)]
-        return self._first(value, [each.incoming for each in ordered])
+        return self._first(value, [(each, each.incoming) for each in ordered])
 
-    def _first(self, value: Any, ways: Sequence[Callable[[Any], Any]]) -> Any:
-        deepest: Misfit | None = None
-        for convert in ways:
+    def _first(self, value: Any, ways: Sequence[tuple[Conversion, Callable[[Any], Any]]]) -> Any:
+        misfits: list[tuple[tuple[int, int, int], Misfit]] = []
+        for member, convert in ways:
             try:
                 return convert(value)
             except Misfit as error:
-                if error.path and (deepest is None or len(error.path) > len(deepest.path)):
-                    deepest = error
+                likeness = getattr(member, "likeness", _unlike)(value)
+                misfits.append(((*likeness, len(error.path)), error))
         if self._anything:
             return value
-        # The member that got furthest is the one that was meant.
-        raise deepest or misfit(self, value)
+        raise self._meant(value, misfits)
+
+    def _meant(self, value: Any, misfits: list[tuple[tuple[int, int, int], Misfit]]) -> Misfit:
+        """Return what the member says that was meant: the one likest to the value, if there is one."""
+        most = max(rank for rank, _ in misfits)
+        likest = [error for rank, error in misfits if rank == most]
+        first = likest[0]
+        if not first.path and (len(likest) > 1 or most <= _NOTHING_ALIKE):
+            return misfit(self, value)
+        if len(likest) == 1:
+            return first
+        if any((each.path, each.given) != (first.path, first.given) for each in likest):
+            return misfit(self, value)
+        return _either(likest)
+
+
+# What a rank is where nothing of the value is a member's.
+_NOTHING_ALIKE = (0, 0, 0)
+
+
+def _unlike(_value: Any) -> tuple[int, int]:
+    return 0, 0
+
+
+def _either(misfits: Sequence[Misfit]) -> Misfit:
+    """Return one error for several members, which expected different things in the same place."""
+    expected = list(dict.fromkeys(each.expected for each in misfits))
+    literals = [each.removeprefix(ONE_OF) for each in expected if each.startswith(ONE_OF)]
+    if len(literals) == len(expected):
+        text = ONE_OF + ", ".join(literals)
+    else:
+        text = " | ".join(expected)
+    found = Misfit(text, misfits[0].given)
+    found.path = misfits[0].path
+    return found
 
 
 def _no(_value: Any) -> bool:

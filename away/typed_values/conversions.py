@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from away.typed_values.plain_answers import digits_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from enum import Enum
 
 __all__ = [
+    "NOTHING",
+    "ONE_OF",
     "Conversion",
     "Exactly",
     "Instance",
@@ -25,6 +29,10 @@ __all__ = [
     "written_types",
 ]
 
+# How what a literal expects begins, in words.
+ONE_OF = "one of "
+# What is given in words, where there is nothing.
+NOTHING = "nothing"
 # As much of a value as helps to find it.
 _MOST_CHARACTERS = 60
 
@@ -147,6 +155,7 @@ class Written:
         write: Makes what travels of a value.
         sources: What it is read from.
         read: Makes the value; what it raises says that there is none.
+        unlike: A class of its own that does not do for it, though it is derived from it.
     """
 
     def __init__(
@@ -155,8 +164,10 @@ class Written:
         write: Callable[[Any], Any],
         sources: tuple[type, ...],
         read: Callable[[Any], Any],
+        unlike: type | tuple[()] = (),
     ) -> None:
         self.expected = kind.__name__
+        self._unlike = unlike
         self.kind = kind
         self._write = write
         self._sources = sources
@@ -164,7 +175,7 @@ class Written:
 
     def outgoing(self, value: Any) -> Any:
         """Check an argument and write it."""
-        if isinstance(value, self.kind):
+        if isinstance(value, self.kind) and not isinstance(value, self._unlike):
             return self._write(value)
         raise misfit(self, value)
 
@@ -197,7 +208,8 @@ def written_types() -> dict[type, Written]:
 
     return {
         dt.datetime: Written(dt.datetime, same, (str,), dt.datetime.fromisoformat),
-        dt.date: Written(dt.date, same, (str,), dt.date.fromisoformat),
+        # A datetime is a date to Python, and to nobody who reads one.
+        dt.date: Written(dt.date, same, (str,), dt.date.fromisoformat, unlike=dt.datetime),
         dt.time: Written(dt.time, dt.time.isoformat, (str,), dt.time.fromisoformat),
         dt.timedelta: Written(
             dt.timedelta,
@@ -205,12 +217,18 @@ def written_types() -> dict[type, Written]:
             (int, float),
             lambda seconds: dt.timedelta(seconds=seconds),
         ),
-        Decimal: Written(Decimal, str, (str, int, float), lambda value: Decimal(str(value))),
+        Decimal: Written(Decimal, str, (str, int, float), _decimal),
         Fraction: Written(Fraction, str, (str, int), Fraction),
         UUID: Written(UUID, str, (str,), UUID),
         Path: Written(Path, str, (str,), Path),
         PurePath: Written(PurePath, str, (str,), PurePath),
     }
+
+
+def _decimal(value: Any) -> Any:
+    from decimal import Decimal
+
+    return Decimal(digits_of(value) if isinstance(value, float) else str(value))
 
 
 class Member:
@@ -246,7 +264,7 @@ class Literals:
     def __init__(self, values: Sequence[Any]) -> None:
         from enum import Enum
 
-        self.expected = f"one of {', '.join(map(repr, values))}"
+        self.expected = ONE_OF + ", ".join(map(repr, values))
         self._values = [(each, each.value if isinstance(each, Enum) else each) for each in values]
 
     def outgoing(self, value: Any) -> Any:
@@ -262,3 +280,9 @@ class Literals:
             if type(value) is type(travels) and value == travels:
                 return wanted
         raise misfit(self, value)
+
+    def has(self, value: Any) -> bool:
+        """Tell whether a value is one of these, here or as it travels."""
+        return any(
+            type(value) is type(each) and value == each for pair in self._values for each in pair
+        )

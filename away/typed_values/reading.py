@@ -85,6 +85,8 @@ class Reader:
         # The aliases that are being read.
         self._open: set[Any] = set()
         self._written: dict[type, Written] | None = None
+        # Of the mappings read, the keys that are no texts; one list for all readers of a stub.
+        self._keys: list[Conversion] = []
 
     def read(self, annotation: Any) -> Conversion | None:
         """Return the conversion for an annotation; None where anything is taken.
@@ -105,6 +107,11 @@ class Reader:
         if get_origin(annotation) is None:
             return self._bare(annotation)
         return self._generic(annotation, get_origin(annotation), get_args(annotation))
+
+    @property
+    def knows_keys(self) -> bool:
+        """Whether an annotation read so far says of a mapping's keys that they are no texts."""
+        return bool(self._keys)
 
     def items_of(self, annotation: Any) -> Conversion | None:
         """Return the conversion of the whole list of what an iterator gives, if one is annotated."""
@@ -172,6 +179,8 @@ class Reader:
         if origin in _MAPPINGS:
             key, value = (self.read(each) for each in (args or (Any, Any)))
             expected = _with_parameters(origin, args and (key, value))
+            if key is not None and key is not _PLAIN[str]:
+                self._keys.append(key)
             return Pairs(expected, origin, key, value)
         if _ALIAS is not None and isinstance(origin, _ALIAS):
             return self._alias(origin, self._bound(origin.__type_params__, args))
@@ -282,7 +291,7 @@ class Reader:
     ) -> Reader:
         """Return a reader of other names, or of other meanings of type variables."""
         made = Reader(*scope)
-        made._written, made._open = self._written, self._open
+        made._written, made._open, made._keys = self._written, self._open, self._keys
         if not bindings:
             made._bindings, made._records = self._bindings, self._records
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from away.typed_values.containers import through
-from away.typed_values.conversions import Misfit, given_text, misfit
+from away.typed_values.conversions import NOTHING, Literals, Misfit, given_text, misfit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,6 +48,10 @@ class DataclassRecord:
         """Tell whether a dict has the fields of this class and no others."""
         return isinstance(value, dict) and not set(value) - set(self._fields())
 
+    def likeness(self, value: Any) -> tuple[int, int]:
+        """Say how much a value is like one: see :func:`_likeness`."""
+        return _likeness(self._fields(), value)
+
     def incoming(self, value: Any) -> Any:
         """Make an instance of a dict."""
         import dataclasses
@@ -65,7 +69,7 @@ class DataclassRecord:
                     known.get(each.name), each.name, value[each.name], incoming=True
                 )
             elif each.default is each.default_factory is dataclasses.MISSING:
-                raise Misfit(_wanted(known.get(each.name)), "nothing").below(f".{each.name}")
+                raise Misfit(_wanted(known.get(each.name)), NOTHING).below(f".{each.name}")
         return _made(self, value, lambda: self._kind(**given))
 
 
@@ -92,6 +96,10 @@ class TupleRecord:
         """Tell whether a dict has the fields of this class and no others."""
         return isinstance(value, dict) and not set(value) - set(self._kind._fields)
 
+    def likeness(self, value: Any) -> tuple[int, int]:
+        """Say how much a value is like one: see :func:`_likeness`."""
+        return _likeness(self._fields(), value)
+
     def incoming(self, value: Any) -> Any:
         """Make an instance of a tuple, of a list, or of a dict."""
         if isinstance(value, self._kind):
@@ -108,7 +116,7 @@ class TupleRecord:
             if name in value:
                 given[name] = _field(known.get(name), name, value[name], incoming=True)
             elif name not in self._kind._field_defaults:
-                raise Misfit(_wanted(known.get(name)), "nothing").below(f".{name}")
+                raise Misfit(_wanted(known.get(name)), NOTHING).below(f".{name}")
         return _made(self, value, lambda: self._kind(**given))
 
 
@@ -131,12 +139,18 @@ class DictRecord:
         made = self._each(value, incoming=False)
         for key in made:
             if key not in self._fields():
-                raise Misfit("no such key", "one").below(f"[{key!r}]")
+                raise Misfit(
+                    self.expected, f"a dict with the key {key!r}, which {self.expected} has not"
+                )
         return made
 
     def knows_all_of(self, value: Any) -> bool:
         """Tell whether a dict has the keys of this one and no others."""
         return isinstance(value, dict) and not set(value) - set(self._fields())
+
+    def likeness(self, value: Any) -> tuple[int, int]:
+        """Say how much a value is like one: see :func:`_likeness`."""
+        return _likeness(self._fields(), value)
 
     def incoming(self, value: Any) -> Any:
         """Make the dict of what came."""
@@ -153,8 +167,21 @@ class DictRecord:
                 except Misfit as error:
                     raise error.below(f"[{name!r}]") from None
             elif name in self._required():
-                raise Misfit(_wanted(conversion), "nothing").below(f"[{name!r}]")
+                raise Misfit(_wanted(conversion), NOTHING).below(f"[{name!r}]")
         return made
+
+
+def _likeness(fields: Mapping[str, Conversion | None], value: Any) -> tuple[int, int]:
+    """Say how much a dict is like a record, to tell which of several was meant.
+
+    Returns:
+        How many of its literals say so, or -1 if one says no; and how many of the names are there.
+    """
+    if not isinstance(value, dict):
+        return 0, 0
+    there = {name: each for name, each in fields.items() if name in value}
+    literals = [each.has(value[name]) for name, each in there.items() if isinstance(each, Literals)]
+    return sum(literals) if all(literals) else -1, len(there)
 
 
 def _wanted(conversion: Conversion | None) -> str:

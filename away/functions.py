@@ -264,7 +264,8 @@ class RemoteFunction(Generic[P, R]):
             A remote function that differs in the options given.
 
         Raises:
-            ConfigError: A header field cannot be given, or the timeout is no number above 0.
+            ConfigError: A header field cannot be given, the timeout is no number above 0, or what is
+                to be True or False is neither.
         """
         given = {
             "timeout": timeout,
@@ -274,6 +275,7 @@ class RemoteFunction(Generic[P, R]):
         }
         changed = {key: value for key, value in given.items() if value is not _UNSET}
         _check_timeout(changed.get("timeout"))
+        _check_flags(changed)
         made = RemoteFunction[P, R](
             self.connection,
             self.function_name,
@@ -524,11 +526,20 @@ def _check_timeout(timeout: object) -> None:
         raise ConfigError(f"timeout= is a positive number of seconds, not {timeout!r}")
 
 
+def _check_flags(options: Mapping[str, object]) -> None:
+    for name in ("idempotent", "safe_args"):
+        if name in options and not isinstance(options[name], bool):
+            raise ConfigError(f"{name}= is True or False, not {options[name]!r}")
+
+
 def _checked_headers(
     headers: Mapping[str, str], connection: FaasConnection, *, packed: bool
 ) -> Mapping[str, str]:
     from away.request_headers import RequestHeaders
 
+    if not hasattr(headers, "items"):
+        kind = type(headers).__name__  # and no value, which may be a secret
+        raise ConfigError(f"headers= is a mapping of names to values, and was given a {kind}")
     return RequestHeaders(headers, packed=packed, sends_login=connection.auth_functions)
 
 

@@ -348,6 +348,49 @@ def test_shutdown_cancels_what_has_not_begun_where_it_is_asked_to():
         assert (first.result(), second.cancelled()) == (b"late", True)
 
 
+def test_what_waits_for_its_function_to_be_published_can_be_cancelled():
+    with servers.Server(servers.hang()) as server:
+        faas = FaasConnection(server.url, password="x-of-executor", timeout=1)
+        executor = away.Executor(faas, 2, remove=True)
+        futures = [executor.submit(lambda: 1) for _ in range(5)]
+        server.wait_for(1)
+        assert not any(each.running() or each.done() for each in futures)
+        assert futures[0].cancel()
+        executor.shutdown(wait=False, cancel_futures=True)
+        assert all(each.cancelled() for each in futures)
+    executor.shutdown()
+
+
+def test_shutdown_returns_at_once_and_removes_once_all_is_done(gateway, work, tmp_path):
+    before = names_at(gateway)
+    executor = away.Executor(gateway, 1, remove=True)
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+
+    def gated(path):
+        with open(path) as opened:
+            return opened.read()
+
+    first, second = executor.submit(gated, str(gate)), executor.submit(gated, str(gate))
+    with open(gate, "w") as opened:  # which waits for its reader
+        executor.shutdown(wait=False, cancel_futures=True)
+        assert (first.running(), second.cancelled()) == (True, True)
+        assert len(names_at(gateway)) == len(before) + 1
+        opened.write("done")
+    executor.shutdown()
+    assert first.result() == "done"
+    for each in threading.enumerate():
+        if each.name == "away-remove":
+            each.join(30)
+    assert names_at(gateway) == before
+
+
+@pytest.mark.parametrize("call", ["submit", "map"])
+def test_what_cannot_be_called_is_refused_at_once(executor, call):
+    with pytest.raises(TypeError, match="calls functions, and was given a int"):
+        getattr(executor, call)(3, [1])
+
+
 def test_what_was_brought_is_removed_and_what_was_there_before_stays(gateway, work):
     with away.Executor(gateway) as executor:
         executor.submit(work.square, 2).result()

@@ -547,6 +547,17 @@ def test_a_timeout_that_is_none_is_refused_at_once(timeout):
         RemoteFunction(FaasConnection(), "f").options(timeout=timeout)
 
 
+@pytest.mark.parametrize("name", ["idempotent", "safe_args"])
+def test_a_flag_that_is_none_is_refused_at_once(name):
+    with pytest.raises(ConfigError, match=f"{name}= is True or False, not 'no'"):
+        RemoteFunction(FaasConnection(), "f").options(**{name: "no"})
+
+
+def test_headers_that_are_no_mapping_are_refused_in_words():
+    with pytest.raises(ConfigError, match="mapping of names to values, and was given a list"):
+        RemoteFunction(FaasConnection(), "f").options(headers=["X-Tenant"])
+
+
 def test_whoever_packs_the_arguments_may_say_of_what_type_they_are():
     with servers.Server(servers.answer(200, b"3")) as server:
         add = builder.sync_from_name(

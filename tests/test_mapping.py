@@ -320,6 +320,8 @@ def test_a_function_without_exceptions_gives_pairs(f, mapped, batch):
         ({"on_error": "ignore"}, "on_error is 'raise', 'return' or 'skip', not 'ignore'"),
         ({"batch": 0.5}, "batch is 'auto', False or a number from 1 up, not 0.5"),
         ({"batch": -3}, "batch is"),
+        ({"batch": 0}, "batch is"),
+        ({"progress": "yes"}, "progress is True, False or None, not 'yes'"),
     ],
     ids=str,
 )

@@ -11,8 +11,8 @@ import os
 import sys
 import threading
 import weakref
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from away.connection.conversations import Reply
 from away.connection.watching import watched
@@ -20,7 +20,6 @@ from away.exceptions import AnswerLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Future
 
     from away.connection import FaasConnection
     from away.connection.conversations import Conversation, Send, TransportError, Wait
@@ -46,6 +45,8 @@ class Workers:
         self._most = most
         self._lock = threading.Lock()  # guards the making and dropping of what follows
         self._crew: _Crew | None = None
+        # crews that were closed and may not have ended
+        self._leaving: weakref.WeakSet[_Crew] = weakref.WeakSet()
         _all.add(self)
 
     def submit(self, connection: FaasConnection, begin: Callable[[], Conversation[T]]) -> Future[T]:
@@ -56,7 +57,8 @@ class Workers:
             begin: Makes the conversation, in that thread.
 
         Returns:
-            A future of what it returns or raises; it can be cancelled until it has begun.
+            A future of what it returns or raises; it can be cancelled until the conversation begins,
+            also while it is made.
         """
         with self._lock:
             if self._crew is None:
@@ -75,12 +77,19 @@ class Workers:
         with self._lock:
             crew, self._crew = self._crew, None
         if crew is not None:
+            self._leaving.add(crew)
             crew.close(wait=wait, cancel=cancel, cut=cut)
+
+    def join(self) -> None:
+        """Wait for threads that were closed without it; what interrupts the waiting cuts them off."""
+        for crew in list(self._leaving):
+            crew.close(wait=True, cancel=False, cut=False)
 
     def abandon(self) -> None:
         """Forget, in a forked child, the threads that only the parent has."""
         self._lock = threading.Lock()
         self._crew = None
+        self._leaving = weakref.WeakSet()
 
     def end_with_the_program(self) -> None:
         """Cut off what runs, since nobody waits for it any more."""
@@ -93,6 +102,8 @@ class _Crew:
     def __init__(self, most: int) -> None:
         self.threads: set[threading.Thread] = set()
         self._is_cut = threading.Event()
+        # futures of what has not begun
+        self._pending: weakref.WeakSet[Future[Any]] = weakref.WeakSet()
         # A thread keeps its initializer, which therefore keeps no crew: one that is dropped ends.
         self._pool = ThreadPoolExecutor(
             most, thread_name_prefix="away-call", initializer=_enlist, initargs=(self.threads,)
@@ -100,9 +111,38 @@ class _Crew:
         _watch_the_end()
 
     def submit(self, connection: FaasConnection, begin: Callable[[], Conversation[T]]) -> Future[T]:
-        return self._pool.submit(self._have, connection, begin)
+        future: Future[T] = Future()
+        self._pending.add(future)
+        self._pool.submit(self._work, future, connection, begin).add_done_callback(
+            lambda work: work.cancelled() and future.cancel()
+        )
+        return future
 
-    def _have(self, connection: FaasConnection, begin: Callable[[], Conversation[T]]) -> T:
+    def _work(
+        self, future: Future[T], connection: FaasConnection, begin: Callable[[], Conversation[T]]
+    ) -> None:
+        """Have a conversation for a future, which is pending until it begins."""
+        failed: BaseException | None = None
+        if not future.cancelled():
+            try:
+                # It may publish a function first.
+                conversation = begin()
+            except BaseException as error:  # whatever it is, the future says it
+                failed = error
+        if not future.set_running_or_notify_cancel():
+            return
+        self._pending.discard(future)
+        try:
+            if failed is not None:
+                raise failed
+            future.set_result(self._have(connection, conversation))
+        except BaseException as error:  # whatever it is, the future says it
+            future.set_exception(error)
+        finally:
+            # As in concurrent.futures: an error's frames shall not keep its future.
+            del future, failed
+
+    def _have(self, connection: FaasConnection, conversation: Conversation[T]) -> T:
         def look(_step: Send | Wait, outcome: Reply | TransportError | None) -> None:
             if self._is_cut.is_set() and not isinstance(outcome, Reply):
                 raise AnswerLost(
@@ -111,10 +151,13 @@ class _Crew:
                     gateway=connection.url,
                 )
 
-        return connection.run(watched(begin(), look))
+        return connection.run(watched(conversation, look))
 
     def close(self, *, wait: bool, cancel: bool, cut: bool) -> None:
         self._pool.shutdown(wait=False, cancel_futures=cancel)
+        if cancel:
+            for future in list(self._pending):
+                future.cancel()
         try:
             if cut:
                 self._cut()

@@ -125,7 +125,9 @@ class Executor(concurrent.futures.Executor):
 
         Raises:
             RuntimeError: The executor has been shut down.
+            TypeError: There is nothing that can be called.
         """
+        _check_callable(fn)
         return self._start(lambda: self._begin(fn, args, kwargs))
 
     def map(
@@ -154,7 +156,9 @@ class Executor(concurrent.futures.Executor):
         Raises:
             ValueError: ``chunksize`` or ``buffersize`` is less than one.
             RuntimeError: The executor has been shut down.
+            TypeError: There is nothing that can be called.
         """
+        _check_callable(fn)
         if chunksize < 1 or (buffersize is not None and buffersize < 1):
             raise ValueError("chunksize and buffersize are 1 or more")
         end = None if timeout is None else time.monotonic() + timeout
@@ -176,7 +180,8 @@ class Executor(concurrent.futures.Executor):
         """Take no more calls, and free what belongs to the executor.
 
         Args:
-            wait: Whether to return only when all that was submitted is done.
+            wait: Whether to return only when all that was submitted is done. Otherwise functions
+                are removed in the background, and the program's end waits for that.
             cancel_futures: Whether what has not begun is cancelled.
             remove: Whether to remove the functions that were brought to the gateway, once all is
                 done; as the executor was told if it is left out.
@@ -185,9 +190,17 @@ class Executor(concurrent.futures.Executor):
             AwayError: A function could not be removed.
         """
         removes = self._removes if remove is None else remove
-        self._shut(wait=wait or removes, cancel=cancel_futures)
-        if removes:
+        self._shut(wait=wait, cancel=cancel_futures)
+        if wait:
+            self._workers.join()
+        if removes and wait:
             self._deployed.remove()
+        elif removes:
+            threading.Thread(target=self._remove_when_done, name="away-remove").start()
+
+    def _remove_when_done(self) -> None:
+        self._workers.join()
+        self._deployed.remove()
 
     def __exit__(
         self,
@@ -241,6 +254,11 @@ class Executor(concurrent.futures.Executor):
 
         calls = [((*bound, *args), keywords) for args in chunk]
         return remote.connection, lambda: one_after_another(remote, calls)
+
+
+def _check_callable(fn: object) -> None:
+    if not callable(fn):
+        raise TypeError(f"an Executor calls functions, and was given a {type(fn).__name__}")
 
 
 # Options of the functions' proxies; the others are those of a publish.

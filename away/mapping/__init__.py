@@ -49,8 +49,11 @@ class MapOptions(NamedTuple):
             )
         if self.on_error not in ("raise", "return", "skip"):
             raise ValueError(f"on_error is 'raise', 'return' or 'skip', not {self.on_error!r}")
-        if self.batch not in ("auto", True, False) and not _is_count(self.batch):
+        # By type: 0 is equal to False.
+        if not (self.batch == "auto" or isinstance(self.batch, bool) or _is_count(self.batch)):
             raise ValueError(f"batch is 'auto', False or a number from 1 up, not {self.batch!r}")
+        if self.progress is not None and not isinstance(self.progress, bool):
+            raise ValueError(f"progress is True, False or None, not {self.progress!r}")
         return self
 
     @property

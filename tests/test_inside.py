@@ -256,3 +256,24 @@ def test_all_kinds_of_functions_run_behind_a_gateway(running, tmp_path):
     said = json.loads(script(tmp_path, running, KINDS, {"tools.py": tools}))
     assert len(said) > 20
     assert {kind: what for kind, what in said.items() if what != "as here"} == {}
+
+
+LATE_IMPORT = """
+    from away import FaasConnection, builder
+
+    @builder.publish(FaasConnection.named("home"), verbose=False)
+    def late_import_other(x):
+        return x + 1
+
+    def user():
+        import away.remote.notyet as later
+        return later
+
+    print(late_import_other(1))
+"""
+
+
+def test_a_gateway_that_only_another_function_of_the_script_uses_need_not_be_configured(
+    tmp_path, running
+):
+    assert script(tmp_path, running, LATE_IMPORT) == "2\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import doctest
 import importlib
 import importlib.util
 import inspect
@@ -534,6 +535,16 @@ def test_a_function_that_took_a_modules_name_is_not_called_in_its_place(faas, wr
     builder.publish_module(module, faas, overwrite=True, verbose=False)
     assert importlib.import_module("away.remote.shops.taken_over_m") is m
     assert (m.f, f(1), m.g(2)) == (f, 1, -2)
+
+
+def test_doctest_finds_the_examples_of_functions_that_nobody_touched(faas, written):
+    shown = written(
+        "shown_m", 'def f(a):\n    """Add.\n\n    >>> f(1)\n    2\n    """\n    return a + 1\n'
+    )
+    builder.publish_module(shown, faas, verbose=False)
+    import away.remote.shops.shown_m as m
+
+    assert doctest.testmod(m) == (0, 1)
 
 
 def test_the_async_face_of_a_gateway_has_its_modules_too(faas):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from away.hooks.errors import AmbiguousFunction, FunctionNotImported, ModuleNotListed
 from away.hooks.finder import imports_a_name
 from away.hooks.in_hand import become
+from away.hooks.probes import reads_everything_next
 from away.modules import CONTENT, ModuleContent, NoSuchMember, Place, RemoteModule, content_of
 from away.names import nearest, printable
 
@@ -72,6 +73,9 @@ class ImportedContent(ModuleContent):
     def attribute(self, name: str) -> Any:
         """Stand in the module as ``__getattr__`` (PEP 562)."""
         asker = sys._getframe(1)  # noqa: SLF001 - who asks decides what is raised
+        if reads_everything_next(name, asker) and self.description is not None:
+            for each in self.description.functions:
+                self._content.setdefault(each, self.member(each))
         if name.startswith("_") or self.has(name):
             return super().attribute(name)
         if self._local is not None and name in self._local.beside():

@@ -261,12 +261,10 @@ class Publisher:
         yield from check_namespace(self)
         before = yield from self.deployed()
         standing = standing_of(self.plan, before)
-        other = self.imported() if self.imported and standing is Standing.CHANGED else None
-        if other is not None:
-            publisher = Publisher(other, self.connection, self.options, self.progress)
-            if standing_of(publisher.plan, before) is Standing.UNCHANGED:
-                self.captured, self.plan = other, publisher.plan
-                return Standing.UNCHANGED, before
+        other = self.in_imported_form() if standing is Standing.CHANGED else None
+        if other is not None and standing_of(other.plan, before) is Standing.UNCHANGED:
+            self.captured, self.plan = other.captured, other.plan
+            return Standing.UNCHANGED, before
         return standing, before
 
     @contextmanager
@@ -326,10 +324,23 @@ class Publisher:
 
     def note_imported_form(self) -> None:
         """Have a script's deployment say what ``away publish FILE`` would take it for."""
-        other = self.imported() if self.imported else None
+        other = self.in_imported_form()
         if other is not None:
-            publisher = Publisher(other, self.connection, self.options, self.progress)
-            self.plan = with_imported_form(self.plan, publisher.plan)
+            self.plan = with_imported_form(self.plan, other.plan)
+
+    def in_imported_form(self) -> Publisher | None:
+        """Return the publisher of what ``away publish FILE`` would take; None where it could not.
+
+        There all of the script counts, also a gateway that only another function of it uses and that
+        is not configured; none of that keeps this function from being published.
+        """
+        try:
+            other = self.imported() if self.imported else None
+            if other is None:
+                return None
+            return Publisher(other, self.connection, self.options, self.progress)
+        except AwayError:
+            return None
 
     def published(
         self, action: Literal["created", "updated", "unchanged"], image: str

@@ -73,13 +73,16 @@ def publications(path: Path, function: str, at: FaasConnection | None) -> list[D
     return [Declared(local, at or FaasConnection.named("default"), {})]
 
 
-def module_publication(name: str, only: Sequence[str], at: FaasConnection | None) -> Declared:
+def module_publication(
+    name: str, only: Sequence[str], at: FaasConnection | None, *, called: str | None = None
+) -> Declared:
     """Import a module and declare it whole.
 
     Args:
         name: Its dotted name, found as ``python -m`` would from the folder that the command stands in.
         only: The functions to publish; all public ones if it is empty.
         at: The gateway; ``default`` if it is None.
+        called: The name to deploy under; the last part of its own if it is None.
 
     Raises:
         Usage: There is no such module.
@@ -92,9 +95,10 @@ def module_publication(name: str, only: Sequence[str], at: FaasConnection | None
 
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as python -m does, a text
     with _declaring():
-        module = _import_module(name)
-    whole: Any = whole_module(module, only or None)  # publishing takes it where it takes a function
-    return Declared(whole, at or FaasConnection.named("default"), {})
+        _import_module(name)
+    whole: Any = whole_module(name, only or None)  # publishing takes it where it takes a function
+    options = {} if called is None else {"name": called}
+    return Declared(whole, at or FaasConnection.named("default"), options)
 
 
 def _import_module(name: str) -> ModuleType:

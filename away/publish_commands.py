@@ -33,6 +33,7 @@ __all__ = ["export", "publish"]
     default="",
     help="Of a MODULE, only these functions.",
 )
+@click.option("--name", metavar="NAME", help="Of a MODULE, the name to deploy under.")
 @click.option(
     "--gateway",
     "-g",
@@ -59,6 +60,7 @@ __all__ = ["export", "publish"]
 def publish(
     target: str,
     only: str,
+    name: str | None,
     gateway: str | None,
     overwrite: bool,
     preview: bool,
@@ -78,7 +80,7 @@ def publish(
     from away.remote.GATEWAY.MODULE import FUNCTION.
     """
     try:
-        found = _declared(target, only, gateway)
+        found = _declared(target, only, gateway, name)
         if preview:
             _show_packed([each.captured() for each in found], as_json)
             return 0
@@ -89,11 +91,14 @@ def publish(
     return _publish_all(found, jobs=jobs, overwrite=overwrite, quiet=quiet, as_json=as_json)
 
 
-def _declared(target: str, only: str, gateway: str | None) -> list[Declared]:
+def _declared(target: str, only: str, gateway: str | None, name: str | None) -> list[Declared]:
     """Import what is to be published, and list what it declares."""
     if is_module(target):
         named = [each.strip() for each in only.split(",") if each.strip()]
-        return [module_publication(target, named, None if gateway is None else connect(gateway))]
+        at = None if gateway is None else connect(gateway)
+        return [module_publication(target, named, at, called=name)]
+    if name is not None:
+        raise Usage("--name is for a MODULE; a function's name is its decorator's name=")
     if only:
         raise Usage("--only is for a MODULE; of a file, name one function as FILE:FUNCTION")
     path, function = read_target(target)
@@ -165,6 +170,7 @@ def _packed(captured: Captured) -> dict[str, Any]:
 @click.command()
 @click.argument("target", metavar="FILE[:FUNCTION]|MODULE")
 @click.option("--only", metavar="F,G", default="", help="Of a MODULE, only these functions.")
+@click.option("--name", metavar="NAME", help="Of a MODULE, the name to deploy under.")
 @click.option(
     "--template",
     "folder",
@@ -186,6 +192,7 @@ def _packed(captured: Captured) -> dict[str, Any]:
 def export(
     target: str,
     only: str,
+    name: str | None,
     folder: Path,
     gateway: str | None,
     registry: str | None,
@@ -199,7 +206,7 @@ def export(
     """
     from away.publish.export import export_together
 
-    found = _declared(target, only, gateway)
+    found = _declared(target, only, gateway, name)
     more = {} if registry is None else {"registry": registry}
     wanted = [(each.function, each.faas, {**each.options, **more}) for each in found]
     exported = export_together(wanted, folder, force=force)
@@ -207,7 +214,7 @@ def export(
         images = dict(zip(exported.functions, exported.images, strict=True))
         line(json_text({"folder": str(exported.folder), "images": images}))
         return
-    for name in exported.functions:
-        line(f"exported {name} to {exported.folder}")
+    for each in exported.functions:
+        line(f"exported {each} to {exported.folder}")
     line(f"next: cd {shlex.quote(str(exported.folder))} && faas-cli up -f stack.yml")
     line("or, without faas-cli's template: docker build, as README.md there says")

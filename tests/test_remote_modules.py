@@ -177,6 +177,12 @@ def test_a_package_gives_what_its_own_init_gives(tmp_path, monkeypatch):
     ]
 
 
+def test_a_module_is_called_by_the_last_part_of_what_was_written():
+    assert capture(whole_module("os.path", ["join"])).name == "path"
+    with pytest.raises(TypeError, match="is a module or its name, not int"):
+        whole_module(5)
+
+
 def test_a_module_of_a_distribution_is_pinned():
     captured = capture(whole_module("inflection"))
     assert captured.files == ()
@@ -524,14 +530,14 @@ def test_a_function_that_took_a_modules_name_is_not_called_in_its_place(faas, wr
     assert f(1) == 1
 
     def taken_over_m(a):
-        return f"plain {a}"
+        return a + 100
 
     builder.publish(faas, name="taken-over-m", overwrite=True, verbose=False)(taken_over_m)
     for call in (lambda: f(1), lambda: m.g(1), lambda: list(f.map([1, 2]))):
         with pytest.raises(FunctionNotFound, match="is a function and no module any more"):
             call()
     assert "away.remote.shops.taken_over_m" not in sys.modules
-    assert faas.invoke("taken-over-m", b"[7]", path="some/path").text == "plain 7"
+    assert faas.invoke("taken-over-m", b"[7]", path="some/path").text == "107"
     builder.publish_module(module, faas, overwrite=True, verbose=False)
     assert importlib.import_module("away.remote.shops.taken_over_m") is m
     assert (m.f, f(1), m.g(2)) == (f, 1, -2)
@@ -650,6 +656,8 @@ def test_the_commands_know_modules(running, tmp_path):
 USAGE = {
     "no such module": (("publish", "no_such_module_x"), "no file 'no_such_module_x' and no module"),
     "a file that is not there": (("publish", "tools.py"), "there is no file 'tools.py'"),
+    "--name of a file": (("publish", "setup_x.py", "--name", "f"), "--name is for a MODULE"),
+    "a name that is taken": (("publish", "colorsys", "--name", "shop"), "--name NAME"),
     "--only of a file": (("publish", "setup_x.py", "--only", "f"), "--only is for a MODULE"),
     "a function that it lacks": (("publish", "textwrap", "--only", "fil"), "did you mean 'fill'"),
 }

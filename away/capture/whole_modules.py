@@ -7,6 +7,7 @@ it is installed, and there already if it is of the standard library. Nothing of 
 from __future__ import annotations
 
 import importlib
+import types
 from typing import TYPE_CHECKING, Any
 
 from away.capture.callables import MAIN_NAMES
@@ -51,12 +52,14 @@ class WholeModule:
         notes: What was left out, a sentence each.
     """
 
-    def __init__(self, module: ModuleType, functions: Iterable[str] | None = None) -> None:
+    def __init__(
+        self, module: ModuleType, functions: Iterable[str] | None = None, *, written: str = ""
+    ) -> None:
         self.module = module
         self.functions: dict[str, Callable[..., Any]]
         self.functions, self.constants, self.notes = public_names(module, functions)
         # What it is called where no name is given: as an import from its package would bind it.
-        self.__name__ = module.__name__.rpartition(".")[2]
+        self.__name__ = (written or module.__name__).rpartition(".")[2]
 
     @property
     def entry(self) -> str:
@@ -86,8 +89,14 @@ def whole_module(module: ModuleType | str, functions: Iterable[str] | None = Non
     """
     if isinstance(functions, str):
         raise TypeError("functions= is a list of names, not one text")
+    written = ""
     if isinstance(module, str):
-        module = importlib.import_module(module)
+        # As it was written: os.path is called posixpath by itself.
+        written, module = module, importlib.import_module(module)
+    if not isinstance(module, types.ModuleType):
+        raise TypeError(
+            f"what is published whole is a module or its name, not {type(module).__name__}"
+        )
     name = module.__name__
     if name in MAIN_NAMES:
         raise CaptureRefused(
@@ -101,7 +110,7 @@ def whole_module(module: ModuleType | str, functions: Iterable[str] | None = Non
             " could be installed; publish its functions one by one",
             path=name,
         )
-    return WholeModule(module, functions)
+    return WholeModule(module, functions, written=written)
 
 
 def capture_module(

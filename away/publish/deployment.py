@@ -135,7 +135,7 @@ def taken(plan: Plan, info: FunctionInfo, standing: Standing, gateway: str) -> N
         owner = description.entry if description else "another function"
     return NameRefused(
         f"the name {plan.name} on {gateway} belongs to {owner}, and {printable(plan.entry)} would"
-        " replace it; pass another name=, or overwrite=True",
+        " replace it; pass another name= (away publish MODULE --name NAME), or overwrite=True",
         gateway=gateway,
         function=plan.name,
         hint="pass another name=, or overwrite=True",

@@ -1037,7 +1037,7 @@ def test_a_proxy_of_a_kind_that_is_not_spoken_is_said(drive, connect, monkeypatc
 
 
 def test_the_list_is_kept_and_dropped(drive, connect):
-    with Server(servers.json([{"name": "b"}, {"name": "a"}, {"no": "name"}, 7])) as server:
+    with Server(servers.json([{"name": "b"}, {"name": "a"}])) as server:
         faas, other = connect(server), connect(server)
         assert [info.name for info in drive(faas, "functions")] == ["a", "b"]
         assert [info.name for info in drive(other, "functions")] == ["a", "b"]
@@ -1162,6 +1162,24 @@ def test_a_log_may_be_empty_or_missing(drive, connect):
         assert drive(faas, "logs", "fib") == []
         with pytest.raises(GatewayError, match="answered 501"):
             drive(faas, "logs", "fib")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"tail": -1}, "tail is a number of lines from 0 up, not -1"),
+        ({"tail": "3"}, "tail is"),
+        ({"since": "yesterday"}, "since is a moment such as .*, not 'yesterday'"),
+    ],
+    ids=str,
+)
+def test_a_part_of_a_log_that_is_none_is_refused_before_anything_is_sent(
+    drive, connect, asked, said
+):
+    with Server([]) as server:
+        with pytest.raises(ValueError, match=said):
+            drive(connect(server), "logs", "fib", **asked)
+        assert server.requests == []
 
 
 def test_a_log_whose_head_never_comes_is_empty_after_a_moment(drive, connect):

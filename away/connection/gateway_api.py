@@ -16,7 +16,7 @@ import away.names as names
 from away.connection import verdicts
 from away.connection.catalogue import FunctionInfo, find
 from away.connection.conversations import Deadline, Reply, Request, Send, Where, exchange
-from away.connection.logs import LogFollower, LogLine, LogReader, log_request
+from away.connection.logs import LogFollower, LogLine, LogReader, check_tail, log_request
 from away.exceptions import (
     AnswerLost,
     AuthenticationRefused,
@@ -361,6 +361,7 @@ class GatewayApi:
         deadline: Deadline | float | None = None,
     ) -> Conversation[list[LogLine]]:
         """Give the log's lines until now, the last ``tail`` of them."""
+        check_tail(tail)
         request = log_request(name, self._space(namespace), since)
         limit = self.deadline(deadline).within(LOG_WHOLE_SECONDS)
         reply = yield from self.request(request, limit, quiet=LOG_QUIET_SECONDS)

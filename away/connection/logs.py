@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from away.connection.conversations import Send, TransportError
     from away.exceptions import AwayError
 
-__all__ = ["LogFollower", "LogLine", "LogReader", "log_request"]
+__all__ = ["LogFollower", "LogLine", "LogReader", "check_tail", "log_request"]
 
 # An answer that ended sooner and brought nothing new comes from a gateway that does not follow.
 FOLLOWED_SECONDS = 1.0
@@ -160,8 +160,10 @@ def log_request(
 
 def _moment(since: datetime | timedelta | float | str | None) -> str:
     """Return a moment as OpenFaaS wants it (RFC 3339); numbers and spans are before now."""
-    if since is None or isinstance(since, str):
-        return since or ""
+    if isinstance(since, str):
+        return _stated(since)
+    if since is None:
+        return ""
     if isinstance(since, datetime):
         moment = since.astimezone(UTC)
     else:
@@ -170,3 +172,30 @@ def _moment(since: datetime | timedelta | float | str | None) -> str:
             raise ValueError("since is a finite number of seconds")
         moment = datetime.now(UTC) - span
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _stated(since: str) -> str:
+    """Return a moment that was given as text, with its time zone: UTC where it has none.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if not since:
+        return ""
+    try:
+        moment = datetime.fromisoformat(since)
+    except ValueError:
+        raise ValueError(
+            f"since is a moment such as '2026-11-24T06:00:00Z', a span or seconds, not {since!r}"
+        ) from None
+    return since if moment.tzinfo else moment.replace(tzinfo=UTC).isoformat()
+
+
+def check_tail(tail: int | None) -> None:
+    """Refuse a number of lines that is none.
+
+    Raises:
+        ValueError: It is negative, or no whole number.
+    """
+    if tail is not None and (isinstance(tail, bool) or not isinstance(tail, int) or tail < 0):
+        raise ValueError(f"tail is a number of lines from 0 up, not {tail!r}")

@@ -17,15 +17,15 @@ __all__ = ["CallFace"]
 
 
 class CallFace:
-    """Calls a function, and shows its signature.
+    """Call self as a function."""
 
-    Args:
-        function: The function; it is not called and not looked at before it must be.
-    """
+    # It calls a function, and shows its signature. These words are Python's own for what the `__call__`
+    # of any function is, which IPython knows to say nothing.
 
     __slots__ = ("__weakref__", "_function")
 
     def __init__(self, function: Callable[..., Any]) -> None:
+        """Take the function; it is not called and not looked at before it must be."""
         self._function = function
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -55,33 +55,7 @@ class _LazySignature:
 
 
 class RemoteFunction(Generic[P, R]):
-    """A function behind a gateway, called as if it were local.
-
-    Args:
-        connection: The gateway's connection.
-        name: The function's name; ``sum_two_numbers`` also finds ``sum-two-numbers``.
-        namespace: The OpenFaaS namespace, or an empty string for the gateway's default.
-        kind: How it is called; taken from the description if it is left out.
-        description: What is known of its signature; without it any arguments are taken.
-        python_name: The ``__name__`` to show; made from the name if it is left out.
-        module: The ``__module__`` to show.
-        dialect: ``auto``, ``list`` or ``protocol``.
-        pack: Packs the positional arguments into a text, in place of the dialect.
-        unpack: Makes the call's value from the answer's text, in place of the dialect.
-        safe_args: False to send and read pickles, for a function published so. Whoever answers
-            then can run code in this process.
-        implicit_exception_handling: False to return ``(value, status)`` and raise for no status.
-        timeout: Seconds for a whole call with its retries; the connection's if it is left out.
-        idempotent: True if a call may be sent again when it is not known whether it ran.
-        headers: Header fields that go with each call.
-        local: The local function that was published or decorated, kept at hand as ``local``.
-        path: Where it lies below the function's own URL: its name in a module published whole.
-        types: What a stub's annotations say of arguments and results.
-
-    Raises:
-        NameRefused: The name is one that no gateway could call.
-        ConfigError: ``pack`` stands beside parameters that a list of positions cannot carry.
-    """
+    """A function behind a gateway, called as if it were local."""
 
     __signature__ = _LazySignature()
     # Where calls run, for a function with a local twin; it is no part of a reference.
@@ -109,6 +83,33 @@ class RemoteFunction(Generic[P, R]):
         path: str = "",
         types: StubAnnotations | None = None,
     ) -> None:
+        """Make the proxy; nothing is sent.
+
+        Args:
+            connection: The gateway's connection.
+            name: The function's name; ``sum_two_numbers`` also finds ``sum-two-numbers``.
+            namespace: The OpenFaaS namespace, or an empty string for the gateway's default.
+            kind: How it is called; taken from the description if it is left out.
+            description: What is known of its signature; without it any arguments are taken.
+            python_name: The ``__name__`` to show; made from the name if it is left out.
+            module: The ``__module__`` to show.
+            dialect: ``auto``, ``list`` or ``protocol``.
+            pack: Packs the positional arguments into a text, in place of the dialect.
+            unpack: Makes the call's value from the answer's text, in place of the dialect.
+            safe_args: False to send and read pickles, for a function published so. Whoever answers
+                then can run code in this process.
+            implicit_exception_handling: False to return ``(value, status)`` and raise for no status.
+            timeout: Seconds for a whole call with its retries; the connection's if it is left out.
+            idempotent: True if a call may be sent again when it is not known whether it ran.
+            headers: Header fields that go with each call.
+            local: The local function that was published or decorated, kept at hand as ``local``.
+            path: Where it lies below the function's own URL: its name in a module published whole.
+            types: What a stub's annotations say of arguments and results.
+
+        Raises:
+            NameRefused: The name is one that no gateway could call.
+            ConfigError: ``pack`` stands beside parameters that a list of positions cannot carry.
+        """
         self.connection = connection
         self.namespace = namespace
         self.path = path
@@ -153,6 +154,8 @@ class RemoteFunction(Generic[P, R]):
             if not key.startswith("_") and not hasattr(type(self), key):
                 self.__dict__.setdefault(key, value)
         self.__dict__["__call__"] = CallFace(self)
+        # IPython's `f?` shows the constructor's docs of any callable object, and this is none's.
+        self.__dict__["__init__"] = object().__init__  # type: ignore[misc]
 
     def _show(self, description: signatures.Description | None) -> None:
         """Show what is known of the signature by the attributes that a function has."""

@@ -68,6 +68,9 @@ def table(name: str, doc: str, annotation: str, default: str) -> str:
     parameters = (Parameter("a", 1, True, default, annotation),)
     description = Description(parameters=parameters, returns=annotation, doc=doc, entry="m:f")
     info = FunctionInfo("f", annotations=to_annotations(description), replicas=1)
+    assert repr(info) == "<FunctionInfo f: 1 replica>"
+    counted = FunctionInfo("f", image="i", replicas=2, invocation_count=5)
+    assert repr(counted) == "<FunctionInfo f: i, 2 replicas, 5 calls>"
     return table_of([(name, info)])
 
 

@@ -145,7 +145,13 @@ class FunctionInfo:
 
     def __repr__(self) -> str:
         place = f"{self.name}.{self.namespace}" if self.namespace else self.name
-        return f"<FunctionInfo {names.printable(place)}: {names.printable(self.image)}>"
+        counts = f"{self.replicas} replica{'' if self.replicas == 1 else 's'}"
+        if self.available_replicas is not None:
+            counts += f" ({self.available_replicas} available)"
+        if self.invocation_count is not None:
+            counts += f", {self.invocation_count} call{'' if self.invocation_count == 1 else 's'}"
+        image = f"{names.printable(self.image)}, " if self.image else ""
+        return f"<FunctionInfo {names.printable(place)}: {image}{counts}>"
 
 
 def _text(value: object) -> str:

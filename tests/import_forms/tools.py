@@ -356,6 +356,8 @@ from IPython.utils.capture import capture_output
 with capture_output() as said:
     run("add?"); run("add??"); run("g?")
 text = said.stdout or str(said.outputs)
+for machinery in ("Init docstring", "Call docstring", "implicit_exception_handling"):
+    assert machinery not in text.partition("Source")[0].replace("\\x1b[0m", ""), machinery
 assert "Add two numbers." in text and "add(a: int, b: int) -> int" in text.replace("\\x1b[0m", "")
 """,
         1,

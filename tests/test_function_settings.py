@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import away
 import away.remote
 from away import config, exceptions
+from away.config import toml_sources
 from away.config.call_settings import CALL_KEYS, DottedPath
 from away.config.project_code import is_projects_file
 from away.hooks.modules import GatewayModule
@@ -323,3 +324,17 @@ def test_a_dotted_path_is_its_name_alone():
     assert pickle.loads(pickle.dumps(path)) == path
     assert hash(path) == hash(pickle.loads(pickle.dumps(path)))
     assert repr(path) == "json:dumps"
+
+
+def test_a_table_for_local_says_of_its_functions_and_never_where_it_is(tmp_path):
+    file = tmp_path / "away.toml"
+    file.write_text("[gateways.local.functions.double]\ntimeout = 7\n")
+    (source,) = toml_sources.project_sources(tmp_path)
+    assert source.calls["local"]["double"]["timeout"].value == 7
+    assert not source.gateways
+    for more in ("url = 'http://127.0.0.1:9'", "user = 'me'", "catalogue = 'fresh'"):
+        file.write_text(f"[gateways.local]\n{more}\n[gateways.local.publish]\ntimeout = 7\n")
+        with pytest.raises(
+            exceptions.ConfigError, match="'local' is kept for the running embedded"
+        ):
+            toml_sources.project_sources(tmp_path)

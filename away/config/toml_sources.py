@@ -104,17 +104,27 @@ def from_toml(file: TomlFile, above: tuple[str, ...], trust: str) -> Source:
             )
     path = (*above, "gateways")
     names = _table(file, path)
-    for name in names:
+    gateways = [name for name in names if not _is_of_local_functions(name, names[name])]
+    for name in gateways:
         check_name(name, file.where(*path, name))
     return Source(
-        {name: _settings(file, (*path, name), trust) for name in names},
-        {name: file.where(*path, name) for name in names},
+        {name: _settings(file, (*path, name), trust) for name in gateways},
+        {name: file.where(*path, name) for name in gateways},
         {name: _publishing(file, (*path, name), trust) for name in names},
         {
             name: Setting(value, file.where(*above, "mounts", name), trust, file.path.parent)
             for name, value in _table(file, (*above, "mounts")).items()
         },
         {name: _calls(file, (*path, name), trust) for name in names},
+    )
+
+
+def _is_of_local_functions(name: str, table: object) -> bool:
+    """Tell whether a table says of ``local`` only what it may: where it is, nobody configures."""
+    return (
+        name == "local"
+        and isinstance(table, dict)
+        and 0 < len(table.keys() & _PUBLISHING) == len(table)
     )
 
 

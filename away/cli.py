@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from away.connection import FaasConnection
+    from away.connection.catalogue import FunctionInfo
     from away.connection.logs import LogLine
     from away.functions import RemoteFunction
     from away.gateway.announcement import Announcement
@@ -212,8 +213,12 @@ def list_functions(gateway: str, as_json: bool) -> None:
 @gateway_option
 @json_option
 def describe(name: str, gateway: str, as_json: bool) -> None:
-    """Print what is known of a function."""
-    info = connect(gateway).function(name)
+    """Print what is known of a function; one of a module is MODULE/FUNCTION."""
+    connection = connect(gateway)
+    name, _, member = name.partition("/")
+    info = connection.function(name)
+    if member:
+        info = _of_module(info, member, connection)
     known = {**record(info), **deployed_record(info)}
     if as_json:
         line(json_text(known))
@@ -230,6 +235,35 @@ def describe(name: str, gateway: str, as_json: bool) -> None:
     for name, value in known.items():
         if name not in ("signature", "doc", "functions") and value not in ("", None, {}, []):
             line(f"{name}: {_field_text(value)}")
+
+
+def _of_module(info: FunctionInfo, member: str, connection: FaasConnection) -> FunctionInfo:
+    """Return what a gateway says of a module as what it says of one function of it."""
+    from away.connection.catalogue import FunctionInfo
+    from away.modules import from_module_info
+    from away.signatures import to_annotations
+
+    if info.module is None:
+        raise FunctionNotFound(
+            f"{info.name!r} on {connection.url} is a function and no module, so it has no {member!r}",
+            gateway=connection.url,
+            function=info.name,
+        )
+    description = from_module_info(connection, info, member).description
+    return FunctionInfo(
+        f"{info.name}/{member}",
+        info.namespace,
+        info.image,
+        labels=info.labels,
+        annotations={} if description is None else to_annotations(description),
+        replicas=info.replicas,
+        available_replicas=info.available_replicas,
+        invocation_count=info.invocation_count,
+        created_at=info.created_at,
+        secrets=info.secrets,
+        env_process=info.env_process,
+        env_vars=info.env_vars,
+    )
 
 
 def _field_text(value: Any) -> str:
@@ -344,12 +378,13 @@ def remove(names: tuple[str, ...], gateway: str, as_json: bool) -> None:
 def logs(
     name: str, gateway: str, as_json: bool, tail: int | None, since: str | None, follow: bool
 ) -> None:
-    """Print a function's log.
+    """Print a function's log; that of MODULE/FUNCTION is the whole module's.
 
     With --json each line is a JSON object.
     """
     connection = connect(gateway)
-    found = connection.function(name).name
+    # A module has one log, that of all its functions.
+    found = connection.function(name.partition("/")[0]).name
     lines: Iterable[LogLine]
     if follow:
         lines = connection.logs(

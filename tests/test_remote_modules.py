@@ -649,6 +649,9 @@ def test_the_commands_know_modules(running, tmp_path):
     assert "a module of 2 functions" in listed
     described = command(tmp_path, connection, "describe", "quiet-tools").stdout
     assert "total(amounts, *, rate: float = 0.19) -> float" in described
+    described = command(tmp_path, connection, "describe", "quiet-tools/total").stdout
+    assert described.startswith("quiet_tools/total(amounts, *, rate: float = 0.19) -> float")
+    assert command(tmp_path, connection, "logs", "quiet-tools/total").returncode == 0
     called = command(tmp_path, connection, "call", "quiet-tools/total", "[1, 2]", "rate=0")
     assert called.stdout == "3\n"
 

@@ -221,9 +221,13 @@ def gateway_module(gateway: str) -> GatewayModule:
     is_mounted = mounts is not None and mounts.is_mounted(gateway)
     module = importlib.import_module(gateway if is_mounted else PREFIX + gateway)
     if not isinstance(module, GatewayModule):
-        raise GatewayNotConfigured(
-            f"{PREFIX}{gateway} is a module of Away, not a gateway", name=PREFIX + gateway
+        above, _, below = gateway.rpartition(".")
+        what = (
+            f"the module {below!r} of the gateway {above!r}; load {above!r}, whose list has it"
+            if above
+            else "a module of Away, not a gateway"
         )
+        raise GatewayNotConfigured(f"{PREFIX}{gateway} is {what}", name=PREFIX + gateway)
     return module
 
 

@@ -35,7 +35,8 @@ def check_name(name: str) -> None:
         raise ConfigError(f"{shown!r} is below Away's own package; mount under another name")
     if parts[0] in sys.stdlib_module_names:
         raise ConfigError(
-            f"{shown!r} is in Python's standard library, or below it; mount under another name"
+            f"{shown!r} is in Python's standard library, or below it ({place_of_real(parts[0])}); mount"
+            " under another name"
         )
 
 

@@ -134,6 +134,17 @@ def test_gateways_are_listed_by_pkgutil_without_a_request(gateway, name):
     assert gateway.asked == []
 
 
+@pytest.mark.parametrize("package", ["away.remote", "away.remote.aio"])
+def test_a_package_shows_gateways_and_no_machinery_and_a_star_takes_none(package, gateway, name):
+    shown = dir(importlib.import_module(package))
+    assert name in shown
+    assert not {"sys", "annotations", "_finder"} & set(shown)
+    scope = {}
+    exec(f"from {package} import *", scope)
+    assert set(scope) == {"__builtins__"}
+    assert gateway.asked == []
+
+
 def test_an_unreadable_configuration_does_not_break_a_listing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "away.toml").write_text("[gateways.x\n")

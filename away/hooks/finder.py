@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import FrameType, ModuleType
 
-__all__ = ["GatewayEntry", "GatewayFinder", "absent_gateway", "imports_a_name", "install"]
+__all__ = [
+    "GatewayEntry",
+    "GatewayFinder",
+    "absent_gateway",
+    "imports_a_name",
+    "install",
+    "names_below",
+]
 
 PACKAGE = "away.remote"
 PREFIX = f"{PACKAGE}."
@@ -183,6 +190,23 @@ def install(path: Iterable[str] = ()) -> list[str]:
         sys.path_hooks.insert(0, GatewayEntry)
     kept = [each for each in path if os.path.basename(each) != ENTRY]  # noqa: PTH119
     return [*kept, *(os.path.join(each, ENTRY) for each in kept[:1])]  # noqa: PTH118
+
+
+def names_below(package: dict[str, object]) -> list[str]:
+    """Return what ``dir(away.remote)`` shows: the modules that are there, and configured gateways.
+
+    Args:
+        package: The package's own names.
+    """
+    import types
+
+    shown = {each for each in package if each.startswith("__") and each.endswith("__")}
+    modules = {
+        each
+        for each, value in package.items()
+        if each[0] != "_" and isinstance(value, types.ModuleType)
+    }
+    return sorted({*shown, *modules, *(name for name, _ in GatewayEntry(ENTRY).iter_modules())})
 
 
 def absent_gateway(name: str, asker: FrameType, package: str = PACKAGE) -> Exception:

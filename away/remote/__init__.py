@@ -5,14 +5,18 @@
 hook (:mod:`away.hooks`); a gateway is first asked for its functions when one of them is.
 """
 
-from __future__ import annotations
-
-import sys
+import sys as _sys
 
 from away.hooks import finder as _finder
 
+# Which gateways there are, the configuration says: a star takes none of them.
+__all__: list[str] = []
 __path__ = _finder.install(__path__)
 
 
 def __getattr__(name: str) -> object:
-    raise _finder.absent_gateway(name, sys._getframe(1))  # noqa: SLF001 - it looks who asks
+    raise _finder.absent_gateway(name, _sys._getframe(1))  # noqa: SLF001 - it looks who asks
+
+
+def __dir__() -> list[str]:
+    return _finder.names_below(globals())

@@ -376,3 +376,12 @@ def test_an_answer_of_which_nobody_knows_where_it_ends_is_an_error(lines):
         function = proxy(server.url)
         assert outcome(lambda: list(function.map("a"))) is GatewayError
         function.connection.close()
+
+
+def test_a_batch_of_more_calls_than_any_sender_takes_is_refused_whole():
+    most = batches.MOST_CALLS
+    head, end = b'{"batch": [', b'], "budget": 1.0, "at_once": 1}'
+    call = b"[[], {}]"
+    assert len(batches.read_batch(head + b",".join([call] * most) + end).calls) == most
+    with pytest.raises(ProtocolMismatch, match=f"has {most + 1} calls"):
+        batches.read_batch(head + b",".join([call] * (most + 1)) + end)

@@ -40,6 +40,9 @@ MAX_BUDGET_SECONDS = 60.0
 # More calls at once than this are no quicker on one event loop.
 MAX_AT_ONCE = 1024
 
+# A sender never takes so many, and each costs memory before the first one runs.
+MOST_CALLS = 65_536
+
 # batch → call → args or kwargs, and then each argument's own levels
 _REQUEST_LEVELS = MAX_DEPTH + 3
 # batch → call → error → args → value, as deep as an error alone
@@ -102,7 +105,7 @@ def read_batch(body: bytes) -> Batch:
     """Read a request; nothing of an unsafe call's pickle is looked at.
 
     Raises:
-        ProtocolMismatch: It is no batch, is nested too deeply, or has no sound numbers.
+        ProtocolMismatch: It is no batch, is nested too deeply, has too many calls, or no sound numbers.
 
     Example:
         >>> read_batch(b'{"batch": [[[1], {}]], "budget": 0.5, "at_once": 4}')
@@ -116,6 +119,8 @@ def read_batch(body: bytes) -> Batch:
         raise ProtocolMismatch("the batch has a budget that is no number of seconds")
     if type(at_once) is not int or at_once < 1:
         raise ProtocolMismatch("the batch does not say how many of it may run at once")
+    if type(calls) is list and len(calls) > MOST_CALLS:
+        raise ProtocolMismatch(f"the batch has {len(calls)} calls, and {MOST_CALLS} are the most")
     if type(calls) is not list or not all(map(_is_call, calls)):
         raise ProtocolMismatch("the batch has a call in no known form")
     return Batch(calls, min(float(budget), MAX_BUDGET_SECONDS), min(at_once, MAX_AT_ONCE))

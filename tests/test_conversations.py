@@ -558,3 +558,10 @@ def test_log_lines_do_not_depend_on_how_they_are_cut(noise, size):
     lines = [line for piece in pieces for line in reader.feed(piece)] + reader.feed(b"", last=True)
     assert lines == whole
     assert (whole[0].text, whole[-1].text) == ("a", "z")
+
+
+def test_header_fields_that_are_logins_are_not_shown():
+    names = ("Set-Cookie", "authorization", "Proxy-Authorization", "X-Api-Key", "X-Auth-Token")
+    shown = repr(Headers([(each, "hunter2") for each in names] + [("X-Call-Id", "7")]))
+    assert "hunter2" not in shown
+    assert "('X-Call-Id', '7')" in shown

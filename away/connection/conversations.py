@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -138,6 +139,12 @@ class Deadline:
 T = TypeVar("T")
 
 
+# Fields that are logins, which no traceback, log or notebook shows by chance.
+_IS_SECRET = re.compile(
+    r"(?i)(?:.*-)?(?:cookie2?|authorization|auth|password|secret|token|(?:api-?)?key|apikey)(?:-.*)?\Z"
+).match
+
+
 class Headers(Mapping[str, str]):
     """Header fields whose names are found in any case; repeated ones are joined by commas.
 
@@ -182,7 +189,8 @@ class Headers(Mapping[str, str]):
         return len(self._values())
 
     def __repr__(self) -> str:
-        return f"Headers({list(self.pairs)!r})"
+        shown = [(name, "•••" if _IS_SECRET(name) else value) for name, value in self.pairs]
+        return f"Headers({shown!r})"
 
 
 class Sink(Protocol):

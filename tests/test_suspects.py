@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from away import signatures
+from away.capture.description import without_suspects
 from away.capture.suspects import suspects_in, suspicion
 
 NAMED = "has the name of a secret"
@@ -28,6 +30,13 @@ NAMED = "has the name of a secret"
         ("author", "Ada Lovelace", ""),
         ("data", {"password": "hunter2"}, f"has an entry that {NAMED}"),
         ("data", {"password": 5}, ""),
+        ("data", {"a": [{"x-api-key": "hunter2"}]}, f"has an entry that {NAMED}"),
+        ("data", {"Authorization": "abcdef"}, f"has an entry that {NAMED}"),
+        ("data", {"Cookie": "session=1"}, f"has an entry that {NAMED}"),
+        ("COOKIE_NAME", "session", ""),
+        ("x", "Bearer abcdef123456", "an Authorization header"),
+        ("x", "Basic arithmetic for beginners", ""),
+        ("x", "redis://:lovelace@db/0", "a URL with a password"),
         ("x", "postgres://ada:lovelace@db/x", "a URL with a password"),
         ("x", "https://example.com/a@b", ""),
         ("x", b"-----BEGIN RSA PRIVATE KEY-----\n", "a private key"),
@@ -42,6 +51,27 @@ def test_a_value_is_suspected_by_its_name_or_its_form(name, value, says):
     found = suspicion(name, value)
     assert says in found
     assert bool(says) == bool(found)
+
+
+def test_a_default_that_looks_like_a_secret_is_told_to_no_gateway():
+    class Login:
+        def __repr__(self):
+            return "Login(user='ada', password='hunter8')"
+
+    def f(
+        n=5,
+        conn="postgres://a:hunter5@db/x",
+        password="hunter6",
+        key=Login(),
+        h={"Cookie": "hunter7"},
+    ):
+        return n
+
+    whole = signatures.describe(f)
+    written = signatures.to_annotations(without_suspects(whole))
+    assert "hunter" not in str(written)
+    read = signatures.signature(signatures.from_annotations(written))
+    assert str(read) == "(n=5, conn=…, password=…, key=…, h=…)"
 
 
 def test_source_is_read_as_python_reads_it():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from away.capture.callables import shown_name
 from away.capture.captured import Captured
-from away.capture.description import refuse_secrets_in
+from away.capture.description import refuse_secrets_in, without_suspects
 from away.capture.entry import (
     deployment_name,
     entry_of,
@@ -139,6 +139,7 @@ def capture(
     calls = _calls_of(function, by_value, needs)
     description = describe(function)
     refuse_secrets_in(description, shown_name(function), secrets)
+    description = without_suspects(description)
     head = header(
         form=made.form,
         entry=made.entry,

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from away.capture.leaks import holds_secret, is_credential, redacted
+from away.capture.suspects import suspicion
 from away.exceptions import CaptureRefused
+from away.signatures import Opaque
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from away.signatures import Description
+    from away.signatures import Description, Parameter
 
-__all__ = ["refuse_secret_constant", "refuse_secrets_in"]
+__all__ = ["refuse_secret_constant", "refuse_secrets_in", "without_suspects"]
 
+_FIELD = re.compile(r"""(\w+)=['"]([^'"]*)""")
 # Values may be parts of themselves.
 _DEEPEST = 10
 
@@ -45,6 +49,32 @@ def refuse_secrets_in(description: Description, function: str, secrets: Collecti
             _shows(each.default, secrets) or is_credential(each.name, each.default, secrets)
         ):
             raise _refused(function, f"the default of `{each.name}`", path)
+
+
+def without_suspects(description: Description) -> Description:
+    """Leave out of a description the defaults that look like secrets: that there is one is still told."""
+    if description.parameters is None:
+        return description
+    parameters = tuple(
+        each._replace(default=Opaque("…")) if _is_suspect(each) else each
+        for each in description.parameters
+    )
+    return description._replace(parameters=parameters)
+
+
+def _is_suspect(parameter: Parameter) -> bool:
+    default = parameter.default
+    if not parameter.has_default:
+        return False
+    if suspicion(parameter.name, default):
+        return True
+    try:
+        text = repr(default)
+    except Exception:  # a repr of the user's own, which may do anything
+        return False
+    # What a repr of other types tells of their fields: Config(password='…').
+    fields = () if isinstance(default, str | bytes) else _FIELD.findall(text)
+    return any(suspicion(name, value) for name, value in fields)
 
 
 def refuse_secret_constant(name: str, value: Any, module: str, secrets: Collection[str]) -> None:

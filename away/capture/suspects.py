@@ -16,7 +16,9 @@ __all__ = ["Suspect", "suspects_in", "suspicion"]
 # Words of a name, between underscores or capitals: API_KEY, apiKey, db-password.
 _NAMED = re.compile(
     r"(?:^|[_\W])(?:pass(?:word|wd|phrase)|pwd|secret|token|credentials?|(?:api|access|private|"
-    r"secret|signing|encryption|master|service)_?key|auth|bearer|dsn)(?:$|[_\W\d])"
+    r"secret|signing|encryption|master|service)[_-]?key|auth|authorization|bearer|dsn)(?:$|[_\W\d])"
+    # A cookie alone; a COOKIE_NAME is none.
+    r"|^(?:set[_-])?cookie$"
 )
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 # How the keys of well-known services begin, as their own documentation says; private keys in PEM
@@ -31,11 +33,15 @@ _FORMS = (
     ("a key of Google", re.compile(r"\bAIza[\w-]{35}")),
     ("an API key", re.compile(r"\b[sr]k[-_](?:live|test|proj|ant)?[-_]?[\w-]{20,}")),
     ("a JSON web token", re.compile(r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.")),
-    ("a URL with a password", re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s:/@]+:[^\s/@]{3,}@")),
+    ("a URL with a password", re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s:/@]*:[^\s/@]{3,}@")),
+    # RFC 6750 and RFC 7617
+    ("an Authorization header", re.compile(r"^(?:Bearer|Basic) +[\w.~+/-]{6,}=*$")),
 )
 # What stands in for a secret in an example, or names where it is kept.
 _HARMLESS = re.compile(r"(?i)^(?:|x+|\*+|\.+|…|none|null|true|false|changeme|example|<.*>|\$.*)$")
 _SHORTEST = 4
+# Values may be parts of themselves.
+_DEEPEST = 10
 # Secrets are short, and stand where a person would see them too.
 _LOOKED_AT, _MOST_ITEMS, _FILE_LOOKED_AT = 4096, 200, 1_000_000
 
@@ -47,28 +53,32 @@ class Suspect(NamedTuple):
     what: str
 
 
-def suspicion(name: str, value: object) -> str:
+def suspicion(name: str, value: object, depth: int = 0) -> str:
     """Tell what makes a named value look like a secret; an empty text where nothing does.
 
     Args:
         name: The variable's or the key's name; of a path, its last part counts.
         value: What it has. Texts and bytes are looked into, and what dicts and lists hold of them.
+        depth: In how many dicts and lists it stands.
     """
     if isinstance(value, bytes):
         value = value[:_LOOKED_AT].decode(errors="replace")
     if isinstance(value, str):
         return _of_text(name, value[:_LOOKED_AT])
     # Of just these types, since others could run code of their own when they are looked into.
+    if depth >= _DEEPEST:
+        return ""
     if type(value) is dict:
         pairs = list(islice(value.items(), _MOST_ITEMS))
     elif type(value) in (list, tuple, set, frozenset):
         pairs = [("", each) for each in islice(value, _MOST_ITEMS)]  # type: ignore[call-overload]
     else:
         return ""
-    texts = [(key, each) for key, each in pairs if isinstance(each, str | bytes)]
-    found = (suspicion(key if isinstance(key, str) else "", each) for key, each in texts)
+    found = (suspicion(key if isinstance(key, str) else "", each, depth + 1) for key, each in pairs)
     what = next(filter(None, found), "")
-    return f"has an entry that {what}" if what else ""
+    if not what or depth:
+        return what
+    return f"has an entry that {what}"
 
 
 def _of_text(name: str, text: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from away.capture.callables import MAIN_NAMES
 from away.capture.captured import Captured
-from away.capture.description import refuse_secret_constant, refuse_secrets_in
+from away.capture.description import refuse_secret_constant, refuse_secrets_in, without_suspects
 from away.capture.included import (
     find_included,
     listed_modules,
@@ -135,6 +135,8 @@ def capture_module(
     called = find(whole.functions.values())
     described = whole.description(safe_args=safe_args)
     refuse_secrets(described, module.__name__, secrets)
+    told = {name: without_suspects(each) for name, each in described.functions.items()}
+    described = described._replace(functions=told)
     client = needs.client or called.client or bool(called.references) or called.later
     kinds = {each.kind for each in described.functions.values()}
     is_async = any(kind.startswith("async") for kind in kinds)

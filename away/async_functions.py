@@ -7,7 +7,7 @@ driver carries them. What the blocking face does is :mod:`away.functions`'s.
 # ruff: noqa: ASYNC109  # the same parameter as in the blocking twin, which is the point
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, Unpack, overload
 
 import away.signatures as signatures
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from away.connection.catalogue import FunctionInfo
     from away.connection.logs import LogLine
     from away.functions import RemoteFunction
+    from away.mapping.settings import MapSettings
     from away.responses import Response
 
 __all__ = ["AsyncFunction"]
@@ -136,6 +137,42 @@ class AsyncFunction(Generic[P, R]):
         conversation = responding(function.conversation(args, kwargs), self.kind)
         return function.pump(conversation, "async")
 
+    @overload
+    def map(
+        self: AsyncFunction[..., Coroutine[Any, Any, T]],
+        iterable: Iterable[Any] | AsyncIterable[Any],
+        /,
+        *more: Iterable[Any] | AsyncIterable[Any],
+        on_error: Literal["raise", "skip"] = "raise",
+        **settings: Unpack[MapSettings],
+    ) -> AsyncGenerator[T, None]: ...
+    @overload
+    def map(
+        self: AsyncFunction[..., Iterator[Any]] | AsyncFunction[..., AsyncIterator[Any]],
+        iterable: Iterable[Any] | AsyncIterable[Any],
+        /,
+        *more: Iterable[Any] | AsyncIterable[Any],
+        on_error: Literal["raise", "skip"] = "raise",
+        **settings: Unpack[MapSettings],
+    ) -> AsyncGenerator[Any, None]: ...
+    @overload
+    def map(
+        self,
+        iterable: Iterable[Any] | AsyncIterable[Any],
+        /,
+        *more: Iterable[Any] | AsyncIterable[Any],
+        on_error: Literal["raise", "skip"] = "raise",
+        **settings: Unpack[MapSettings],
+    ) -> AsyncGenerator[R, None]: ...
+    @overload
+    def map(
+        self,
+        iterable: Iterable[Any] | AsyncIterable[Any],
+        /,
+        *more: Iterable[Any] | AsyncIterable[Any],
+        on_error: Literal["raise", "return", "skip"],
+        **settings: Unpack[MapSettings],
+    ) -> AsyncGenerator[Any, None]: ...
     def map(
         self,
         iterable: Iterable[Any] | AsyncIterable[Any],
@@ -157,6 +194,42 @@ class AsyncFunction(Generic[P, R]):
         inputs, total = mapped(iterable, more)
         return map_async(self.function, inputs, options, total=total)
 
+    @overload
+    def starmap(
+        self: AsyncFunction[..., Coroutine[Any, Any, T]],
+        iterable: Iterable[Iterable[Any]] | AsyncIterable[Iterable[Any]],
+        /,
+        *,
+        on_error: Literal["raise", "skip"] = "raise",
+        **settings: Unpack[MapSettings],
+    ) -> AsyncGenerator[T, None]: ...
+    @overload
+    def starmap(
+        self: AsyncFunction[..., Iterator[Any]] | AsyncFunction[..., AsyncIterator[Any]],
+        iterable: Iterable[Iterable[Any]] | AsyncIterable[Iterable[Any]],
+        /,
+        *,
+        on_error: Literal["raise", "skip"] = "raise",
+        **settings: Unpack[MapSettings],
+    ) -> AsyncGenerator[Any, None]: ...
+    @overload
+    def starmap(
+        self,
+        iterable: Iterable[Iterable[Any]] | AsyncIterable[Iterable[Any]],
+        /,
+        *,
+        on_error: Literal["raise", "skip"] = "raise",
+        **settings: Unpack[MapSettings],
+    ) -> AsyncGenerator[R, None]: ...
+    @overload
+    def starmap(
+        self,
+        iterable: Iterable[Iterable[Any]] | AsyncIterable[Iterable[Any]],
+        /,
+        *,
+        on_error: Literal["raise", "return", "skip"],
+        **settings: Unpack[MapSettings],
+    ) -> AsyncGenerator[Any, None]: ...
     def starmap(
         self,
         iterable: Iterable[Iterable[Any]] | AsyncIterable[Iterable[Any]],

@@ -8,7 +8,7 @@ function, and gives back its value or raises its exception. It looks like a func
 from __future__ import annotations
 
 import types
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, Unpack, overload
 
 import away.appearance as appearance
 import away.names as names
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from away.connection.conversations import Conversation
     from away.connection.logs import LogLine
     from away.decorated import StubAnnotations
+    from away.mapping.settings import MapSettings
     from away.placement import Counts, Placement
     from away.responses import Response
 
@@ -396,6 +397,42 @@ class RemoteFunction(Generic[P, R]):
 
     # ------------------------------------------------------------ many calls
 
+    @overload
+    def map(
+        self: RemoteFunction[..., Coroutine[Any, Any, T]],
+        iterable: Iterable[Any],
+        /,
+        *more: Iterable[Any],
+        on_error: Literal["raise", "skip"] = "raise",
+        **settings: Unpack[MapSettings],
+    ) -> Iterator[T]: ...
+    @overload
+    def map(
+        self: RemoteFunction[..., Iterator[Any]] | RemoteFunction[..., AsyncIterator[Any]],
+        iterable: Iterable[Any],
+        /,
+        *more: Iterable[Any],
+        on_error: Literal["raise", "skip"] = "raise",
+        **settings: Unpack[MapSettings],
+    ) -> Iterator[Any]: ...
+    @overload
+    def map(
+        self,
+        iterable: Iterable[Any],
+        /,
+        *more: Iterable[Any],
+        on_error: Literal["raise", "skip"] = "raise",
+        **settings: Unpack[MapSettings],
+    ) -> Iterator[R]: ...
+    @overload
+    def map(
+        self,
+        iterable: Iterable[Any],
+        /,
+        *more: Iterable[Any],
+        on_error: Literal["raise", "return", "skip"],
+        **settings: Unpack[MapSettings],
+    ) -> Iterator[Any]: ...
     def map(
         self,
         iterable: Iterable[Any],
@@ -437,6 +474,42 @@ class RemoteFunction(Generic[P, R]):
         inputs, total = mapped(iterable, more)
         return map_sync(self, inputs, options, total=total)
 
+    @overload
+    def starmap(
+        self: RemoteFunction[..., Coroutine[Any, Any, T]],
+        iterable: Iterable[Iterable[Any]],
+        /,
+        *,
+        on_error: Literal["raise", "skip"] = "raise",
+        **settings: Unpack[MapSettings],
+    ) -> Iterator[T]: ...
+    @overload
+    def starmap(
+        self: RemoteFunction[..., Iterator[Any]] | RemoteFunction[..., AsyncIterator[Any]],
+        iterable: Iterable[Iterable[Any]],
+        /,
+        *,
+        on_error: Literal["raise", "skip"] = "raise",
+        **settings: Unpack[MapSettings],
+    ) -> Iterator[Any]: ...
+    @overload
+    def starmap(
+        self,
+        iterable: Iterable[Iterable[Any]],
+        /,
+        *,
+        on_error: Literal["raise", "skip"] = "raise",
+        **settings: Unpack[MapSettings],
+    ) -> Iterator[R]: ...
+    @overload
+    def starmap(
+        self,
+        iterable: Iterable[Iterable[Any]],
+        /,
+        *,
+        on_error: Literal["raise", "return", "skip"],
+        **settings: Unpack[MapSettings],
+    ) -> Iterator[Any]: ...
     def starmap(
         self,
         iterable: Iterable[Iterable[Any]],

@@ -145,3 +145,15 @@ async def use_methods(one: Calculator) -> None:
     one.outside(1)
     Calculator.of_class(1)
     one.imported(1, 2)
+
+
+# A map gives what the function does, and an exception in its place only where that is asked for.
+assert_type(add.map([1, 2], concurrency=3), Iterator[int])
+assert_type(add.starmap([(1, 2)], on_error="skip"), Iterator[int])
+assert_type(later.map([[1]]), Iterator[float])
+assert_type(add.map([1], on_error="return"), Iterator[Any])
+
+
+async def mapped() -> None:
+    assert_type([each async for each in add.aio.map([1])], list[int])
+    assert_type([each async for each in later.aio.starmap([([1],)])], list[float])

@@ -141,6 +141,26 @@ class ModuleContent:
             if description is None or name in description.functions:
                 renew(function, self._make(name))
 
+    def remembered(
+        self, remember: Callable[[dict[str, RemoteFunction[..., Any]]], Callable[[], None]]
+    ) -> Callable[[], None]:
+        """Remember what the module is now; what is returned puts it back, after a test's fake.
+
+        Args:
+            remember: Does so for the functions in hand.
+        """
+        functions = remember(self._functions)
+        place, description, content = self.place, self.description, dict(self._content)
+
+        def put_back() -> None:
+            for name in (*(self.description.names if self.description else ()), "__all__"):
+                self._content.pop(name, None)
+            self.place, self.description = place, description
+            self._content.update(content)
+            functions()
+
+        return put_back
+
     # ------------------------------------------------------------ what Python asks
 
     def attribute(self, name: str) -> Any:

@@ -524,8 +524,34 @@ def test_a_module_published_whole_is_faked_by_functions_or_by_a_module(shop):
     assert [each.args for each in shop.calls("tools.double")] == [(4,)]
     with pytest.raises(ImportError, match="triple"):
         from away.remote.shop.tools import triple  # noqa: F401
-    with pytest.raises(TypeError, match="a module is faked by functions by name"):
+    with pytest.raises(
+        TypeError, match=r"by its functions, \{'area': area\} or \[area\], .*; there are none"
+    ):
         shop.module("empty", {}, gateway="shop")
+
+
+def test_a_module_is_faked_by_a_list_of_functions_and_by_nothing_else(shop):
+    def area(radius):
+        return radius * radius
+
+    assert list(shop.module("shapes", [area], gateway="shop")) == ["area"]
+    from away.remote.shop.shapes import area as remote_area
+
+    assert remote_area(3) == 9
+    for wrong in (7, ["area"], {"area": 1}):
+        with pytest.raises(
+            TypeError, match=r"by its functions, .* or \[area\], .*, not by (int|list)"
+        ):
+            shop.module("shapes", wrong, gateway="shop")
+
+
+def test_a_function_that_is_listed_and_missing_is_not_said_to_be_misspelt(shop):
+    shop.function("price", gateway="shop", error=404)
+    from away.remote.shop import price
+
+    with pytest.raises(FunctionNotFound, match="its list has it all the same: try again") as caught:
+        price("tea")
+    assert "did you mean" not in str(caught.value)
 
 
 def test_a_module_that_is_published_to_a_faked_gateway_answers_here(shop):

@@ -106,6 +106,90 @@ PROJECT = {
             assert basket.total(["tea"]) == 3
         """,
 }
+# In whatever order: each test says anew what the names imported at the top are.
+ANEW = """
+    import asyncio
+    import inspect
+
+    import pytest
+
+    from away import builder
+    from away.exceptions import FunctionNotFound
+    from away.remote.aio.shop import later as always_async
+    from away.remote.shop import later, price
+    from away.remote.shop.shapes import area
+
+    async def one(x):
+        return x
+
+    def plain(x):
+        return x
+
+    def several(x):
+        yield x
+
+    async def several_later(x):
+        yield x
+
+    def kind_of(function):
+        asks = "iscoroutinefunction", "isgeneratorfunction", "isasyncgenfunction"
+        return [each for each in asks if getattr(inspect, each)(function)]
+
+    async def settled(answer):
+        if hasattr(answer, "__aiter__"):
+            return [each async for each in answer][0]
+        return await answer
+
+    def answer_of(function):
+        answer = function(3)
+        if hasattr(answer, "__next__"):
+            return next(answer)
+        is_async = inspect.isawaitable(answer) or hasattr(answer, "__aiter__")
+        return asyncio.run(settled(answer)) if is_async else answer
+
+    KINDS = [one, one, several, several, plain, one, several_later, several_later, plain, one]
+
+    @pytest.mark.parametrize("far", KINDS)
+    def test_a_kind(away_fake, far):
+        away_fake.function("later", far, gateway="shop")
+        away_fake.module("shapes", {"area": far}, gateway="shop")
+        for each in (later, area):
+            assert kind_of(each) == kind_of(far)
+            assert str(inspect.signature(each)) == "(x)"
+            assert answer_of(each) == 3
+        assert inspect.isasyncgenfunction(always_async) == (far in (several, several_later))
+        assert answer_of(always_async) == 3
+
+    @pytest.mark.parametrize("there", ["later", "area", "later"])
+    def test_one_of_them(away_fake, there):
+        if there == "later":
+            away_fake.function("later", one, gateway="shop")
+        else:
+            away_fake.module("shapes", {"area": one}, gateway="shop")
+        faked, other = (later, area) if there == "later" else (area, later)
+        assert answer_of(faked) == 3
+        with pytest.raises(FunctionNotFound, match=r"does not fake it, as away_fake\\.function\\('"):
+            answer_of(other)
+
+    def test_another_gateway_of_that_name(away_gateway_named):
+        faas = away_gateway_named("shop")
+        builder.publish(faas, name="price", verbose=False)(lambda x: x + "!")
+        assert price("a") == "a!"
+
+    @pytest.mark.parametrize("time", [1, 2])
+    def test_without_it(away_fake, time):
+        with pytest.raises(FunctionNotFound, match="has no function 'price'; the test does not"):
+            price("a")
+
+    def test_without_a_fixture():
+        with pytest.raises(FunctionNotFound):
+            price("a")
+    """
+# Runs all tests, and then all of them backwards, in one process.
+BACKWARDS = """
+    def pytest_collection_modifyitems(items):
+        items += items[::-1]
+    """
 LIVE = """
     import away.gateway
     import pytest
@@ -169,12 +253,15 @@ def test_a_test_that_calls_what_it_did_not_fake_fails_in_words(tmp_path):
 
             def test_it(away_fake):
                 FaasConnection("my-faas-server.com").functions()
-            """
+            """,
+            "test_top.py": "from away.remote.nowhere_7f import price\n",
         },
     )
-    ran = run_pytest(tmp_path)
+    ran = run_pytest(tmp_path, "--continue-on-collection-errors")
     assert ran.returncode == 1
     assert "which the test does not fake; write away_fake.function(" in ran.stdout
+    assert "no gateway 'nowhere_7f' is configured" in ran.stdout
+    assert "away_fake_gateways = ['nowhere_7f']" in ran.stdout
 
 
 def test_the_embedded_gateway_is_there_for_a_session_and_gone_after_it(tmp_path):
@@ -200,6 +287,14 @@ def test_what_the_readme_says_of_testing_runs_as_it_stands(tmp_path):
     ran = run_pytest(tmp_path, "-q")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "1 passed" in ran.stdout
+
+
+def test_each_test_begins_anew_in_either_order(tmp_path):
+    write(tmp_path, {"pyproject.toml": PROJECT["pyproject.toml"], "test_anew.py": ANEW})
+    write(tmp_path, {"conftest.py": BACKWARDS})
+    ran = run_pytest(tmp_path, "-q")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "34 passed" in ran.stdout
 
 
 def test_a_start_of_pytest_imports_the_plug_in_and_nothing_behind_it():

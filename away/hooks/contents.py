@@ -211,17 +211,22 @@ class GatewayFunctions:
     def renew_in_hand(self) -> None:
         """Let proxies that somebody holds be what the gateway's functions are now."""
         self.forget()
-        if self.proxies.are_in_hand():
+        if self.proxies.are_in_hand() or self.modules or self.gone_modules:
             self.list.fetch_by_connection()
 
     def remembered(self) -> Callable[[], None]:
         """Remember names and proxies; what is returned puts them back, after a test's fake."""
-        proxies = self.proxies.remembered()
+        parts = [self.list.remembered(), self.proxies.remembered()]
+        if self.modules or self.gone_modules:
+            from away.hooks import submodules
+
+            parts.append(submodules.remembered(self))
 
         def put_back() -> None:
             with self.proxies.changing.here:
                 self.start_anew()
-                proxies()
+                for each in parts:
+                    each()
 
         return put_back
 
@@ -256,7 +261,7 @@ class GatewayFunctions:
             del self._content[name]
 
     def _renew_modules(self) -> None:
-        if self.modules:
+        if self.modules or self.gone_modules:
             from away.hooks import submodules
 
             submodules.renew(self, self.proxies.infos)

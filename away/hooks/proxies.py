@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from away.hooks.freshness import OldList
     from away.hooks.gateway_list import GatewayList
     from away.hooks.local_side import LocalSide
+    from away.signatures import Kind
 
 __all__ = ["Proxies"]
 
@@ -131,6 +132,12 @@ class Proxies:
         def put_back() -> None:
             names()
             unlisted()
+            # Of a name alone again, and not listed: the next list says anew what they are.
+            unlisted_now = {id(each) for each in self._unlisted.values()}
+            for name in [key for key, each in self._made.items() if id(each) in unlisted_now]:
+                del self._made[name]
+            # Taken on even if it says the same as the last one did.
+            self._taken_on = None
 
         return put_back
 
@@ -151,24 +158,26 @@ class Proxies:
 
     def of_unlisted(self, name: str, gateway: str) -> RemoteFunction[..., Any]:
         """Return the one proxy of a function of which only the name is known."""
-        from away.functions import RemoteFunction
-
         with self.changing.here:
             found = self._unlisted.get(name)
             if found is None:
-                connection = self._source.connection()
-                kind = kind_inside(gateway, name)
-                found = RemoteFunction(
-                    connection,
-                    name,
-                    namespace=connection.namespace,
-                    kind=async_kind(kind or "sync") if self._aio else kind,
-                    python_name=name,
-                    module=self._module_name,
-                )
-                self.place(found)
-                self._unlisted[name] = found
+                found = self._unlisted[name] = self._make_unlisted(name, kind_inside(gateway, name))
             return found
+
+    def _make_unlisted(self, name: str, kind: Kind | None = None) -> RemoteFunction[..., Any]:
+        from away.functions import RemoteFunction
+
+        connection = self._source.connection()
+        made: RemoteFunction[..., Any] = RemoteFunction(
+            connection,
+            name,
+            namespace=connection.namespace,
+            kind=async_kind(kind or "sync") if self._aio else kind,
+            python_name=name,
+            module=self._module_name,
+        )
+        self.place(made)
+        return made
 
     def _list_those_in_hand(self, listing: Listing) -> None:
         """Let proxies that were made of a name alone be what the list says that they are."""
@@ -177,6 +186,8 @@ class Proxies:
             if len(found) == 1:
                 become(proxy, self._make(found[0]))
                 self._made.setdefault(found[0], self._unlisted.pop(name))
+            elif proxy.connection is not self._source.connection():
+                become(proxy, self._make_unlisted(name))
 
     def _renew(self, name: str) -> None:
         """Let a proxy in hand be what the function is now, where that has changed."""

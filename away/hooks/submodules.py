@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from away.hooks.errors import AmbiguousFunction, FunctionNotImported, ModuleNotListed
 from away.hooks.finder import imports_a_name
-from away.hooks.in_hand import become
+from away.hooks.in_hand import become, remember
 from away.hooks.probes import reads_everything_next
 from away.modules import CONTENT, ModuleContent, NoSuchMember, Place, RemoteModule, content_of
 from away.names import nearest, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import CodeType, ModuleType
 
     from away.connection.catalogue import FunctionInfo
@@ -105,7 +106,10 @@ class RemoteModuleLoader(importlib.abc.InspectLoader):
 
     def create_module(self, spec: ModuleSpec) -> RemoteModule:
         """Return the empty module, or the one in hand that was gone and is there again."""
-        return self.owner.gone_modules.pop(self.name, None) or RemoteModule(spec.name)
+        owner, name = self.owner, self.name
+        # A list that was fetched on the way here may have brought it back already.
+        back = owner.gone_modules.pop(name, None) or owner.modules.get(name)
+        return back or RemoteModule(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
         """Give the module what the list says that it has; after a reload, what a new list says."""
@@ -240,3 +244,29 @@ def renew(owner: GatewayFunctions, infos: dict[str, FunctionInfo]) -> None:
         if sys.modules.get(module.__name__) is module:
             del sys.modules[module.__name__]
         owner.let_go(module)
+    for name, module in list(owner.gone_modules.items()):
+        info = infos.get(name)
+        if info is not None and info.module is not None:
+            content_of(module).take_on(_place(owner, name), info.module, become)
+            del owner.gone_modules[name]
+            _keep(owner, name, module)
+
+
+def remembered(owner: GatewayFunctions) -> Callable[[], None]:
+    """Remember the modules that were imported and what each has; what is returned puts it back."""
+    gone, there = dict(owner.gone_modules), dict(owner.modules)
+    contents = [content_of(each).remembered(remember) for each in {**gone, **there}.values()]
+
+    def put_back() -> None:
+        for name, module in there.items():
+            owner.gone_modules.pop(name, None)
+            _keep(owner, name, module)
+        for each in contents:
+            each()
+
+    return put_back
+
+
+def _keep(owner: GatewayFunctions, name: str, module: RemoteModule) -> None:
+    owner.modules[name] = module
+    sys.modules.setdefault(module.__name__, module)

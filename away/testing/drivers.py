@@ -10,22 +10,27 @@ import asyncio
 import threading
 import time
 from types import AsyncGeneratorType, GeneratorType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from away.connection.aio import AioDriver
 from away.connection.conversations import ReadTimedOut, Reply, TransportError
 from away.connection.sync import SyncDriver
+from away.exceptions import FunctionNotFound
 from away.testing.gateways import NotFaked
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
 
-    from away.connection.conversations import Deadline, Request, Send
+    from away.connection.conversations import Conversation, Deadline, Request, Send
+    from away.connection.lanes import Lane
     from away.testing.functions import Invocation
 
     Answerer = Callable[[Request], Reply | Invocation]
+    Explainer = Callable[[FunctionNotFound], None]
 
 __all__ = ["FakeAioDriver", "FakeSyncDriver"]
+
+T = TypeVar("T")
 
 
 class FakeSyncDriver(SyncDriver):
@@ -33,10 +38,20 @@ class FakeSyncDriver(SyncDriver):
 
     Args:
         answer: Answers a request, or says which function does.
+        explain: Lets an error say what a test can do about it.
     """
 
-    def __init__(self, answer: Answerer) -> None:
+    def __init__(self, answer: Answerer, explain: Explainer) -> None:
         self._answer = answer
+        self._explain = explain
+
+    def run(self, conversation: Conversation[T]) -> T:
+        """Pump a conversation to its end and return what it returns."""
+        try:
+            return super().run(conversation)
+        except FunctionNotFound as error:
+            self._explain(error)
+            raise
 
     def send(self, send: Send) -> Reply:
         """Answer one request."""
@@ -75,10 +90,20 @@ class FakeAioDriver(AioDriver):
 
     Args:
         answer: Answers a request, or says which function does.
+        explain: Lets an error say what a test can do about it.
     """
 
-    def __init__(self, answer: Answerer) -> None:
+    def __init__(self, answer: Answerer, explain: Explainer) -> None:
         self._answer = answer
+        self._explain = explain
+
+    async def run(self, conversation: Conversation[T], lane: Lane | None = None) -> T:
+        """Pump a conversation to its end and return what it returns."""
+        try:
+            return await super().run(conversation, lane)
+        except FunctionNotFound as error:
+            self._explain(error)
+            raise
 
     async def send(self, send: Send) -> Reply:
         """Answer one request."""

@@ -17,10 +17,11 @@ from away.testing.functions import FakeFunction
 from away.testing.played import Played, name_of, spellings, url_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from types import ModuleType, TracebackType
     from typing import Self
 
+    from away.testing.modules import Functions
     from away.testing.plain import PlainRequest
     from away.testing.played import Gateway
     from away.testing.records import RecordedCall
@@ -228,7 +229,7 @@ class Fake:
     def module(
         self,
         name: str | ModuleType,
-        functions: Mapping[str, Callable[..., Any]] | ModuleType | WholeModule | None = None,
+        functions: Functions | None = None,
         /,
         *,
         gateway: Gateway = "default",
@@ -241,7 +242,7 @@ class Fake:
         Args:
             name: Its name at the gateway; or a module here that answers by its public functions,
                 under the last part of its own name.
-            functions: What it has, by name, or a module here that answers.
+            functions: What it has: functions, or functions by name, or a module here that answers.
             gateway: As for :meth:`function`.
             latency: As for :meth:`function`, for each of its functions.
             error: As for :meth:`function`, for each of its functions.
@@ -342,7 +343,10 @@ class Fake:
 
     def _of(self, connection: FaasConnection) -> Played | None:
         for played in list(self._played.values()):
-            if connection.url in played.known_as or connection.name == played.name:
+            # By its name it is not, where the session's own gateway goes by that: let through.
+            if connection.url in played.known_as or (
+                connection.name == played.name and not stage.is_real(connection)
+            ):
                 return played
         return None
 

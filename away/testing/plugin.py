@@ -6,6 +6,7 @@ imported here before a fixture is asked for or the option is set.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -62,6 +63,24 @@ def _fake_always(config: pytest.Config) -> None:
         config.add_cleanup(lambda: fake.__exit__(None, None, None))
 
 
+def pytest_exception_interact(
+    call: pytest.CallInfo[object], report: pytest.CollectReport | pytest.TestReport
+) -> None:
+    """Say beside an import that found no gateway how one is faked from the collection on."""
+    errors = sys.modules.get("away.hooks.errors")
+    found = call.excinfo.value if call.excinfo else None
+    while errors is not None and found is not None:
+        if isinstance(found, errors.GatewayNotConfigured):
+            gateway = (found.name or "").rpartition(".")[2]
+            hint = (
+                f"what tests import at their top is faked by pytest's option {OPTION}:\n"
+                f"    [tool.pytest.ini_options]\n    {OPTION} = [{gateway!r}]"
+            )
+            report.sections.append(("Away", hint))
+            return
+        found = found.__cause__ or found.__context__
+
+
 @pytest.fixture
 def away_fake(request: pytest.FixtureRequest) -> Iterator[Fake]:
     """Gateways that are played in process for one test; see :class:`away.testing.Fake`.
@@ -88,7 +107,7 @@ def away_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaasConne
 
     with variable("AWAY_RUNTIME_DIR", str(tmp_path_factory.mktemp("away-runtime"))):
         with away.gateway.run() as faas:
-            undo = stage.let_through(faas.url)
+            undo = stage.let_through(faas.url, ("local",))
             try:
                 yield faas
             finally:
@@ -100,12 +119,12 @@ def away_gateway_named(away_gateway: FaasConnection) -> Iterator[Callable[[str],
     """Configure the session's gateway under a name, for one test: ``away_gateway_named("prod")``.
 
     What is given takes the name and returns a connection by it; ``from away.remote.prod import …``
-    finds the gateway too.
+    finds the gateway too, and so does what was imported from there before.
     """
     from contextlib import ExitStack
 
     from away.connection import FaasConnection
-    from away.testing import imports
+    from away.testing import imports, stage
     from away.testing.environment import configured_as
 
     with ExitStack() as undo:
@@ -113,6 +132,8 @@ def away_gateway_named(away_gateway: FaasConnection) -> Iterator[Callable[[str],
 
         def named(name: str) -> FaasConnection:
             undo.enter_context(configured_as(name, away_gateway))
+            undo.callback(stage.let_through(away_gateway.url, (name,)))
+            imports.renew(name)
             return FaasConnection.named(name)
 
         yield named

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from away.connection import stand_ins
 from away.connection.catalogue import drop_all
+from away.names import python_name
 from away.testing.gateways import NotFaked, answer
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from away.connection.aio import AioDriver
     from away.connection.conversations import Reply, Request
     from away.connection.sync import SyncDriver
+    from away.exceptions import FunctionNotFound
     from away.testing.faking import Fake
     from away.testing.functions import FakeFunction, Invocation
 
@@ -44,17 +46,20 @@ class FakeDrivers:
         """What pumps conversations in the calling thread."""
         from away.testing.drivers import FakeSyncDriver
 
-        return FakeSyncDriver(self._answer)
+        return FakeSyncDriver(self._answer, self._explain)
 
     @property
     def aio(self) -> AioDriver:
         """What pumps conversations on the running event loop."""
         from away.testing.drivers import FakeAioDriver
 
-        return FakeAioDriver(self._answer)
+        return FakeAioDriver(self._answer, self._explain)
 
     def _answer(self, request: Request) -> Reply | Invocation:
         return self._stage.answer(self._connection, request)
+
+    def _explain(self, error: FunctionNotFound) -> None:
+        self._stage.explain(self._connection, error)
 
 
 class Stage:
@@ -63,7 +68,7 @@ class Stage:
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards what follows
         self._fakes: tuple[Fake, ...] = ()
-        self._real: tuple[str, ...] = ()
+        self._real: tuple[tuple[str, tuple[str, ...] | None], ...] = ()
 
     def enter(self, fake: Fake) -> None:
         """Let a fake answer, before those that are active already."""
@@ -80,18 +85,31 @@ class Stage:
                 stand_ins.choose(None)
         drop_all()
 
-    def let_through(self, url: str) -> Callable[[], None]:
-        """Let connections to a URL be real, whatever is faked; until what is returned is called."""
+    def let_through(self, url: str, names: tuple[str, ...] | None = None) -> Callable[[], None]:
+        """Let connections to a URL be real, whatever is faked; until what is returned is called.
+
+        Args:
+            url: The URL.
+            names: Of connections that have a name, only those of one of these; all, if left out.
+        """
         with self._lock:
-            self._real = (*self._real, url)
+            self._real = (*self._real, (url, names))
 
         def undo() -> None:
             with self._lock:
                 real = list(self._real)
-                real.remove(url)
+                real.remove((url, names))
                 self._real = tuple(real)
 
         return undo
+
+    def is_real(self, connection: FaasConnection) -> bool:
+        """Tell whether a connection is let through."""
+        return any(
+            url == connection.url
+            and (names is None or not connection.name or connection.name in names)
+            for url, names in self._real
+        )
 
     # ------------------------------------------------------------ what connections ask
 
@@ -100,7 +118,7 @@ class Stage:
         fakes = self._fakes
         if any(each.names_gateway(connection) for each in fakes):
             return FakeDrivers(connection, self)
-        if connection.url in self._real or not any(each.strict for each in fakes):
+        if self.is_real(connection) or not any(each.strict for each in fakes):
             return None
         return FakeDrivers(connection, self)
 
@@ -131,16 +149,32 @@ class Stage:
                 f" {place!r}{at}, which the test does not fake; write"
                 f" away_fake.function(…, gateway={place!r})"
             )
+        return answer(request, self._functions_of(connection), place)
+
+    def explain(self, connection: FaasConnection, error: FunctionNotFound) -> None:
+        """Let an error say how a function is faked, where no test has."""
+        name, place = error.function or "", connection.name or connection.url
+        if error.hint is None or name in self._functions_of(connection):
+            return
+        near = f"; did you mean {error.nearest[0]!r}" if error.nearest else ""
+        hint = (
+            "the test does not fake it, as"
+            f" away_fake.function({python_name(name)!r}, …, gateway={place!r}) does{near}"
+        )
+        text = str(error).replace(error.hint, hint)
+        error.args, error.hint = (text,), hint
+
+    def _functions_of(self, connection: FaasConnection) -> dict[str, FakeFunction]:
         functions: dict[str, FakeFunction] = {}
-        for fake in reversed(fakes):
+        for fake in reversed(self._fakes):
             functions |= fake.functions_of(connection)
-        return answer(request, functions, place)
+        return functions
 
 
 _stage = Stage()
-enter, leave, let_through = _stage.enter, _stage.leave, _stage.let_through
-
-
-def is_real(url: str) -> bool:
-    """Tell whether connections to a URL are let through."""
-    return url in _stage._real  # noqa: SLF001 - of this module's own class
+enter, leave, let_through, is_real = (
+    _stage.enter,
+    _stage.leave,
+    _stage.let_through,
+    _stage.is_real,
+)

@@ -14,6 +14,7 @@ __all__ = ["Callee", "Members", "no_module"]
 
 # So many names fit a sentence that a person still reads.
 _MOST_NAMES = 10
+_AT_A_GATEWAY = "/function/"
 
 
 class Callee(NamedTuple):
@@ -100,7 +101,10 @@ def no_module(function: str, path: str) -> FunctionNotFound | None:
 
 
 def _plain(path: str) -> str:
-    """Return a path as names are written in Python: unquoted, normalised, without a last slash."""
+    """Return a path below the function's own as names are written: unquoted, with no last slash.
+
+    A client that stands before this runtime, with no gateway between, asks as it asks a gateway.
+    """
     if "%" in path:
         from urllib.parse import unquote
 
@@ -109,4 +113,6 @@ def _plain(path: str) -> str:
         from unicodedata import normalize
 
         path = normalize("NFKC", path)
+    if path.startswith(_AT_A_GATEWAY):
+        path = "/" + "/".join(path.split("/")[3:])
     return path.rstrip("/")

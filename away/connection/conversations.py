@@ -482,6 +482,11 @@ RETRIES: Mapping[str, Retry] = {
 }
 
 
+# Of an attempt with less time than this, one would learn that it had none, and no longer why the one
+# before it failed.
+LEAST_SECONDS = 0.05
+
+
 def event_of(outcome: Reply | TransportError) -> str | None:
     """Name the row of :data:`RETRIES` that an outcome falls under, if any."""
     if isinstance(outcome, Reply):
@@ -530,7 +535,8 @@ class Attempts:
         count, first = self._tried.get(event, (0, now))
         pause = min(rule.first_pause * 2.0 ** min(count, 30), rule.longest_pause)
         lasts_too_long = now - first + pause > rule.lasts
-        if count >= rule.most or lasts_too_long or pause >= self._deadline.remaining():
+        too_late = pause + LEAST_SECONDS >= self._deadline.remaining()
+        if count >= rule.most or lasts_too_long or too_late:
             return None
         self._tried[event] = (count + 1, first)
         return pause

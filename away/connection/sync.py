@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import http.client
 import io
+import queue
 import threading
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from requests.adapters import HTTPAdapter
@@ -343,10 +345,44 @@ def cut(threads: Iterable[int]) -> None:
 # ---------------------------------------------------------------- pools of them
 
 
+class _Idle(queue.LifoQueue[Any]):
+    """Idle connections, the last one first, under no lock: what a deque does cannot be interrupted.
+
+    A ``Condition`` is taken in Python. A Ctrl-C just then left urllib3's own queue locked for ever,
+    and every later call and the end of the process waited for it.
+    """
+
+    def __init__(self, maxsize: int = 0) -> None:
+        self.maxsize = maxsize
+        self._connections: deque[Any] = deque()
+
+    def qsize(self) -> int:
+        return len(self._connections)
+
+    def empty(self) -> bool:
+        return not self._connections
+
+    def full(self) -> bool:
+        return 0 < self.maxsize <= len(self._connections)
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002
+        # Two threads may both find room for the last one; one connection more does no harm.
+        if self.full():
+            raise queue.Full
+        self._connections.append(item)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: ARG002
+        try:
+            return self._connections.pop()
+        except IndexError:
+            raise queue.Empty from None
+
+
 class _Pool(HTTPConnectionPool):
     """Connections to one host, with a shorter round of a request than urllib3's ``urlopen``."""
 
     ConnectionCls = _Plain
+    QueueCls = _Idle
 
     def open(
         self, send: Send, target: str, headers: Any, confirm: Callable[[], None] | None = None

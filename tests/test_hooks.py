@@ -136,8 +136,12 @@ def test_gateways_are_listed_by_pkgutil_without_a_request(gateway, name):
 
 @pytest.mark.parametrize("package", ["away.remote", "away.remote.aio"])
 def test_a_package_shows_gateways_and_no_machinery_and_a_star_takes_none(package, gateway, name):
-    shown = dir(importlib.import_module(package))
+    module = importlib.import_module(package)
+    assert name not in dir(module)  # it is no attribute yet
+    importlib.import_module(f"{package}.{name}")
+    shown = dir(module)
     assert name in shown
+    assert all(hasattr(module, each) for each in shown)
     assert not {"sys", "annotations", "_finder"} & set(shown)
     scope = {}
     exec(f"from {package} import *", scope)

@@ -193,7 +193,10 @@ def install(path: Iterable[str] = ()) -> list[str]:
 
 
 def names_below(package: dict[str, object]) -> list[str]:
-    """Return what ``dir(away.remote)`` shows: the modules that are there, and configured gateways.
+    """Return what ``dir(away.remote)`` shows: the modules that were imported, and no machinery.
+
+    Of a configured gateway that was not there is no attribute yet, and tools read every name of it;
+    ``pkgutil`` and completion of imports list those.
 
     Args:
         package: The package's own names.
@@ -206,7 +209,7 @@ def names_below(package: dict[str, object]) -> list[str]:
         for each, value in package.items()
         if each[0] != "_" and isinstance(value, types.ModuleType)
     }
-    return sorted({*shown, *modules, *(name for name, _ in GatewayEntry(ENTRY).iter_modules())})
+    return sorted({*shown, *modules})
 
 
 def absent_gateway(name: str, asker: FrameType, package: str = PACKAGE) -> Exception:

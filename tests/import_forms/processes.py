@@ -28,7 +28,7 @@ ZIPAPP = """
 import pathlib, subprocess, sys, zipapp, shutil, away
 tree = pathlib.Path("tree"); tree.mkdir()
 shutil.copytree(pathlib.Path(away.__file__).parent, tree / "away",
-                ignore=shutil.ignore_patterns("__pycache__", "gateway", "publish"))
+                ignore=shutil.ignore_patterns("__pycache__", "publish"))
 (tree / "__main__.py").write_text(
     "import pkgutil, away.remote\\n"
     "assert 'app.pyz' in away.remote.__file__\\n"

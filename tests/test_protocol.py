@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import collections
 import contextlib
 import dataclasses
@@ -1121,6 +1122,19 @@ def run_python(code):
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_a_function_that_is_sent_takes_along_what_it_uses_alone():
+    # What else its module has is of no use there, and may be what only this side can read.
+    scope = {"factor": 3, "unused": "a-global-that-nobody-uses"}
+    exec("def tripled(x):\n    return factor * x", scope)
+    body = protocol.pack_call((scope["tripled"],), {}, safe=False)
+    sent = base64.b64decode(json.loads(body)["dill"])
+    assert b"factor" in sent
+    assert b"unused" not in sent
+    assert b"a-global-that-nobody-uses" not in sent
+    (tripled,) = protocol.read_call(body, allow_unsafe=True).args
+    assert tripled(2) == 6
 
 
 def test_a_safe_side_imports_neither_dill_nor_yaml_for_json():

@@ -562,15 +562,21 @@ def _has_pickle(found: Any) -> bool:
     return type(marked) is list and len(marked) == 2 and marked[0] == "dill"
 
 
-def _dump_pickle(value: Any, labelled: list[_Labelled]) -> str:
+def _dumped(value: Any) -> bytes:
     import dill
 
+    # With recurse a function takes along what it uses of its module's names, and not all of them.
+    data: bytes = dill.dumps(value, recurse=True)
+    return data
+
+
+def _dump_pickle(value: Any, labelled: list[_Labelled]) -> str:
     try:
-        data = dill.dumps(value)
+        data = _dumped(value)
     except Exception as error:  # what is pickled has code of its own, which may raise anything
         for label, root, part in labelled:
             try:
-                dill.dumps(part)
+                _dumped(part)
             except Exception as cause:  # as above
                 raise _no_pickle(label, root, part, cause) from cause
         raise _no_pickle("the whole", "", value, error) from error

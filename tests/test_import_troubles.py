@@ -304,7 +304,8 @@ def test_interrupts_at_any_moment_of_an_import_leave_nothing_locked(server, own_
             **os.environ,
             "AWAY_GATEWAY_GW_URL": f"{server.url}/interrupted",
             "AWAY_GATEWAY_GW_PASSWORD": gateway.PASSWORD,
-            "AWAY_GATEWAY_GW_CONNECT_TIMEOUT": str(PATIENCE_SECONDS),
+            # A lock that an interrupt took along costs whoever waits for it this once.
+            "AWAY_GATEWAY_GW_CONNECT_TIMEOUT": str(PATIENCE_SECONDS / 3),
             "AWAY_CATALOGUE": "fresh",
         },
         capture_output=True,

@@ -32,7 +32,6 @@ __all__ = ["KEPT_SECONDS", "Catalogue", "FunctionInfo", "drop_all", "find", "sha
 KEPT_SECONDS = 10.0
 # How long after an update a call may still meet a gateway that does not know the function.
 AFTER_UPDATE_SECONDS = 5.0
-LOCK_SECONDS = 5.0
 CLAIM_SECONDS = 30.0
 _PAUSES = (0.002, 0.005, 0.01, 0.02, 0.05)
 
@@ -203,7 +202,9 @@ class Catalogue:
 
     def renew(self) -> None:
         """Begin empty; in a forked child also with a lock that nobody holds."""
-        self._lock = threading.Lock()  # guards all below, for an instant each
+        # Guards all below, for an instant each. Taken by a bare with statement, between which and its
+        # body no interrupt comes, and re-entrant for signal handlers that import.
+        self._lock = threading.RLock()
         self._lists: dict[str, tuple[float, list[FunctionInfo]]] = {}
         self._claims: dict[str, float] = {}
         self._generation = 0
@@ -216,18 +217,9 @@ class Catalogue:
         # what was removed while an update of it ran: the end of that one brings nothing back
         self._removed: set[tuple[str, str]] = set()
 
-    @contextlib.contextmanager
-    def _held(self) -> Iterator[None]:
-        if not self._lock.acquire(timeout=LOCK_SECONDS):
-            raise AssertionError("the catalogue's lock is held for an instant only")
-        try:
-            yield
-        finally:
-            self._lock.release()
-
     def forget(self) -> None:
         """Forget all lists in memory, also those that are on their way."""
-        with self._held():
+        with self._lock:
             self._lists.clear()
             self._claims.clear()
             self._generation += 1
@@ -250,7 +242,7 @@ class Catalogue:
 
     def cached(self, namespace: str = "") -> list[FunctionInfo] | None:
         """Return the list if it is there and fresh."""
-        with self._held():
+        with self._lock:
             return self._fresh(namespace)
 
     def _fresh(self, namespace: str) -> list[FunctionInfo] | None:
@@ -275,7 +267,7 @@ class Catalogue:
         """
         turn = 0
         while True:
-            with self._held():
+            with self._lock:
                 kept = None if fresh else self._fresh(namespace)
                 if kept is not None:
                     return kept
@@ -291,10 +283,10 @@ class Catalogue:
         try:
             infos = yield from fetch()
         finally:
-            with self._held():
+            with self._lock:
                 if self._claims.get(namespace) == claim:
                     del self._claims[namespace]
-        with self._held():
+        with self._lock:
             current = generation == self._generation
             if current:
                 self._lists[namespace] = (self._clock(), infos)
@@ -319,7 +311,7 @@ class Catalogue:
             self._count(namespace, name, -1, hold=hold)
 
     def _count(self, namespace: str, name: str, by: int, *, hold: bool) -> None:
-        with self._held():
+        with self._lock:
             now = self._clock()
             if hold:
                 holds = self._holds.pop((namespace, name), 0) + by
@@ -343,7 +335,7 @@ class Catalogue:
     def removed(self, namespace: str, name: str) -> None:
         """Forget all lists, and expect no longer that the function comes back by itself."""
         self.drop()
-        with self._held():
+        with self._lock:
             if self._updates.get((namespace, name), (0, 0.0))[0] == 0:
                 self._updates.pop((namespace, name), None)
             else:
@@ -362,7 +354,7 @@ class Catalogue:
         """Tell whether this process updated a function within the last so many seconds."""
         if not self._updated:
             return False
-        with self._held():
+        with self._lock:
             ended = self._updated.get((namespace, name), float("-inf"))
             return ended >= self._clock() - seconds
 
@@ -370,7 +362,7 @@ class Catalogue:
         """Tell whether this process updates a function, or did so a moment ago."""
         if not self._updates:
             return False
-        with self._held():
+        with self._lock:
             running, until = self._updates.get((namespace, name), (0, float("-inf")))
             return running > 0 or self._clock() < until
 

@@ -207,23 +207,39 @@ class GatewayList:
         connection = self.connection(anew=True)
         deadline = Deadline(connection.connect_timeout)
         fetching = self._fetching.here
-        if not fetching.acquire(timeout=connection.connect_timeout):
-            # Its holder's time is over: an interrupt came as it took it, or it was ended.
-            self._fetching.renew()
-            raise self._waited_in_vain(connection)
         try:
-            if self._fetched is not None and self._fetched_at >= started:
-                return self._fetched
-            failed = self._failed
-            if failed is not None and failed.connection is connection:
-                if failed.at >= started:
-                    raise as_import_error(failed.error, self._module_name)
-                patient = patient and not _is_lately_unreachable(failed)
-            if deadline.remaining() < WORTH_ASKING * deadline.seconds:
+            # Within: an interrupt that comes as the lock is taken leaves it taken outside.
+            if not fetching.acquire(timeout=connection.connect_timeout):
+                # Its holder's time is over: it was ended.
+                self._fetching.renew()
                 raise self._waited_in_vain(connection)
-            return self._ask(connection, deadline, fresh=fresh, patient=patient)
+            return self._fetch_alone(connection, deadline, started, fresh=fresh, patient=patient)
         finally:
-            fetching.release()
+            try:
+                fetching.release()
+            except RuntimeError:
+                pass  # it was never taken
+
+    def _fetch_alone(
+        self,
+        connection: FaasConnection,
+        deadline: Deadline,
+        started: float,
+        *,
+        fresh: bool,
+        patient: bool,
+    ) -> Listing:
+        """Fetch the list, or take what another thread has got of it since this one began to wait."""
+        if self._fetched is not None and self._fetched_at >= started:
+            return self._fetched
+        failed = self._failed
+        if failed is not None and failed.connection is connection:
+            if failed.at >= started:
+                raise as_import_error(failed.error, self._module_name)
+            patient = patient and not _is_lately_unreachable(failed)
+        if deadline.remaining() < WORTH_ASKING * deadline.seconds:
+            raise self._waited_in_vain(connection)
+        return self._ask(connection, deadline, fresh=fresh, patient=patient)
 
     def _ask(
         self, connection: FaasConnection, deadline: Deadline, *, fresh: bool, patient: bool

@@ -14,31 +14,22 @@ from away.config.secret import Secret
 from away.connection import verdicts
 from away.connection.access import Access, Login
 from away.connection.catalogue import KEPT_SECONDS, Catalogue, FunctionInfo, find
-from away.connection.conversations import (
-    RETRIES,
+from away.connection.conversations import exchange, new_call_id, prepare
+from away.connection.logs import LogReader
+from away.connection.messages import Conversation, Deadline, Headers, Reply, Request, Send, Wait
+from away.connection.retries import RETRIES, event_of
+from away.connection.route import proxy_for, read_proxies
+from away.connection.transport_errors import (
     ConnectFailed,
     ConnectTimedOut,
-    Conversation,
     CutShort,
-    Deadline,
-    Headers,
     NoAnswer,
     NotHttp,
     ReadTimedOut,
-    Reply,
-    Request,
-    Send,
     TlsFailed,
     TransportError,
-    Wait,
     Where,
-    event_of,
-    exchange,
-    new_call_id,
-    prepare,
 )
-from away.connection.logs import LogReader
-from away.connection.route import proxy_for, read_proxies
 from away.exceptions import AwayError, CallTimedOut, GatewayUnreachable
 
 URL = "http://gw.example:8080"

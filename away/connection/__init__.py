@@ -24,7 +24,7 @@ from away.connection.access import (
 )
 from away.connection.catalogue import FunctionInfo, renew_after_fork, shared
 from away.connection.catalogue_file import ListFiles
-from away.connection.conversations import TransportError
+from away.connection.transport_errors import TransportError
 from away.exceptions import ConfigError
 from away.hidden_modules import refuse_if_hidden
 
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from away.config.secret import Secret
     from away.connection.aio import AioDriver
     from away.connection.catalogue import Catalogue
-    from away.connection.conversations import Conversation, Deadline, Reply, Request
     from away.connection.gateway_api import GatewayApi
     from away.connection.logs import LogLine
+    from away.connection.messages import Conversation, Deadline, Reply, Request
     from away.connection.route import Route
     from away.connection.sync import SyncDriver
     from away.connection.twins import AsyncTwins

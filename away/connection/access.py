@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from away.config import GatewayConfig
-    from away.connection.conversations import Request
+    from away.connection.messages import Request
 
 __all__ = [
     "Access",
@@ -132,7 +132,7 @@ class Access:
         Raises:
             ConnectFailed: It has ended.
         """
-        from away.connection.conversations import ConnectFailed
+        from away.connection.transport_errors import ConnectFailed
         from away.gateway.announcement import all_announced
 
         here = self._server, self.prefix

@@ -18,33 +18,37 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import aiohttp
 from yarl import URL
 
-from away.connection.conversations import (
-    CALL_ID,
+from away.connection.answers import (
     MAX_ANSWER_BYTES,
     MAX_REFUSAL_BYTES,
     POURED,
-    PROTOCOL_HEADER,
-    QUIET_HEAD_SECONDS,
-    ConnectFailed,
-    ConnectTimedOut,
-    CutShort,
-    Headers,
-    NoAnswer,
-    NotHttp,
-    ReadTimedOut,
-    Reply,
-    Send,
-    Silent,
     SinkFailed,
-    TlsFailed,
-    TooLarge,
-    TransportError,
-    WrongAnswer,
     check_answered,
     decoded,
     poured,
 )
+from away.connection.messages import (
+    CALL_ID,
+    PROTOCOL_HEADER,
+    QUIET_HEAD_SECONDS,
+    Headers,
+    Reply,
+    Send,
+)
 from away.connection.route import host_of
+from away.connection.transport_errors import (
+    ConnectFailed,
+    ConnectTimedOut,
+    CutShort,
+    NoAnswer,
+    NotHttp,
+    ReadTimedOut,
+    Silent,
+    TlsFailed,
+    TooLarge,
+    TransportError,
+    WrongAnswer,
+)
 from away.names import printable
 
 if TYPE_CHECKING:
@@ -56,8 +60,8 @@ if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
 
     from away.connection.access import Access
-    from away.connection.conversations import Conversation, Sink
     from away.connection.lanes import Lane
+    from away.connection.messages import Conversation, Sink
     from away.connection.route import Route
 
 __all__ = ["AioDriver"]

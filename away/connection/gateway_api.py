@@ -15,8 +15,10 @@ from urllib.parse import quote, urlencode
 import away.names as names
 from away.connection import verdicts
 from away.connection.catalogue import FunctionInfo, find
-from away.connection.conversations import Deadline, Reply, Request, Send, Where, exchange
+from away.connection.conversations import exchange
 from away.connection.logs import LogFollower, LogLine, LogReader, check_tail, log_request
+from away.connection.messages import Deadline, Reply, Request, Send
+from away.connection.transport_errors import Where
 from away.exceptions import (
     AnswerLost,
     AuthenticationRefused,
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
     from away.connection.access import Access
     from away.connection.catalogue import Catalogue
-    from away.connection.conversations import Conversation
+    from away.connection.messages import Conversation
 
 __all__ = ["GatewayApi"]
 

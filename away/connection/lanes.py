@@ -16,28 +16,23 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
-from away.connection.conversations import (
-    CALL_ID,
-    MAX_ANSWER_BYTES,
-    PROTOCOL_HEADER,
+from away.connection.answers import MAX_ANSWER_BYTES, check_answered, decoded
+from away.connection.messages import CALL_ID, PROTOCOL_HEADER, Headers, Reply
+from away.connection.transport_errors import (
     ConnectFailed,
     ConnectTimedOut,
     CutShort,
-    Headers,
     NoAnswer,
     NotHttp,
     ReadTimedOut,
-    Reply,
     TooLarge,
     TransportError,
-    check_answered,
-    decoded,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from away.connection.conversations import Send
+    from away.connection.messages import Send
 
 __all__ = ["Lane", "read_head"]
 

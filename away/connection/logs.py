@@ -11,21 +11,15 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
-from away.connection.conversations import (
-    CALL_ID,
-    NoAnswer,
-    ReadTimedOut,
-    Reply,
-    Request,
-    Where,
-    prepare,
-    sentence,
-)
+from away.connection.conversations import prepare
+from away.connection.messages import CALL_ID, Reply, Request
+from away.connection.transport_errors import NoAnswer, ReadTimedOut, Where, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from away.connection.conversations import Send, TransportError
+    from away.connection.messages import Send
+    from away.connection.transport_errors import TransportError
     from away.exceptions import AwayError
 
 __all__ = ["LogFollower", "LogLine", "LogReader", "check_tail", "log_request"]

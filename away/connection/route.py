@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from away.connection.conversations import ConnectFailed, TlsFailed
+from away.connection.transport_errors import ConnectFailed, TlsFailed
 
 if TYPE_CHECKING:
     import ssl

@@ -27,32 +27,36 @@ from urllib3.exceptions import (
     NewConnectionError,
 )
 
-from away.connection.conversations import (
-    CALL_ID,
+from away.connection.answers import (
     MAX_ANSWER_BYTES,
     MAX_REFUSAL_BYTES,
     POURED,
-    PROTOCOL_HEADER,
-    QUIET_HEAD_SECONDS,
-    ConnectFailed,
-    ConnectTimedOut,
-    CutShort,
-    Headers,
-    NoAnswer,
-    NotHttp,
-    ReadTimedOut,
-    Reply,
-    Send,
-    Silent,
     SinkFailed,
-    TlsFailed,
-    TooLarge,
-    TransportError,
     check_answered,
     decoded,
     poured,
 )
+from away.connection.messages import (
+    CALL_ID,
+    PROTOCOL_HEADER,
+    QUIET_HEAD_SECONDS,
+    Headers,
+    Reply,
+    Send,
+)
 from away.connection.route import host_of
+from away.connection.transport_errors import (
+    ConnectFailed,
+    ConnectTimedOut,
+    CutShort,
+    NoAnswer,
+    NotHttp,
+    ReadTimedOut,
+    Silent,
+    TlsFailed,
+    TooLarge,
+    TransportError,
+)
 from away.names import printable
 
 if TYPE_CHECKING:
@@ -60,7 +64,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
     from away.connection.access import Access
-    from away.connection.conversations import Conversation, Deadline, Sink
+    from away.connection.messages import Conversation, Deadline, Sink
     from away.connection.route import Route
 
 __all__ = ["IDLE_SECONDS", "SyncDriver", "cut"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from away.connection.conversations import TransportError
+from away.connection.transport_errors import TransportError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from away.connection import FaasConnection
     from away.connection.catalogue import FunctionInfo
-    from away.connection.conversations import Conversation, Reply
     from away.connection.logs import LogLine
+    from away.connection.messages import Conversation, Reply
 
 __all__ = ["AsyncTwins"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from away.connection.conversations import CALL_ID
+from away.connection.messages import CALL_ID
 from away.exceptions import (
     AuthenticationRefused,
     AwayError,
@@ -23,7 +23,7 @@ from away.secret_texts import hidden
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from away.connection.conversations import Reply, Request
+    from away.connection.messages import Reply, Request
 
 __all__ = [
     "Asked",

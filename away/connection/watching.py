@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from away.connection.conversations import TransportError
+from away.connection.transport_errors import TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from away.connection.conversations import Conversation, Reply, Send, Wait
+    from away.connection.messages import Conversation, Reply, Send, Wait
 
 __all__ = ["watched"]
 

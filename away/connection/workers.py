@@ -14,7 +14,7 @@ import weakref
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from away.connection.conversations import Reply
+from away.connection.messages import Reply
 from away.connection.watching import watched
 from away.exceptions import AnswerLost
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from away.connection import FaasConnection
-    from away.connection.conversations import Conversation, Send, TransportError, Wait
+    from away.connection.messages import Conversation, Send, Wait
+    from away.connection.transport_errors import TransportError
 
 __all__ = ["MOST_THREADS", "Workers"]
 

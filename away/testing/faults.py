@@ -10,14 +10,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from away.connection.conversations import (
-    PLATFORM_HEADER,
-    ConnectFailed,
-    NoAnswer,
-    ReadTimedOut,
-    Reply,
-    TransportError,
-)
+from away.connection.messages import PLATFORM_HEADER, Reply
+from away.connection.transport_errors import ConnectFailed, NoAnswer, ReadTimedOut, TransportError
 from away.exceptions import (
     AnswerLost,
     AuthenticationRefused,

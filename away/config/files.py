@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -21,6 +22,7 @@ __all__ = [
     "forget_files",
     "home",
     "key_lines",
+    "path_of",
     "read_secret",
     "read_toml",
     "remembered",
@@ -138,7 +140,13 @@ def home(environ: Mapping[str, str]) -> Path | None:
     """Return the user's home folder, or None where there is none."""
     text = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path.home() may raise
     # Without an entry in the password database a "~" stays, which would be a folder of the project.
-    return Path(text) if Path(text).is_absolute() else None
+    return path_of(text) if os.path.isabs(text) else None  # noqa: PTH117 - as above
+
+
+@lru_cache(maxsize=64)
+def path_of(text: str) -> Path:
+    """Return a path from memory: the few folders that matter are asked for at each import of a gateway."""
+    return Path(text)
 
 
 def key_lines(text: str) -> dict[tuple[str, ...], int]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from away.config.call_settings import CallSettings, joined
 from away.config.environment import PREFIX, environment_source, said_of_all
 from away.config.faas_cli import logged_in
+from away.config.files import path_of
 from away.config.mount_settings import MountSettings, mount_settings
 from away.config.precedence import (
     check_ca_bundle,
@@ -441,7 +442,7 @@ def _origin(key: str, settings: Mapping[str, Setting]) -> str:
 
 def _folder(cwd: str | os.PathLike[str] | None) -> Path:
     try:
-        return Path(cwd or "").absolute()
+        return Path(cwd).absolute() if cwd else path_of(os.getcwd())  # noqa: PTH109 - quick
     except FileNotFoundError:
         # The working folder was removed: nothing of a project is around it.
         return Path(os.sep)

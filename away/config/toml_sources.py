@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,11 +44,11 @@ def user_file(environ: Mapping[str, str]) -> Path | None:
     """Return where the user's own file would be, or None where the user has no folder."""
     # The XDG base directory rules, for an environment that need not be this process's.
     chosen = environ.get("XDG_CONFIG_HOME", "")
-    if Path(chosen).is_absolute():
-        return Path(chosen, "away", USER_FILE)
+    if os.path.isabs(chosen):  # noqa: PTH117 - at each import of a gateway
+        return _below(chosen, "away")
     if follows_xdg():
         at_home = home(environ)
-        return at_home / ".config" / "away" / USER_FILE if at_home else None
+        return _below(str(at_home), ".config", "away") if at_home else None
     import platformdirs
 
     folder = platformdirs.user_config_path("away", appauthor=False)
@@ -56,6 +57,11 @@ def user_file(environ: Mapping[str, str]) -> Path | None:
         folder = theirs / folder.relative_to(ours)
     # Relative where there is no home, and then a cloned repository could hold it.
     return folder / USER_FILE if folder.is_absolute() else None
+
+
+@lru_cache(maxsize=16)
+def _below(folder: str, *parts: str) -> Path:
+    return Path(folder, *parts, USER_FILE)
 
 
 def user_source(environ: Mapping[str, str]) -> list[Source]:
@@ -67,9 +73,9 @@ def user_source(environ: Mapping[str, str]) -> list[Source]:
 
 def project_sources(cwd: Path) -> list[Source]:
     """Return what the nearest project's files configure, the earlier source first."""
-    for folder in (cwd, *cwd.parents):
+    for folder, paths in _folders(cwd):
         # At each import of a gateway, and mostly of folders that have neither file.
-        if not any(os.path.lexists(f"{folder}/{name}") for name in (_PYPROJECT, _PROJECT)):
+        if not any(map(os.path.lexists, paths)):
             continue
         found = []
         if pyproject := _read_pyproject(folder / _PYPROJECT):
@@ -81,6 +87,15 @@ def project_sources(cwd: Path) -> list[Source]:
         if found:
             return found
     return []
+
+
+@lru_cache(maxsize=16)
+def _folders(cwd: Path) -> tuple[tuple[Path, tuple[str, ...]], ...]:
+    """List the folders that a project's files may be in, and where they would be."""
+    return tuple(
+        (folder, tuple(f"{folder}/{name}" for name in (_PYPROJECT, _PROJECT)))
+        for folder in (cwd, *cwd.parents)
+    )
 
 
 def from_toml(file: TomlFile, above: tuple[str, ...], trust: str) -> Source:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
-import weakref
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from away.config.urls import normal_url
@@ -22,11 +20,11 @@ from away.connection.access import (
     login_at,
     login_of,
 )
-from away.connection.catalogue import FunctionInfo, renew_after_fork, shared
+from away.connection.catalogue import FunctionInfo, shared
 from away.connection.catalogue_file import ListFiles
+from away.connection.drivers import Drivers
 from away.connection.transport_errors import TransportError
 from away.exceptions import ConfigError
-from away.hidden_modules import refuse_if_hidden
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -40,7 +38,6 @@ if TYPE_CHECKING:
     from away.connection.gateway_api import GatewayApi
     from away.connection.logs import LogLine
     from away.connection.messages import Conversation, Deadline, Reply, Request
-    from away.connection.route import Route
     from away.connection.sync import SyncDriver
     from away.connection.twins import AsyncTwins
     from away.connection.workers import Workers
@@ -145,18 +142,10 @@ class FaasConnection:
             find=self._find_login,
             auth_functions=auth_functions,
         )
-        self._make_lock()
-        _connections.add(self)
-
-    def _make_lock(self) -> None:
-        self._lock = threading.Lock()  # guards the making of what follows
+        self._drivers = Drivers(self._access)
         self._catalogue: Catalogue | None = None
         self._api: GatewayApi | None = None
-        self._route: Route | None = None
-        self._sync: SyncDriver | None = None
-        self._aio: AioDriver | None = None
         self._twins: AsyncTwins | None = None
-        self._workers: Workers | None = None
 
     @classmethod
     def named(cls, name: str = "default") -> FaasConnection:
@@ -266,47 +255,19 @@ class FaasConnection:
             )
         return self._api
 
-    def _the_route(self) -> Route:
-        if self._route is None:
-            from away.connection.route import Route
-
-            self._route = Route(self.ca_bundle)
-        return self._route
-
     @property
     def sync_driver(self) -> SyncDriver:
         """What pumps conversations in the calling thread."""
         if stand_ins.now is not None and (found := stand_ins.chosen_for(self)) is not None:
             return found.sync
-        if self._sync is None:
-            # Imported before the lock is taken: an import may wait for another thread's.
-            try:
-                from away.connection.sync import SyncDriver
-            except (ImportError, AttributeError):
-                refuse_if_hidden()
-                raise
-            with self._lock:
-                if self._sync is None:
-                    _watch_forks()
-                    self._sync = SyncDriver(self._access, self._the_route())
-        return self._sync
+        return self._drivers.sync or self._drivers.make_sync(self.ca_bundle)
 
     @property
     def aio_driver(self) -> AioDriver:
         """What pumps conversations on the running event loop."""
         if stand_ins.now is not None and (found := stand_ins.chosen_for(self)) is not None:
             return found.aio
-        if self._aio is None:
-            try:
-                from away.connection.aio import AioDriver
-            except (ImportError, AttributeError):
-                refuse_if_hidden()
-                raise
-            with self._lock:
-                if self._aio is None:
-                    _watch_forks()
-                    self._aio = AioDriver(self._access, self._the_route())
-        return self._aio
+        return self._drivers.aio or self._drivers.make_aio(self.ca_bundle)
 
     @property
     def aio(self) -> AsyncTwins:
@@ -324,13 +285,7 @@ class FaasConnection:
     @property
     def workers(self) -> Workers:
         """Threads that have conversations for those who do not wait for them."""
-        if self._workers is None:
-            from away.connection.workers import Workers
-
-            with self._lock:
-                if self._workers is None:
-                    self._workers = Workers()
-        return self._workers
+        return self._drivers.workers or self._drivers.make_workers()
 
     def deadline(self, timeout: Deadline | float | None = None) -> Deadline:
         """Return a deadline after so many seconds, or after the connection's timeout."""
@@ -341,12 +296,7 @@ class FaasConnection:
 
         Calls that were submitted and run are waited for; those that have not begun are cancelled.
         """
-        if self._workers is not None:
-            self._workers.close()
-        if self._sync is not None:
-            self._sync.close()
-        if self._aio is not None:
-            self._aio.close()
+        self._drivers.close()
 
     def __enter__(self) -> Self:
         return self
@@ -357,8 +307,8 @@ class FaasConnection:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if kind is not None and self._workers is not None:
-            self._workers.close(cut=True)
+        if kind is not None and self._drivers.workers is not None:
+            self._drivers.workers.close(cut=True)
         self.close()
 
     async def __aenter__(self) -> Self:
@@ -371,10 +321,10 @@ class FaasConnection:
         traceback: TracebackType | None,
     ) -> None:
         await self.aio.close()
-        if self._workers is not None:
+        if self._drivers.workers is not None:
             import asyncio
 
-            await asyncio.to_thread(self._workers.close, cut=kind is not None)
+            await asyncio.to_thread(self._drivers.workers.close, cut=kind is not None)
         self.close()
 
     # ------------------------------------------------------------ functions
@@ -705,28 +655,6 @@ class FaasConnection:
     def description_of(self, name: str) -> Description | None:
         """Return what Away's annotations say of a function; None where Away did not publish it."""
         return self.function(name).description
-
-
-_connections: weakref.WeakSet[FaasConnection] = weakref.WeakSet()
-_forks_watched = False
-
-
-def _watch_forks() -> None:
-    """Have a forked child leave its parent's connections alone; done once, at the first driver."""
-    global _forks_watched
-    if not _forks_watched and hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_after_fork)
-        _forks_watched = True
-
-
-def _after_fork() -> None:
-    renew_after_fork()
-    for connection in list(_connections):
-        if connection._aio is not None:  # noqa: SLF001  # of this module's own class
-            connection._aio.abandon()  # noqa: SLF001
-        if connection._sync is not None:  # noqa: SLF001
-            connection._sync.abandon()  # noqa: SLF001
-        connection._lock = threading.Lock()  # noqa: SLF001
 
 
 def _reconnect(cls: type[FaasConnection], url: str, settings: dict[str, Any]) -> FaasConnection:

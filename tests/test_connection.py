@@ -1157,7 +1157,8 @@ def test_a_log_is_read_until_it_is_quiet(drive, connect):
 
 
 def test_a_log_may_be_empty_or_missing(drive, connect):
-    with Server([answer(200, b""), answer(501, b"no logs here")]) as server:
+    there = servers.json({"name": "fib", "image": "x"})
+    with Server([answer(200, b""), there, answer(501, b"no logs here")]) as server:
         faas = connect(server)
         assert drive(faas, "logs", "fib") == []
         with pytest.raises(GatewayError, match="answered 501"):

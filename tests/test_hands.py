@@ -687,6 +687,23 @@ def test_logs_are_those_of_the_function():
         assert "name=f&namespace=dev" in server.requests[0].path
 
 
+def test_an_empty_log_is_one_only_of_a_function_that_is_there():
+    def behave(seen):
+        if seen.path.startswith("/system/logs"):
+            return servers.answer(200, b"")
+        if seen.path.startswith("/system/function/quiet"):
+            return servers.json({"name": "quiet", "image": "x"})
+        return servers.json([], 404 if "/function/" in seen.path else 200)
+
+    with servers.Server(behave) as server:
+        quiet, gone = (RemoteFunction(connected(server), name) for name in ("quiet", "gone"))
+        assert quiet.logs() == []
+        with pytest.raises(FunctionNotFound, match="gone"):
+            gone.logs(tail=3)
+        with pytest.raises(FunctionNotFound, match="gone"):
+            list(gone.logs(follow=True, tail=3))
+
+
 def test_a_log_that_is_followed_begins_with_its_last_lines():
     told = [f"2026-01-01T00:00:0{n}Z" for n in (1, 2, 2, 3)]
     lines = [{"timestamp": moment, "text": str(n)} for n, moment in enumerate(told)]

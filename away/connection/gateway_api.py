@@ -365,10 +365,14 @@ class GatewayApi:
         """Give the log's lines until now, the last ``tail`` of them."""
         check_tail(tail)
         request = log_request(name, self._space(namespace), since)
-        limit = self.deadline(deadline).within(LOG_WHOLE_SECONDS)
+        whole = self.deadline(deadline)
+        limit = whole.within(LOG_WHOLE_SECONDS)
         reply = yield from self.request(request, limit, quiet=LOG_QUIET_SECONDS)
         self.check_log(request, reply)
         lines = LogReader().feed(reply.body, last=True)
+        if reply.status == 200 and not lines:
+            # OpenFaaS gives the same empty answer for a function that it does not have.
+            yield from self.function_or_absent(name, whole, namespace=namespace)
         return lines if tail is None else lines[max(len(lines) - tail, 0) :]
 
     def check_log(self, request: Request, reply: Reply) -> None:

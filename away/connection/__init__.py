@@ -419,6 +419,9 @@ class FaasConnection:
             follow: Whether to wait for further lines, until the timeout.
             namespace: Another namespace than the connection's.
             timeout: Seconds; the connection's if left out.
+
+        Raises:
+            FunctionNotFound: The gateway does not have it; not where a log is followed without ``tail``.
         """
         if follow:
             return self.follow_logs(

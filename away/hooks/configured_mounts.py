@@ -8,10 +8,11 @@ here is most often one that was tried on the chance.
 from __future__ import annotations
 
 import sys
-import threading
+from contextlib import suppress
 
 from away.exceptions import ConfigError, MountWarning
 from away.hooks import finder as finding
+from away.hooks.locks import ForkedLock
 from away.user_lines import warn_at_user_line
 
 __all__ = ["forget", "mount_configured", "read"]
@@ -20,23 +21,26 @@ __all__ = ["forget", "mount_configured", "read"]
 READ_SECONDS = 5.0
 
 # Held while the configuration is read; re-entrant, since what is imported for that comes here too.
-_reading = threading.RLock()
+_reading = ForkedLock()
 _was_read = False
 
 
 def read() -> None:
     """Make the mounts of the configuration, once; what is wrong with them is warned of."""
     global _was_read  # the one thing to remember, beside the lock that guards it
-    if _was_read or not _reading.acquire(timeout=READ_SECONDS):
+    if _was_read:
         return
+    reading = _reading.here
     try:
-        if _was_read:
+        # Within: an interrupt that comes as the lock is taken leaves it taken outside.
+        if not reading.acquire(timeout=READ_SECONDS) or _was_read:
             return
         problems = _make_all()
         _was_read = True
         finding.configuration_was_read()
     finally:
-        _reading.release()
+        with suppress(RuntimeError):  # it was never taken
+            reading.release()
     for each in problems:
         warn_at_user_line(f"no module is mounted here: {each}", MountWarning)
 
@@ -54,7 +58,7 @@ def mount_configured() -> list[str]:
         ConfigError: The configuration cannot be read, or a mount cannot be made; the others are.
     """
     global _was_read
-    with _reading:
+    with _reading.here:
         problems = _make_all(asked=True)
         _was_read = True
         finding.configuration_was_read()

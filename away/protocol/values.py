@@ -19,19 +19,19 @@ import binascii
 import json
 import math
 import sys
-import time
 from datetime import date, datetime, timezone, tzinfo
 from functools import lru_cache
-from itertools import accumulate, chain, islice, repeat
-from operator import eq
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 from away.exceptions import ProtocolMismatch
 from away.names import printable
-from away.protocol.refusals import CONTAINERS, MAX_DEPTH, refusal, zone_key
+from away.protocol.collisions import dict_of, set_of
+from away.protocol.depth import is_deeper, text_is_deeper
+from away.protocol.refusals import MAX_DEPTH, refusal, zone_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 __all__ = [
     "MAX_DEPTH",
@@ -61,18 +61,6 @@ _PIECE = 512
 
 # From this many children on, a level of the walk is searched for containers that occur twice.
 _MANY = 1_000_000
-
-# Keys of one set or dict that may have equal hashes: honest ones are powers of two, of which every
-# 61st has, so that 64 are enough for numbers of 1,000 digits.
-_MOST_ALIKE = 64
-# Up to here a container is filled at once: the worst keys take a millisecond.
-_MOST_AT_ONCE = 1024
-# So many keys then go in between two looks at the clock: of a million of the worst, 0.1 s.
-_KEYS_AT_ONCE = 64
-_SLOW_SECONDS = 3e-4
-_MOST_SLOW = 32
-# The hash of these depends on a secret of the process.
-_SECRETLY_HASHED = frozenset({str, bytes})
 
 _SCALARS = frozenset({type(None), bool, int, float, str})
 _JSON_CONTAINERS = frozenset({list, dict})
@@ -435,79 +423,8 @@ def _tuple_of(parts: list[Any]) -> tuple[Any, ...]:
     return tuple(parts)
 
 
-def set_of(elements: list[Any]) -> set[Any]:
-    """Make a set of others' elements; see :func:`dict_of`."""
-    made: set[Any] = set()
-    for piece in _pieces(elements):
-        made.update(piece)
-    return made
-
-
 def _dict_of(parts: list[Any]) -> dict[Any, Any]:
     return dict_of(parts[::2], parts[1::2])
-
-
-def dict_of(keys: list[Any], found: list[Any]) -> dict[Any, Any]:
-    """Make a dict of others' keys and values, unless the keys were made to collide.
-
-    The hashes of integers, of floats and of tuples of them are no secret (those of text are), and a
-    dict of keys that all look for the same places takes quadratic time: 16 MB of multiples of
-    2**61 - 1 would take half an hour.
-
-    Args:
-        keys: The keys; what cannot be hashed raises TypeError.
-        found: As many values.
-
-    Raises:
-        ProtocolMismatch: The keys collide.
-        ValueError: There are more of one than of the other.
-
-    Example:
-        >>> dict_of([1, 2], ["a", "b"])
-        {1: 'a', 2: 'b'}
-    """
-    if len(keys) != len(found):
-        raise ValueError("a key has no value")
-    made: dict[Any, Any] = {}
-    begin = 0
-    for piece in _pieces(keys):
-        made.update(zip(piece, found[begin : begin + len(piece)], strict=True))
-        begin += len(piece)
-    return made
-
-
-def _pieces(keys: list[Any]) -> Iterator[list[Any]]:
-    """Give keys in pieces to be put into one set or dict, and stop when they collide.
-
-    Equal hashes are counted by sorting, which they cannot slow down. Different ones can be chosen
-    to go the same long way as well, and that shows only in the time of the processor: a large
-    container is filled in small pieces, and refused when many of them are slow and all of them
-    take several times as long as they should. Few are slow when it grows or garbage is collected.
-    """
-    if len(keys) <= _MOST_ALIKE or set(map(type, keys)) <= _SECRETLY_HASHED:
-        yield keys
-        return
-    began = time.thread_time()
-    hashes = sorted(map(hash, keys))
-    if any(map(eq, hashes, islice(hashes, _MOST_ALIKE, None))):
-        raise _collide()
-    if len(keys) <= _MOST_AT_ONCE:
-        yield keys
-        return
-    before = time.thread_time()
-    deadline = before + 0.02 + 3e-6 * len(keys) + 4 * (before - began)
-    left = _MOST_SLOW
-    for begin in range(0, len(keys), _KEYS_AT_ONCE):
-        yield keys[begin : begin + _KEYS_AT_ONCE]
-        now = time.thread_time()
-        left -= now - before > _SLOW_SECONDS
-        before = now
-        if left < 0 and now > deadline:
-            raise _collide()
-
-
-def _collide() -> ProtocolMismatch:
-    return ProtocolMismatch("the body has a set or dict whose keys collide; nothing was read")
 
 
 def _bytes_of(parts: list[Any]) -> bytes:
@@ -644,56 +561,10 @@ def read(body: bytes, *, levels: Callable[[Any], int]) -> Any:
     # A mark takes two levels of text for one of the value, so a deep text that has marks is looked
     # at again as a value.
     most = 1 + levels(found)
-    if text_is_deeper(body, most) and not (marked and not _is_deeper(found, most)):
+    if text_is_deeper(body, most) and not (marked and not is_deeper(found, most)):
         raise _too_deep()
     return found
 
 
 def _too_deep() -> ProtocolMismatch:
     return ProtocolMismatch(f"the body is nested deeper than {MAX_DEPTH} levels")
-
-
-# For bytes.translate: an opening bracket is 1 and a closing one -1, as signed bytes.
-_BRACKETS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
-_NO_STRUCTURE = bytes(set(range(256)) - set(b'"[]{}'))
-
-
-def text_is_deeper(body: bytes, levels: int) -> bool:
-    """Tell whether JSON text is nested deeper than some levels, without walking what it means.
-
-    What is counted is brackets outside of quotes: everything else is dropped, then they are added
-    up. All of it is a few passes in C, linear in the text, and none where brackets are few.
-
-    Args:
-        body: Text that json has read without an error.
-        levels: The number of levels that are allowed.
-
-    Example:
-        >>> text_is_deeper(b'[["]", {}]]', 3), text_is_deeper(b'[["]", {}]]', 2)
-        (False, True)
-    """
-    if body.count(b"[") + body.count(b"{") <= levels:
-        return False
-    if b"\\" in body:
-        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    skeleton = body.translate(_BRACKETS, _NO_STRUCTURE).replace(b'""', b"")
-    if b'"' in skeleton:
-        # Text with brackets in it: every second piece between quotes is outside of text.
-        skeleton = b"".join(skeleton.split(b'"')[::2])
-    return max(accumulate(memoryview(skeleton).cast("b")), default=0) > levels
-
-
-def _is_deeper(value: Any, levels: int) -> bool:
-    """Tell the same of a value that was read, which is a tree without sharing."""
-    level = [value]
-    for _ in range(levels):
-        below: list[Any] = []
-        for each in level:
-            if type(each) in CONTAINERS:
-                below.extend(each)
-                if type(each) is dict:
-                    below.extend(each.values())
-        level = below
-        if not level:
-            return False
-    return any(type(each) in CONTAINERS for each in level)

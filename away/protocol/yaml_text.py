@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING, Any
 from away.exceptions import ProtocolMismatch
 from away.names import printable
 from away.protocol import refusals, values
+from away.protocol.collisions import dict_of, set_of
+from away.protocol.depth import text_is_deeper
 from away.protocol.refusals import MAX_DEPTH
 from away.protocol.values import Refused
 
@@ -314,7 +316,7 @@ def read_text(
         raise _refused(f"is nested deeper than {MAX_DEPTH} levels") from None
     except ValueError:
         return _read_yaml(text, levels, python_tuples=python_tuples)
-    if text.count("[") + text.count("{") > levels and values.text_is_deeper(
+    if text.count("[") + text.count("{") > levels and text_is_deeper(
         text.encode("utf-8", "surrogatepass"), levels
     ):
         raise _refused(f"is nested deeper than {MAX_DEPTH} levels")
@@ -390,7 +392,7 @@ def _construct_mapping(loader: Any, node: Any, deep: bool = False) -> dict[Any, 
         keys.append(loader.construct_object(key, deep=deep))
         found.append(loader.construct_object(value, deep=deep))
     try:
-        return values.dict_of(keys, found)
+        return dict_of(keys, found)
     except TypeError:
         raise ValueError("a list or dict is a key") from None
 
@@ -398,7 +400,7 @@ def _construct_mapping(loader: Any, node: Any, deep: bool = False) -> dict[Any, 
 def _construct_set(loader: Any, node: Any) -> Iterator[set[Any]]:
     made: set[Any] = set()
     yield made
-    made |= values.set_of(list(loader.construct_mapping(node)))
+    made |= set_of(list(loader.construct_mapping(node)))
 
 
 def _number_constructor(construct: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

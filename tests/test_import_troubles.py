@@ -20,6 +20,8 @@ import pytest
 
 import away.remote
 from away import config, exceptions, hooks
+from away.hooks import modules
+from away.hooks.errors import ListRefused
 from tests import servers
 from tests.import_forms import gateway
 
@@ -151,9 +153,7 @@ def test_a_gateway_that_is_back_is_asked_once_by_all_who_wait(server, name):
 def test_a_list_of_something_else_is_an_error_and_is_not_believed(listed, server, name):
     patient(name)
     server.script = servers.json(listed)
-    with pytest.raises(
-        hooks.errors.ListRefused, match=r"that is not a (list of functions|JSON array)"
-    ):
+    with pytest.raises(ListRefused, match=r"that is not a (list of functions|JSON array)"):
         take(name)
     server.script = gateway.answer
     assert take(name)(1, 2) == 3
@@ -263,7 +263,7 @@ def test_loads_of_a_task_that_is_cancelled_leave_nothing_behind(server, name):
 def test_a_lock_that_was_never_given_back_costs_one_wait(server, name):
     module = importlib.import_module(f"away.remote.{name}")
     # As an interrupt in the one moment between taking a lock and knowing it would leave it.
-    held = hooks.modules.functions_of(module).list._fetching.here
+    held = modules.functions_of(module).list._fetching.here
     threading.Thread(target=held.acquire).start()
     with pytest.raises(ImportError, match="another thread has waited"):
         take(name)

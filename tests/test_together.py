@@ -13,8 +13,10 @@ import sys
 import textwrap
 import threading
 import zipfile
+from pprint import pformat
 
 import pytest
+from IPython.lib.pretty import pretty
 
 import away.gateway
 from away import FaasConnection, builder
@@ -408,6 +410,27 @@ def test_a_dry_run_tells_all_and_changes_nothing(gateway, own_environment, writt
     layers = {each.part: each for each in report.layers}
     assert layers["function"].files >= 2
     assert all(each.size > 0 for each in report.layers)
+
+
+def test_no_repr_of_what_is_captured_or_published_shows_what_is_in_it(faas, written):
+    module = written("tog_reprs", LOOKED_AT)
+    function, options = module.outer(), {"name": "reprs", "env": {"DB_PASSWORD": "hidden-as-well"}}
+    report = preview(function, faas, **options)
+    captured, publication = report.captured, Publication(function, faas, options)
+    published = publish(function, faas, **options)
+    payload = captured.payload.decode("latin-1")
+    assert "hidden" in payload
+    for each in (report, captured, *captured.files, publication, published):
+        shown = (repr(each), str(each), f"{each}", repr([each]), pformat(each), pretty(each))
+        assert not any("hidden" in text for text in shown), shown
+        assert len(repr(each)) < 300, each
+        assert type(each).__name__ in repr(each)
+    assert str(report) == report.listing() == pretty(report)
+    assert str(captured) == captured.listing() == pretty(captured)
+    module = written("tog_reprs_by_name", LOOKED_AT)
+    (file,) = preview(module.looked_at, faas).captured.files
+    assert "hidden" in file.data.decode()
+    assert "hidden" not in repr(file)
 
 
 def test_a_dry_run_knows_what_would_become_of_what_is_there(faas, written):

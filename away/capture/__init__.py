@@ -228,6 +228,9 @@ class _Body(NamedTuple):
     identity_body: bytes
     by_value: Pickled | None
 
+    def __repr__(self) -> str:
+        return f"<_Body {self.entry} by {self.form}, {len(self.body)} bytes>"
+
 
 def _body_of(
     function: Callable[..., Any],

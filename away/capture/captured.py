@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from away.capture.modules import PackedFile
@@ -55,6 +55,17 @@ class Captured(NamedTuple):
     identity: str
     warnings: tuple[str, ...]
     module: ModuleDescription | None = None
+
+    def __repr__(self) -> str:
+        """Show what it is and nothing of what goes along, where values and sources are."""
+        return f"<Captured {self.entry} by {self.form}, {_size(len(self.payload))}>"
+
+    def __str__(self) -> str:
+        return self.listing()
+
+    def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
+        """Show the listing as a notebook's output."""
+        printer.text(str(self))
 
     def listing(self) -> str:
         """Tell in lines of text what goes along: values, files, requirements, references."""

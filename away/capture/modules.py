@@ -59,6 +59,9 @@ class PackedFile(NamedTuple):
     path: str
     data: bytes
 
+    def __repr__(self) -> str:
+        return f"<PackedFile {self.path}, {len(self.data)} bytes>"
+
 
 class Needs(NamedTuple):
     """What the modules that a function needs amount to.

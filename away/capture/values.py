@@ -80,6 +80,9 @@ class Pickled(NamedTuple):
     warnings: tuple[str, ...]
     texts: tuple[object, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"<Pickled, {len(self.body)} bytes>"
+
 
 class Settings(NamedTuple):
     """What capturing one function goes by.
@@ -102,3 +105,6 @@ class Settings(NamedTuple):
     secrets: tuple[str, ...]
     importable: Callable[[str], bool]
     modules_root: Path | None = None
+
+    def __repr__(self) -> str:
+        return f"<Settings of {self.name}>"

@@ -54,6 +54,10 @@ class TomlFile(NamedTuple):
     tables: Mapping[str, Any]
     lines: Mapping[tuple[str, ...], int]
 
+    def __repr__(self) -> str:
+        """Leave out the tables, in which passwords may stand."""
+        return f"<TomlFile {self.path}>"
+
     def where(self, *keys: str) -> str:
         """Return file and line of a key, or of the table that holds it."""
         while keys and keys not in self.lines:

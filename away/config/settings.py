@@ -80,6 +80,10 @@ class Setting(NamedTuple):
     folder: Path
     """Where a relative path begins; for a project's file also where it ends."""
 
+    def __repr__(self) -> str:
+        """Leave out the value, which may be a password or a variable of a function."""
+        return f"<Setting from {self.where}>"
+
 
 class ProjectText(str):
     """A text that a project's file gave; ``where`` is the file and line, for who has to know it."""

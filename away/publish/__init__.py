@@ -57,6 +57,12 @@ class Publication(NamedTuple):
     faas: FaasConnection
     options: Mapping[str, Any] = {}
 
+    def __repr__(self) -> str:
+        """Name the options, without their values: those of ``env`` and ``secrets`` may be secret."""
+        given = f" with {', '.join(self.options)}" if self.options else ""
+        called = name_of(self.function, self.options.get("name"))
+        return f"<Publication {called} on {self.faas.url}{given}>"
+
 
 def publish(
     function: Callable[..., Any],

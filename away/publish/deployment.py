@@ -92,6 +92,10 @@ class Plan(NamedTuple):
     request: dict[str, Any]
     annotations: dict[str, str]
 
+    def __repr__(self) -> str:
+        """Leave out the request, which has the environment's values."""
+        return f"<Plan {self.name} of {self.entry}>"
+
     def deploy_request(self, digest: str) -> dict[str, Any]:
         """Return what is sent to the gateway, for the image of that digest.
 

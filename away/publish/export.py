@@ -77,6 +77,9 @@ class Item(NamedTuple):
     entry: dict[str, Any]
     files: dict[str, bytes]
 
+    def __repr__(self) -> str:
+        return f"<Item {self.name}: {len(self.files)} files>"
+
 
 def export(
     function: Callable[..., Any],

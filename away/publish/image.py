@@ -81,6 +81,9 @@ class Layer(NamedTuple):
     data: bytes | Path
     comment: str
 
+    def __repr__(self) -> str:
+        return f"<Layer {self.comment}: {self.size} bytes, {self.digest}>"
+
 
 class BaseImage(NamedTuple):
     """An image to stand on: where it was found, its manifest and its configuration."""

@@ -98,6 +98,11 @@ class Options(NamedTuple):
     max_inflight: int | None = None
     check: bool = True
 
+    def __repr__(self) -> str:
+        """Name what is set, without the values: those of ``env`` and ``annotations`` may be secret."""
+        given = (key for key in self._fields if getattr(self, key) != self._field_defaults[key])
+        return f"<Options {', '.join(given)}>"
+
 
 class Keywords(TypedDict, total=False):
     """The keywords of a publish, for type checkers; :class:`Options` says what they mean."""

@@ -80,6 +80,9 @@ class Part(NamedTuple):
     files: tuple[File, ...]
     origin: Path | None = None
 
+    def __repr__(self) -> str:
+        return f"<Part {self.name}: {len(self.files)} files>"
+
 
 def parts_for(captured: Captured) -> tuple[Part, ...]:
     """Return the shared parts that a captured function needs, the most widely shared first."""

@@ -86,6 +86,17 @@ class Report(NamedTuple):
     secrets: dict[str, str]
     notes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        """Show what it is and nothing of what is captured; ``print`` shows the listing."""
+        return f"<Report {self.captured.name} on {self.gateway}: {self.would}>"
+
+    def __str__(self) -> str:
+        return self.listing()
+
+    def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
+        """Show the listing as a notebook's output."""
+        printer.text(str(self))
+
     def listing(self) -> str:
         """Tell all of it in lines of text."""
         captured = self.captured

@@ -96,6 +96,10 @@ class Published(NamedTuple):
     notes: tuple[str, ...] = ()
     warned: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """Leave out the signature, whose defaults may be anything."""
+        return f"<Published {self.name}: {self.action}, {self.image}>"
+
 
 class Publisher:
     """One publish of one captured function on one gateway.

@@ -7,7 +7,17 @@ driver carries them. What the blocking face does is :mod:`away.functions`'s.
 # ruff: noqa: ASYNC109  # the same parameter as in the blocking twin, which is the point
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, Unpack, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    Never,
+    ParamSpec,
+    TypeVar,
+    Unpack,
+    overload,
+)
 
 import away.signatures as signatures
 
@@ -81,6 +91,9 @@ class AsyncFunction(Generic[P, R]):
 
     # ------------------------------------------------------------ calls
 
+    # Only what a function of unknown result gives fits `Never`: it may be a generator.
+    @overload
+    def __call__(self: AsyncFunction[P, Never], *args: P.args, **kwargs: P.kwargs) -> Any: ...
     @overload
     def __call__(
         self: AsyncFunction[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs

@@ -8,7 +8,17 @@ function, and gives back its value or raises its exception. It looks like a func
 from __future__ import annotations
 
 import types
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, Unpack, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    Never,
+    ParamSpec,
+    TypeVar,
+    Unpack,
+    overload,
+)
 
 import away.appearance as appearance
 import away.names as names
@@ -315,10 +325,15 @@ class RemoteFunction(Generic[P, R]):
 
     def conversation(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Conversation[Any]:
         """Bind the arguments of a call and return all that is to be said for it, not begun yet."""
-        bind = self._caller.bind
-        if bind is not None:
-            bind(*args, **kwargs)
-        return self._caller.call(args, kwargs)
+        caller = self._caller
+        if caller.bind is not None:
+            try:
+                caller.bind(*args, **kwargs)
+            except TypeError:
+                if caller.watch is None or not caller.watch.may_be_old():
+                    raise
+                return caller.watch.settled(caller, args, kwargs)
+        return caller.call(args, kwargs)
 
     def pump(self, conversation: Conversation[Any], kind: signatures.Kind) -> Any:
         """Have a call's conversation, as a function of some kind does that is called."""
@@ -337,6 +352,9 @@ class RemoteFunction(Generic[P, R]):
         for item in await self.connection.aio.run(conversation):
             yield item
 
+    # Only what a function of unknown result gives fits `Never`: it may be of any kind.
+    @overload
+    def with_response(self: RemoteFunction[P, Never], *args: P.args, **kwargs: P.kwargs) -> Any: ...
     @overload
     def with_response(  # type: ignore[overload-overlap]  # the first that fits is the one
         self: RemoteFunction[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs

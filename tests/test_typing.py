@@ -31,8 +31,9 @@ from typing import Any, assert_type
 
 import away.remote.shop as shop
 from away import RemoteFunction
+from away.remote.aio.shop import divide as divide_async
 from away.remote.aio.shop import fibonacci as fibonacci_async
-from away.remote.shop import fibonacci, figlet, geometry, later
+from away.remote.shop import divide, divide_later, fibonacci, figlet, geometry, later
 from away.remote.shop.geometry import AXES, PI, area
 
 import acme.there
@@ -57,8 +58,15 @@ async def main() -> None:
     assert_type(await later("x"), list[str])
     assert_type(await fibonacci_async(10), int)
     assert_type(await fibonacci.aio(10, times=2), int)
+    assert_type((await later.with_response("x")).value, list[str])
+    print(await divide.aio(1, b=2), (await divide.aio.with_response(1)).value)
+    print((await divide_later.with_response(1)).value, await divide_later(1))
+    print((await divide_async.with_response(1)).value)
 
 
+print(divide.with_response(1, 2).value, divide.with_response(1).status, divide(1) + 1)
+print(figlet.with_response(1).value)
+assert_type(fibonacci.with_response(10).value, int)
 list(fibonacci.map([1, 2]))
 assert_type(fibonacci.submit(10).result(), int)
 """
@@ -117,7 +125,10 @@ def python(folder):
 def shop():
     gateway = Gateway()
     times = Parameter("times", 3, True, 1, "int")
+    unannotated = (Parameter("a"), Parameter("b", 1, True, 1))
     functions = {
+        "divide": Description(parameters=unannotated),
+        "divide_later": Description(kind="async", parameters=unannotated),
         "fibonacci": Description(
             parameters=(Parameter("n", annotation="int"), times),
             returns="int",

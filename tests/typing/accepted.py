@@ -157,3 +157,24 @@ assert_type(add.map([1], on_error="return"), Iterator[Any])
 async def mapped() -> None:
     assert_type([each async for each in add.aio.map([1])], list[int])
     assert_type([each async for each in later.aio.starmap([([1],)])], list[float])
+
+
+@builder.publish(faas)
+def of_unknown(a: Any, b: Any = 1) -> Any:
+    return a + b
+
+
+# What gives nobody knows what may be of any kind, as all that is imported from `local`.
+assert_type(of_unknown(1, b=2), Any)
+print(of_unknown.with_response(1).value, of_unknown.submit(1).result() + 1)
+print(whatever.with_response(1).value, whatever.submit(1).result() + 1)
+print([each + 1 for each in whatever(3)], [each + 1 for each in whatever.map([1])])
+print([each.value for each in (whatever.options(timeout=3).with_response(1),)])
+
+
+async def of_unknown_kind() -> None:
+    print(await of_unknown.aio(1), (await of_unknown.aio.with_response(1)).value)
+    print(await whatever(1), (await whatever.with_response(1)).value)
+    print(await whatever.aio(1), (await whatever.aio.with_response(1)).value)
+    print([each async for each in whatever(3)], [each async for each in whatever.aio(3)])
+    print([each async for each in whatever.aio.map([1])])

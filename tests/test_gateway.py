@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -31,6 +32,9 @@ from away.gateway.durations import read_duration
 from away.gateway.logs import Log
 from away.gateway.paths import Malformed, Moved, Target, read_target
 from tests.images import ECHO, Registry, push_echo
+from tests.processes import processes_of
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which processes there are")
 
 
 @pytest.fixture(scope="module")
@@ -505,6 +509,144 @@ def test_a_duration_is_read_as_go_writes_it(hours, minutes, seconds, thousandths
 def test_any_other_text_is_no_duration_or_a_finite_one(text):
     found = read_duration(text)
     assert found is None or 0 <= found <= 7 * 86_400
+
+
+# One instance, whatever is asked for
+
+
+def running(faas, name):
+    return [pid for pid, function in processes_of(faas.state).items() if function == name]
+
+
+def ask(faas, method, path, **fields):
+    """Send one request on a connection of its own; the status."""
+    with Registry(faas.url, faas.user, faas.password) as own:
+        return own.call(method, path, json.dumps(fields).encode())[0]
+
+
+def scale(faas, name, replicas=1):
+    path = f"/system/scale-function/{name}"
+    return ask(faas, "POST", path, serviceName=name, replicas=replicas)
+
+
+def delete(faas, name):
+    return ask(faas, "DELETE", "/system/functions", functionName=name)
+
+
+@pytest.fixture(scope="module")
+def late_image(echo):
+    """An image whose function listens after a while."""
+    late = f"import time\ntime.sleep(0.7)\n{ECHO}"
+    return echo.push_image("t/slow:1", files={"late.py": late}, command=["python3", "/late.py"])
+
+
+@LINUX
+@pytest.mark.parametrize("asked", [(1, 1, 1), (0, 1), (5, 0, 1)], ids=str)
+def test_scaling_what_runs_starts_no_other_and_none_is_left_of_it(faas, echo, fresh, asked):
+    before = running(faas, fresh)
+    assert [scale(faas, fresh, each) for each in asked] == [200] * len(asked)
+    assert running(faas, fresh) == before == [int(echo.call("GET", f"/function/{fresh}/pid")[2])]
+    assert delete(faas, fresh) == 200
+    assert running(faas, fresh) == []
+
+
+@LINUX
+@pytest.mark.parametrize("replicas", [0, 1])
+def test_scaling_what_ended_starts_it_once_for_all_who_ask(faas, echo, fresh, replicas):
+    (before,) = running(faas, fresh)
+    assert echo.call("POST", f"/function/{fresh}/exit", b"x")[0] == 500
+    with ThreadPoolExecutor(12) as pool:
+        scales = [pool.submit(scale, faas, fresh, replicas) for _ in range(8)]
+        calls = [pool.submit(ask, faas, "POST", f"/function/{fresh}") for _ in range(4)]
+    assert {each.result() for each in (*scales, *calls)} == {200}
+    (after,) = running(faas, fresh)
+    assert after != before
+
+
+@LINUX
+def test_scaling_during_starts_and_updates_leaves_one_instance(faas, echo, fresh, late_image):
+    update = {"service": fresh, "image": late_image}
+    with ThreadPoolExecutor(9) as pool:
+        updating = pool.submit(ask, faas, "PUT", "/system/functions", **update)
+        until(lambda: len(running(faas, fresh)) == 2)
+        scales = [pool.submit(scale, faas, fresh) for _ in range(8)]
+    assert {each.result() for each in (updating, *scales)} == {200}
+    until(lambda: len(running(faas, fresh)) == 1)
+
+    echo.call("POST", f"/function/{fresh}/exit", b"x")
+    with ThreadPoolExecutor(9) as pool:
+        scales = [pool.submit(scale, faas, fresh) for _ in range(4)]
+        until(lambda: running(faas, fresh))
+        updating = pool.submit(ask, faas, "PUT", "/system/functions", **update)
+        scales += [pool.submit(scale, faas, fresh) for _ in range(4)]
+    assert {each.result() for each in (updating, *scales)} == {200}
+    until(lambda: len(running(faas, fresh)) == 1)
+
+
+@LINUX
+def test_nothing_is_left_of_what_is_deleted_while_it_starts(faas, echo, fresh, late_image):
+    echo.deploy(fresh, late_image, "PUT")
+    echo.call("POST", f"/function/{fresh}/exit", b"x")
+    with ThreadPoolExecutor(5) as pool:
+        scales = [pool.submit(scale, faas, fresh) for _ in range(4)]
+        until(lambda: running(faas, fresh))
+        assert delete(faas, fresh) == 200
+        assert running(faas, fresh) == []
+    assert {each.result() for each in scales} == {200}
+    assert running(faas, fresh) == []
+
+
+@LINUX
+def test_a_delete_waits_for_what_an_update_left_to_finish_its_calls(faas, echo, fresh):
+    with ThreadPoolExecutor(1) as pool:
+        calling = pool.submit(ask, faas, "GET", f"/function/{fresh}/stream?n=4&ms=300")
+        until(lambda: invocations(echo, fresh) == 1)
+        echo.deploy(fresh, echo.image, "PUT")
+        assert len(running(faas, fresh)) == 2
+        assert delete(faas, fresh) == 200
+        assert running(faas, fresh) == []
+        assert calling.result() == 200
+
+
+@LINUX
+def test_a_call_that_comes_in_while_its_function_is_deleted_does_not_start_it(faas, echo, fresh):
+    connection = http.client.HTTPConnection(faas.url.removeprefix("http://"), timeout=20)
+    connection.putrequest("POST", f"/function/{fresh}")
+    connection.putheader("Content-Length", "4")
+    connection.endheaders(b"ha")
+    until(lambda: invocations(echo, fresh) == 1)
+    assert delete(faas, fresh) == 200
+    connection.send(b"lf")
+    assert connection.getresponse().status == 500
+    connection.close()
+    assert running(faas, fresh) == []
+
+
+@LINUX
+def test_what_is_changed_while_a_gateway_takes_up_its_functions_runs_once(tmp_path):
+    names = [f"f{number}" for number in range(7)]
+    with away.gateway.run(state=tmp_path / "s", announce=False) as faas:
+        with Registry(faas.url, faas.user, faas.password) as registry:
+            late = f"import time\ntime.sleep(1)\n{ECHO}"
+            command = ["python3", "/late.py"]
+            image = registry.push_image("t/late:1", files={"late.py": late}, command=command)
+            for name in names:
+                registry.deploy(name, image)
+    with away.gateway.run(state=tmp_path / "s", announce=False) as faas:
+        faas.state = tmp_path / "s"
+        # Without a host: the gateway has another port now.
+        update = {"service": "f5", "image": "t/late:1"}
+        # They are started by their names, a few at a time: the last ones wait for their turn.
+        with ThreadPoolExecutor(3) as pool:
+            deleting = pool.submit(delete, faas, "f6")
+            updating = pool.submit(ask, faas, "PUT", "/system/functions", **update)
+            scaling = pool.submit(scale, faas, "f4")
+        assert [each.result() for each in (deleting, updating, scaling)] == [200] * 3
+        for name in names[:-1]:
+            assert ask(faas, "POST", f"/function/{name}") == 200
+        # What is taken up last is up by now, and an instance more would be too.
+        time.sleep(1)
+        assert sorted(processes_of(faas.state).values()) == names[:-1]
 
 
 # Where functions find the gateway

@@ -144,6 +144,8 @@ class Function:
         self._provider = provider
         self._current: Running | None = None
         self._reviving: asyncio.Task[Running] | None = None
+        self._retiring: set[Running] = set()
+        self._removed = False
         self._starts = Starts()
 
     @property
@@ -162,17 +164,19 @@ class Function:
         Raises:
             CannotStart: It does not come up.
         """
-        current = self._current
-        if current is not None and current.instance.alive:
-            return current
         return await self.revive(START_SECONDS)
 
     async def revive(self, seconds: float) -> Running:
         """Start it if it does not run, and wait until it listens.
 
         Raises:
-            CannotStart: It ended again, does not listen in time, or did so too often just now.
+            CannotStart: It ended again, does not listen in time, or did so too often just now; or
+                it was removed.
         """
+        if self._removed:
+            raise CannotStart("it was removed")
+        if self._current is not None and self._current.instance.alive:
+            return self._current
         if self._reviving is None:
             self._starts.check()
             self._reviving = asyncio.create_task(self._revive(seconds))
@@ -199,20 +203,21 @@ class Function:
         before, self._current = self._current, running
         self.deployment = deployment
         self._starts = Starts()
-        if self._reviving is not None:
-            # What it replaces had ended and was on its way back.
-            self._reviving.cancel()
+        # What it replaces may have ended and be on its way back.
+        self._stop_reviving()
         return before
 
     def taken_out(self) -> Running | None:
-        """Return what runs, which is the caller's to stop from now on."""
+        """Return what runs, which is the caller's to stop; nothing is started from now on."""
+        self._removed = True
         before, self._current = self._current, None
-        if self._reviving is not None:
-            self._reviving.cancel()
+        self._stop_reviving()
         return before
 
-    async def settled(self) -> None:
-        """Wait until what was on its way up when it was taken out is gone."""
+    async def remove(self) -> None:
+        """Stop all that there is of it: what runs, what an update left behind, what comes up."""
+        left = {self.taken_out(), *self._retiring}
+        await asyncio.gather(*(self.retire(each, at_most=DRAIN_SECONDS) for each in left))
         if self._reviving is not None:
             await asyncio.wait({self._reviving})
 
@@ -221,9 +226,13 @@ class Function:
         if running is None:
             return
         seconds = max(DRAIN_SECONDS, running.call_seconds)
-        await running.drained(seconds if at_most is None else at_most)
-        running.pool.close()
-        await self._provider.stop(running.instance, STOP_GRACE_SECONDS)
+        self._retiring.add(running)
+        try:
+            await running.drained(seconds if at_most is None else at_most)
+            running.pool.close()
+            await self._provider.stop(running.instance, STOP_GRACE_SECONDS)
+        finally:
+            self._retiring.discard(running)
 
     def drop_old_connections(self) -> None:
         """Close connections that have been idle for too long."""
@@ -247,19 +256,31 @@ class Function:
         if not task.cancelled():
             task.exception()  # whoever waited has it; nobody may have
 
+    def _stop_reviving(self) -> None:
+        # Once: a second time would take it from stopping what it has started.
+        if self._reviving is not None and not self._reviving.cancelling():
+            self._reviving.cancel()
+
     async def _start(self, deployment: Deployment, seconds: float) -> Running:
+        starting = asyncio.create_task(self._provider.start(deployment, self.log))
         try:
-            instance = await self._provider.start(deployment, self.log)
-        except (StartRefused, OSError) as error:
-            raise CannotStart(str(error)) from error
-        try:
+            instance = await asyncio.shield(starting)
             if await instance.listening(seconds):
                 return Running(instance, call_seconds(deployment.env_vars))
-        except BaseException:
-            # Cancelled while it came up: it must not stay behind.
-            await asyncio.shield(self._provider.stop(instance, 0.0))
+            why_not = await self._why_not(instance, seconds)
+        except BaseException as error:
+            # Whatever has come of it by now, it must not stay behind.
+            await asyncio.shield(self._abandon(starting))
+            if isinstance(error, (StartRefused, OSError)):
+                raise CannotStart(str(error)) from error
             raise
-        raise await self._why_not(instance, seconds)
+        raise why_not
+
+    async def _abandon(self, starting: asyncio.Task[Instance]) -> None:
+        try:
+            await self._provider.stop(await starting, 0.0)
+        except (StartRefused, OSError):
+            pass  # it was not started, or its warden has ended with all that it had
 
     async def _why_not(self, instance: Instance, seconds: float) -> CannotStart:
         where = self._provider.listens_on
@@ -371,8 +392,7 @@ class Deployments:
             self._store.delete(function.deployment.namespace, name)
             function.log.close()
             # Whoever removes it waits for this.
-            await function.retire(function.taken_out(), at_most=DRAIN_SECONDS)
-            await function.settled()
+            await function.remove()
             await self._provider.forget(name)
 
     async def wake(self, name: str) -> None:

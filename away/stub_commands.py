@@ -14,7 +14,7 @@ from away.failures import exit_code, in_words, show_traceback
 from away.terminal import complain, json_text, line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from away.hooks.stub_files import Place
 
@@ -46,7 +46,7 @@ def stubs(
 
     Each GATEWAY by its configured name; all that are configured if none is named. With --check
     nothing is written: a function that no longer has the signature that the files say, and the code
-    was written for, is named, and the exit code is 1.
+    was written for, is named, and the exit code is 1. Without a GATEWAY it checks those of the files.
     """
     from away.hooks import stub_files
 
@@ -59,21 +59,21 @@ def stubs(
         return 0
     place = stub_files.environment() if install else stub_files.folder(output or Path("typings"))
     if check:
-        return _each(gateways, place, as_json, _checked)
-    code = _each(gateways, place, as_json, _written)
+        return _each(gateways or stub_files.gateways(place), place, as_json, _checked)
+    code = _each(gateways or _configured(), place, as_json, _written)
     if not install and not as_json:
         _say_how_to_find(place)
     return code
 
 
 def _each(
-    gateways: tuple[str, ...],
+    gateways: Iterable[str],
     place: Place,
     as_json: bool,
     work: Callable[[str, Place], tuple[list[str], int]],
 ) -> int:
     """Do the work for each gateway; one that fails stops no other."""
-    wanted = list(dict.fromkeys(gateways or _configured()))
+    wanted = list(dict.fromkeys(gateways))
     if not wanted:
         raise Usage(
             "no gateway is configured; start one with away up, or set AWAY_GATEWAY_NAME_URL"

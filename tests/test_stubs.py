@@ -334,6 +334,24 @@ def test_a_function_that_code_was_not_written_for_is_found(shop, run, now, said)
     assert Path("typings/away/remote/shop.pyi").read_text() == before
 
 
+def test_a_check_of_all_takes_the_gateways_that_have_files(shop, run, monkeypatch):
+    assert run("stubs", "shop")[0] == 0
+    monkeypatch.setenv("AWAY_GATEWAY_GONE_URL", shop.url)
+    with announce(Announcement(shop.url, "admin", PASSWORD, os.getpid(), "/state"), folder()):
+        assert run("stubs", "--check") == (0, "", "")
+        assert run("stubs", "-o", "elsewhere", "--check")[0] == 2
+    shop.functions = [{"name": "figlet"}]
+    code, out, err = run("stubs", "--check")
+    assert (code, err) == (1, "")
+    assert "is not there any more" in out
+
+
+def test_a_check_of_all_without_any_stubs_is_an_error(shop, run):
+    code, out, err = run("stubs", "--check")
+    assert (code, out) == (2, "")
+    assert err == "away: there are no stubs in typings; write them with away stubs\n"
+
+
 def test_a_check_without_stubs_or_with_a_broken_file_says_what_to_do(shop, run):
     code, _, err = run("stubs", "shop", "--check")
     assert code == 2

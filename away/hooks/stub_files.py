@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from away.config.mount_settings import MountSettings
     from away.connection.catalogue import FunctionInfo
 
-__all__ = ["Place", "check", "environment", "folder", "texts", "uninstall", "write"]
+__all__ = ["Place", "check", "environment", "folder", "gateways", "texts", "uninstall", "write"]
 
 # PEP 561: the stubs do not have all modules of the package, which itself is asked for the others.
 PARTIAL = "partial\n"
@@ -142,6 +142,21 @@ def write(place: Place, gateway: str, files: Mapping[str, str]) -> list[Path]:
     return sorted(wanted)
 
 
+def gateways(place: Place) -> list[str]:
+    """List the gateways that have stubs in a place, sorted.
+
+    Raises:
+        ConfigError: None has.
+    """
+    start, end = head("\0").split("\0")
+    lines = (_first_line(path) for path in _stubs_in(place))
+    named = {line[len(start) :].partition(end)[0] for line in lines if line.startswith(start)}
+    found = sorted(name for name in named if name.isidentifier())
+    if not found:
+        raise ConfigError(f"there are no stubs in {place.root}; write them with away stubs")
+    return found
+
+
 def check(place: Place, gateway: str, files: Mapping[str, str]) -> list[tuple[Path, Difference]]:
     """List the functions that no longer are what the stubs in a place say.
 
@@ -206,10 +221,15 @@ def _remove_if_empty(path: Path) -> None:
 
 def _stubs_of(place: Place, gateway: str) -> Iterator[Path]:
     """Yield the stubs of ours that a gateway has in a place."""
-    top = place.path("away/remote") if place.is_package else place.root
-    for path in sorted(top.rglob("*.pyi")):
+    for path in _stubs_in(place):
         if _first_line(path).startswith(head(gateway)):
             yield path
+
+
+def _stubs_in(place: Place) -> list[Path]:
+    """List all stubs in a place, whoever wrote them."""
+    top = place.path("away/remote") if place.is_package else place.root
+    return sorted(top.rglob("*.pyi"))
 
 
 def _is_ours(path: Path) -> bool:

@@ -10,10 +10,12 @@ This room knows neither gateways nor images: it takes a function and gives value
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from away.capture.callables import shown_name
 from away.capture.captured import Captured
+from away.capture.declared_secrets import know_declared_beside
 from away.capture.description import refuse_secrets_in, without_suspects
 from away.capture.entry import (
     deployment_name,
@@ -126,6 +128,7 @@ def capture(
         raise CaptureRefused(f"only a function can be published, and this is of type {kind}")
     chosen = deployment_name(function, name)
     refuse_unbound(function, safe_args=safe_args)
+    know_declared_beside(function)
     secrets = known()
     users = listed(requirements)
     place = place_of(function)
@@ -202,6 +205,7 @@ def verify(
     layer_dirs: Sequence[Path],
     *,
     environment: Mapping[str, str] | None = None,
+    timeout: float = math.inf,
 ) -> None:
     """Load what was captured in a clean interpreter, to see that nothing is missing.
 
@@ -209,13 +213,21 @@ def verify(
         captured: What would be published.
         layer_dirs: Folders to import from: Away's own, dill where it is needed, requirements.
         environment: The variables that the function will be given there.
+        timeout: Seconds that there are for it; no more than a minute of them counts.
 
     Raises:
         CaptureRefused: It does not load there; the message says why.
+        TimeoutError: It was still loading when ``timeout``, of less than a minute, was over.
     """
     from away.capture import verification
 
-    verification.check(captured.payload, captured.files, layer_dirs, environment=environment)
+    verification.check(
+        captured.payload,
+        captured.files,
+        layer_dirs,
+        environment=environment,
+        timeout=timeout,
+    )
 
 
 class _Body(NamedTuple):

@@ -108,12 +108,14 @@ def check(
         layer_dirs: Folders to import from: Away's own, dill where it is needed, requirements.
         environment: The variables that the function will be given.
         python: The interpreter to start.
-        timeout: Seconds that loading may take.
+        timeout: Seconds that there are for it; no more than a minute of them counts.
 
     Raises:
         CaptureRefused: It does not load there; the message says why.
+        TimeoutError: It was still loading when ``timeout``, of less than a minute, was over.
     """
     entry = split(payload)[0]["entry"]
+    seconds = min(timeout, _SECONDS)
     with tempfile.TemporaryDirectory(prefix="away-verify-") as name:
         folder = Path(name)
         modules = folder / "modules"
@@ -125,10 +127,12 @@ def check(
         (folder / "payload.away").write_bytes(payload)
         path = [str(modules), *(str(each) for each in layer_dirs)]
         try:
-            done = _run(python, folder, path, environment or {}, timeout)
+            done = _run(python, folder, path, environment or {}, seconds)
         except subprocess.TimeoutExpired:
+            if seconds < _SECONDS:
+                raise TimeoutError(f"{entry} was still loading in a clean interpreter") from None
             raise CaptureRefused(
-                f"{entry} was still loading after {timeout:g} seconds in a clean interpreter; move"
+                f"{entry} was still loading after {seconds:g} seconds in a clean interpreter; move"
                 " slow work from the module into the function",
                 path=entry,
             ) from None

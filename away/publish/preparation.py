@@ -61,6 +61,7 @@ class Preparation:
         self.pins = publisher.pins
         self.cache = publisher.cache
         self.ask = publisher.ask
+        self.deadline = publisher.deadline
         self.target = publisher.target
         self.base_name = publisher.base_name
         self.python = MINOR
@@ -145,7 +146,16 @@ class Preparation:
 
         def check() -> None:
             with installed_here(names, cache) as site:
-                verify(self.captured, [library, site], environment=variables)
+                left = self.deadline.remaining()
+                try:
+                    verify(self.captured, [library, site], environment=variables, timeout=left)
+                except TimeoutError as error:
+                    raise PublishFailed(
+                        f"{error} when the publish_timeout of {self.deadline.seconds:g} s was over;"
+                        " raise publish_timeout=, or move slow work from the module into the function",
+                        step="checks",
+                        hint="raise publish_timeout=",
+                    ) from None
 
         return Beside(check)
 

@@ -89,9 +89,14 @@ OTHERS = (
         "remove one with away remove NAME",
     ),
     _refusal(
-        r"EULA allows \d+/\d+ namespace|namespace must be|namespace not valid|not allowed",
-        "the gateway takes no function in that namespace",
-        "leave namespace= out, or create it first",
+        r"EULA allows \d+/\d+ namespace",
+        "the Community Edition has one namespace, and deploys nothing while there are more",
+        "remove the others",
+    ),
+    _refusal(
+        r"namespace must be|namespace not valid|not allowed",
+        "the gateway takes no function in the namespace {namespace}",
+        "NAMESPACE",
     ),
     _refusal(
         r"only allows public images",
@@ -149,8 +154,11 @@ def in_words(reply: Reply, plan: Plan, target: Target | None) -> tuple[str, str 
     table = PULL if _PULLING.search(reply.text) else OTHERS
     for each in table:
         if each.pattern.search(reply.text):
-            meaning = each.meaning.format(host=image.partition("/")[0], image=image)
-            hint = each.hint.replace("NAME", plan.name).replace(
+            meaning = each.meaning.format(
+                host=image.partition("/")[0], image=image, namespace=namespace_of(plan)
+            )
+            hint = each.hint.replace("NAMESPACE", way_out_of_namespace(target))
+            hint = hint.replace("NAME", plan.name).replace(
                 "A LOGIN", login_of(target, image.partition("/")[0])
             )
             return f"{meaning}; {hint}; {own}", hint
@@ -217,7 +225,9 @@ def was_disturbed(reply: Reply) -> bool:
     return reply.status in (400, 500) and bool(_DISTURBED.search(reply.text))
 
 
-def in_words_of_publish(error: AwayError, deadline: Deadline) -> str:
+def in_words_of_publish(
+    error: AwayError, deadline: Deadline, plan: Plan, target: Target | None
+) -> str:
     """Say what went wrong with a request; a limit of time by the option that set it."""
     if isinstance(error, CallTimedOut) and deadline.remaining() <= 0:
         asked = str(error).partition(" had ")[0]
@@ -226,11 +236,26 @@ def in_words_of_publish(error: AwayError, deadline: Deadline) -> str:
             " publish_timeout="
         )
     if "namespace not valid" in str(error):
-        return (
-            "the gateway has no such namespace, or none for functions; leave namespace= out, or create"
-            " it first"
-        )
+        who = target.label if target is not None else "the gateway"
+        return f"{who} has no namespace {namespace_of(plan)} for functions; {way_out_of_namespace(target)}"
     return str(error)
+
+
+def namespace_of(plan: Plan) -> str:
+    """Return the namespace that a plan is for, as it is shown."""
+    return repr(printable(plan.namespace or "openfaas-fn"))
+
+
+def way_out_of_namespace(target: Target | None) -> str:
+    """Say what to do about a namespace that a gateway does not have.
+
+    A Community Edition with a second namespace deploys nothing any more, in the first one neither; a
+    provider that is free of limits may be updated to one. An embedded gateway has one for good.
+    """
+    single = target is not None and (
+        target.is_embedded or target.is_community or target.served_by.startswith("openfaas-ce")
+    )
+    return "leave namespace= out" if single else "leave namespace= out, or create it first"
 
 
 def where_logs_are(plan: Plan, target: Target | None) -> str:

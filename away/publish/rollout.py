@@ -124,7 +124,7 @@ class Rollout:
                 return
             same = standing_of(self.plan, (yield from self.deployed())) is Standing.UNCHANGED
         except AwayError as error:
-            why = in_words_of_publish(error, self.deadline)
+            why = in_words_of_publish(error, self.deadline, self.plan, self.target)
             yield from self.settled(request)
             raise (yield from self.undone("deploy", why, error.hint)) from error
         if accepted and same:

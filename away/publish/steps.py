@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from copy import copy
 from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -60,7 +61,7 @@ __all__ = ["Published", "Publisher"]
 LOCK_PAUSE = 0.02
 # What a gateway is taken for until it was asked: names are checked before anything is sent.
 EMBEDDED = Target("away", "process", "", "")
-# What keeps its type: each says by it what to do, and that nothing which runs was touched.
+# What keeps its type, which says what to do about it.
 OWN_TYPES = (CaptureRefused, NameRefused, GatewayUnreachable, AuthenticationRefused)
 # What the packed client imports; a base image may have any version of them.
 CLIENT_NEEDS = ("requests", "urllib3")
@@ -234,22 +235,23 @@ class Publisher:
 
     def conversation(self) -> Conversation[Published]:
         """Publish, or find that nothing is to be done."""
-        check_options(self.options)
         key = f"{self.connection.url} {self.plan.namespace} {self.plan.name}"
         with PublishLock(self.cache, key) as lock:
-            while not lock.try_once():
-                self.expect_time("waiting for another publish of it")
-                yield Wait(LOCK_PAUSE)
-            with self.untouched("nothing was changed"), self.progress.step("compare"):
-                standing, before = yield from self.compare()
-                if standing is Standing.UNCHANGED and before and before.available_replicas == 0:
-                    standing = yield from self.standing_of_sleeper(before)
+            with self.untouched("nothing was changed"):
+                check_options(self.options)
+                while not lock.try_once():
+                    self.expect_time("waiting for another publish of it", step="compare")
+                    yield Wait(LOCK_PAUSE)
+                with self.progress.step("compare"):
+                    standing, before = yield from self.compare()
+                    if standing is Standing.UNCHANGED and before and before.available_replicas == 0:
+                        standing = yield from self.standing_of_sleeper(before)
+                theirs = standing in (Standing.OTHER, Standing.FOREIGN)
+                if before is not None and theirs and not self.options.overwrite:
+                    raise taken(self.plan, before, standing, self.connection.url)
             if standing is Standing.UNCHANGED and before is not None:
                 self.plan = as_deployed(self.plan, before)
                 return self.published("unchanged", before.image)
-            theirs = standing in (Standing.OTHER, Standing.FOREIGN)
-            if before is not None and theirs and not self.options.overwrite:
-                raise taken(self.plan, before, standing, self.connection.url)
             return (yield from self.change(before))
 
     def compare(self) -> Conversation[tuple[Standing, FunctionInfo | None]]:
@@ -259,8 +261,11 @@ class Publisher:
         imported, as ``away publish FILE`` does. Each of the two would replace what the other
         deployed, so that what is deployed by name counts as unchanged while that form is the same.
         """
-        if self.connection.url not in _targets:
+        known = _targets.get(self.connection.url)
+        if known is None:
             yield from self.learn_target()
+        else:
+            self.aim_at(known)  # another publish may have asked since this one was put together
         check_names(self.plan.name, self.options.secrets, self.options, self.target)
         yield from check_namespace(self)
         before = yield from self.deployed()
@@ -273,12 +278,21 @@ class Publisher:
 
     @contextmanager
     def untouched(self, now: str) -> Iterator[None]:
-        """Let what fails before the deployment say which step it was and what runs now."""
+        """Let what fails before the deployment say which step it was and what runs now.
+
+        Whoever raises it need not know that it happens within a publish: a login that is refused is so
+        elsewhere too.
+        """
         try:
             yield
-        except OWN_TYPES:
-            raise
         except AwayError as error:
+            if self.progress.bytes_sent:
+                now += "; what was uploaded stays at the registry"
+            now += self.kept_secrets()
+            if isinstance(error, OWN_TYPES):
+                told = copy(error)
+                told.args = (f"{error}; {now}",)
+                raise told.with_traceback(error.__traceback__) from error.__cause__
             # Much code, and none of it needed where nothing fails.
             from away.publish.refusals import in_words_of_publish
             from away.publish.rollout import explained
@@ -288,13 +302,12 @@ class Publisher:
                 failed, cause = error, error.__cause__
             else:
                 failed = PublishFailed(
-                    in_words_of_publish(error, self.deadline),
+                    in_words_of_publish(error, self.deadline, self.plan, self.target),
                     step=self.progress.current,
                     status=error.status,
                     call_id=error.call_id,
                     hint=error.hint,
                 )
-            now += self.kept_secrets()
             raise explained(self.plan, self.connection.url, failed, now) from cause
 
     def change(self, before: FunctionInfo | None) -> Conversation[Published]:
@@ -426,9 +439,13 @@ class Publisher:
         return Standing.UNCHANGED if alive else Standing.CHANGED
 
     def learn_target(self) -> Conversation[None]:
-        """Ask what the gateway is, and decide anew where that is something else than thought."""
+        """Ask what the gateway is, and decide by that."""
         found = yield from ask_target(self.ask)
         _targets[self.connection.url] = found
+        self.aim_at(found)
+
+    def aim_at(self, found: Target) -> None:
+        """Decide anew where the gateway is something else than thought."""
         if found != self.target:
             self.target = found
             self.settle()
@@ -444,13 +461,13 @@ class Publisher:
             self.plan.name, self.deadline, namespace=self.plan.namespace
         )
 
-    def expect_time(self, doing: str) -> None:
+    def expect_time(self, doing: str, *, step: str = "") -> None:
         """Raise once the time that the caller gave is over."""
         if self.deadline.remaining() <= 0:
             raise PublishFailed(
                 f"publishing {self.plan.name} took longer than publish_timeout={self.deadline.seconds:g}"
                 f" seconds, while {doing}",
-                step=self.progress.current,
+                step=step or self.progress.current,
                 gateway=self.connection.url,
                 function=self.plan.name,
             )

@@ -37,7 +37,10 @@ if TYPE_CHECKING:
     from away import exceptions as exceptions
     from away import gateway as gateway
     from away import hooks as hooks
+    from away import placement as placement
     from away import protocol as protocol
+    from away import publish as publish
+    from away import remote as remote
     from away import testing as testing
     from away.config import configure as configure
     from away.connection import FaasConnection as FaasConnection
@@ -45,7 +48,8 @@ if TYPE_CHECKING:
     from away.functions import RemoteFunction as RemoteFunction
     from away.secrets import secret as secret
 
-# public name → (module, attribute; "" for the module itself)
+# public name → (module, attribute; "" for the module itself); those that are not in __all__ are
+# packages to be named by ``away.…``, which a star import leaves alone.
 _HOMES = {
     "Executor": ("away.executor", "Executor"),
     "FaasConnection": ("away.connection", "FaasConnection"),
@@ -56,7 +60,10 @@ _HOMES = {
     "exceptions": ("away.exceptions", ""),
     "gateway": ("away.gateway", ""),
     "hooks": ("away.hooks", ""),
+    "placement": ("away.placement", ""),
     "protocol": ("away.protocol", ""),
+    "publish": ("away.publish", ""),
+    "remote": ("away.remote", ""),
     "secret": ("away.secrets", "secret"),
     "testing": ("away.testing", ""),
 }
@@ -95,4 +102,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_HOMES})

@@ -77,6 +77,28 @@ def test_an_import_does_not_load(statement, absent):
     assert not loaded & absent
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "away.publish.preview",
+        "away.placement.load_average",
+        "away.remote",
+        "away.hooks.mount",
+        "away.exceptions.AwayError",
+        "away.gateway.run",
+        "away.testing",
+    ],
+)
+def test_what_the_readme_names_is_there_after_import_away_alone(name):
+    top = name.split(".")[1]
+    code = f"import away; assert {top!r} in dir(away); assert {name}; from away import {top}"
+    assert f"away.{top}" in modules_after(code)
+
+
+def test_a_star_import_of_away_installs_no_finder():
+    assert "away.remote" not in modules_after("from away import *")
+
+
 def test_importing_a_function_loads_what_one_list_needs_and_no_more(tmp_path):
     import threading
     from http.server import BaseHTTPRequestHandler, HTTPServer

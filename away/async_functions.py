@@ -93,22 +93,22 @@ class AsyncFunction(Generic[P, R]):
 
     # Only what a function of unknown result gives fits `Never`: it may be a generator.
     @overload
-    def __call__(self: AsyncFunction[P, Never], *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    def __call__(self: AsyncFunction[P, Never], /, *args: P.args, **kwargs: P.kwargs) -> Any: ...
     @overload
     def __call__(
-        self: AsyncFunction[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+        self: AsyncFunction[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, T]: ...
     @overload
     def __call__(  # type: ignore[overload-overlap]  # the first that fits is the one
-        self: AsyncFunction[P, Iterator[T]], *args: P.args, **kwargs: P.kwargs
+        self: AsyncFunction[P, Iterator[T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> AsyncIterator[T]: ...
     @overload
     def __call__(  # type: ignore[overload-overlap]  # the first that fits is the one
-        self: AsyncFunction[P, AsyncIterator[T]], *args: P.args, **kwargs: P.kwargs
+        self: AsyncFunction[P, AsyncIterator[T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> AsyncIterator[T]: ...
     @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]: ...
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]: ...
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function without blocking the event loop.
 
         Returns:
@@ -125,21 +125,21 @@ class AsyncFunction(Generic[P, R]):
 
     @overload
     def with_response(
-        self: AsyncFunction[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+        self: AsyncFunction[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, Response[T]]: ...
     @overload
     def with_response(
-        self: AsyncFunction[P, Iterator[T]], *args: P.args, **kwargs: P.kwargs
+        self: AsyncFunction[P, Iterator[T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, Response[AsyncIterator[T]]]: ...
     @overload
     def with_response(
-        self: AsyncFunction[P, AsyncIterator[T]], *args: P.args, **kwargs: P.kwargs
+        self: AsyncFunction[P, AsyncIterator[T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, Response[AsyncIterator[T]]]: ...
     @overload
     def with_response(
-        self, *args: P.args, **kwargs: P.kwargs
+        self, /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, Response[R]]: ...
-    def with_response(self, *args: Any, **kwargs: Any) -> Any:
+    def with_response(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function; awaited, it gives the value with status, header fields and times.
 
         See :meth:`RemoteFunction.with_response`.

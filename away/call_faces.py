@@ -28,7 +28,7 @@ class CallFace:
         """Take the function; it is not called and not looked at before it must be."""
         self._function = function
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
         return self._function(*args, **kwargs)
 

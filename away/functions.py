@@ -305,7 +305,7 @@ class RemoteFunction(Generic[P, R]):
 
     # ------------------------------------------------------------ the call
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function on its gateway.
 
         Returns:
@@ -354,18 +354,20 @@ class RemoteFunction(Generic[P, R]):
 
     # Only what a function of unknown result gives fits `Never`: it may be of any kind.
     @overload
-    def with_response(self: RemoteFunction[P, Never], *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    def with_response(
+        self: RemoteFunction[P, Never], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Any: ...
     @overload
     def with_response(  # type: ignore[overload-overlap]  # the first that fits is the one
-        self: RemoteFunction[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+        self: RemoteFunction[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, Response[T]]: ...
     @overload
     def with_response(  # type: ignore[overload-overlap]  # the first that fits is the one
-        self: RemoteFunction[P, AsyncIterator[T]], *args: P.args, **kwargs: P.kwargs
+        self: RemoteFunction[P, AsyncIterator[T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, Response[AsyncIterator[T]]]: ...
     @overload
-    def with_response(self, *args: P.args, **kwargs: P.kwargs) -> Response[R]: ...
-    def with_response(self, *args: Any, **kwargs: Any) -> Any:
+    def with_response(self, /, *args: P.args, **kwargs: P.kwargs) -> Response[R]: ...
+    def with_response(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function and return its value with status, header fields and times.
 
         Returns:
@@ -381,15 +383,15 @@ class RemoteFunction(Generic[P, R]):
 
     @overload
     def submit(
-        self: RemoteFunction[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+        self: RemoteFunction[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Future[T]: ...
     @overload
     def submit(
-        self: RemoteFunction[P, AsyncIterator[T]], *args: P.args, **kwargs: P.kwargs
+        self: RemoteFunction[P, AsyncIterator[T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Future[Iterator[T]]: ...
     @overload
-    def submit(self, *args: P.args, **kwargs: P.kwargs) -> Future[R]: ...
-    def submit(self, *args: Any, **kwargs: Any) -> Any:
+    def submit(self, /, *args: P.args, **kwargs: P.kwargs) -> Future[R]: ...
+    def submit(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function in one of the connection's threads, of which there are 64 at most.
 
         Returns:

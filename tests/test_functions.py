@@ -309,6 +309,43 @@ def test_a_status_of_the_function_is_an_error_with_its_text(status):
         assert careful(1) == ("the reason\x1b[31m", status)
 
 
+# Names that the ways to call a function have for parameters of their own.
+TAKEN = ("self", "function", "fn", "func", "args", "kwargs", "kind", "instance", "name", "timeout")
+WAYS = {
+    "called": lambda f: f,
+    "by its __call__": lambda f: f.__call__,
+    "submitted": lambda f: lambda **given: f.submit(**given).result(),
+    "with its response": lambda f: lambda **given: f.with_response(**given).value,
+    "async": lambda f: lambda **given: finish(f, f.aio(**given)),
+    "async with its response": lambda f: (
+        lambda **given: finish(f, f.aio.with_response(**given)).value
+    ),
+}
+
+
+def finish(f, awaited):
+    async def main():
+        async with f.connection:
+            return await awaited
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("is_known", [True, False], ids=["signature known", "not known"])
+def test_every_keyword_that_the_function_takes_can_be_sent(way, is_known):
+    def takes_all(**numbers): ...
+
+    with servers.Server(asks_for_protocol) as server:
+        f = RemoteFunction(
+            connected(server),
+            "f",
+            description=signatures.describe(takes_all) if is_known else None,
+            dialect="protocol",
+        )
+        assert way(f)(**dict.fromkeys(TAKEN, 2)) == 2 * len(TAKEN)
+
+
 # ---------------------------------------------------------------- what it looks like
 
 

@@ -80,6 +80,15 @@ def there():
         yield server
 
 
+@pytest.mark.parametrize("goes", [True, False], ids=["remote", "local"])
+def test_a_keyword_named_self_reaches_the_function_wherever_it_runs(there, goes):
+    def takes_all(**numbers):
+        return numbers["self"]
+
+    f = placed(there.url, takes_all, offload=lambda **_: goes)
+    assert f(self=2) == ("there" if goes else 2)
+
+
 # ---------------------------------------------------------------- falling back
 
 UNKNOWN = servers.answer(404, b"error finding function double.openfaas-fn: 404")

@@ -48,11 +48,14 @@ def publications(path: Path, function: str, at: FaasConnection | None) -> list[D
         FileFailed: The file raised.
     """
     from away.connection import FaasConnection
+    from away.publish import know_secrets
     from away.publish_mode import Declared, declared
 
     before = len(declared)
     with _declaring():
         module = _import_file(path)
+    # Also those of functions that are not asked for: each is published with the whole file.
+    know_secrets((each.function, each.faas, each.options) for each in declared[before:])
     chosen = [
         each
         for each in declared[before:]

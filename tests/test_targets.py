@@ -730,7 +730,7 @@ def test_a_value_that_the_function_holds_itself_is_refused(place, function, tmp_
     (tmp_path / "project2" / "holder.py").write_text(source)
     monkeypatch.syspath_prepend(str(tmp_path / "project2"))
     module = importlib.import_module("holder")
-    with pytest.raises(CaptureRefused, match="holds a password or token") as caught:
+    with pytest.raises(CaptureRefused, match="holds the value of the secret 'token'") as caught:
         publish(module.holds, connection, secrets={"token": value})
     assert value not in str(caught.value)
     assert not double.secrets

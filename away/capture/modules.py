@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from away.capture.bytecode import Import
 from away.capture.callables import MAIN_NAMES
+from away.capture.declared_secrets import know_declared
 from away.capture.keys import holds_key, looks_like_key
 from away.capture.leaks import line_of_secret
 from away.capture.named_texts import never_runs, read_texts
 from away.exceptions import CaptureRefused
 from away.names import printable
 from away.requirements import Requirement, module_file, origin, requirement
+from away.secret_texts import known, known_files, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -139,6 +141,7 @@ class _Gathering:
         self.secrets = secrets
         self.seen: set[str] = set()
         self.local: dict[str, Origin] = {}
+        self.places: dict[str, Path] = {}
         self.requirements: dict[str, Requirement] = {each.name.lower(): each for each in users}
         self.gateways: set[str] = set()
         self.client = False
@@ -153,11 +156,7 @@ class _Gathering:
             waiting.extend(self.visit(waiting.pop()))
         files = [file for name in sorted(self.local) for file in self.pack(self.local[name])]
         packed = {file.path for file in files}
-        files += [
-            PackedFile(path, file.read_bytes())
-            for path, file in included.items()
-            if path not in packed
-        ]
+        files += [self.read(path, file) for path, file in included.items() if path not in packed]
         self.check(files)
         return Needs(
             tuple(files),
@@ -238,7 +237,7 @@ class _Gathering:
     def pack(self, found: Origin) -> Iterator[PackedFile]:
         """Read the files of one top-level module or package, sorted by path."""
         if not found.folders and found.file is not None:
-            yield PackedFile(f"{found.name}.py", found.file.read_bytes())
+            yield self.read(f"{found.name}.py", found.file)
             return
         listed: dict[str, Path] = {}
         for folder in found.folders:
@@ -248,18 +247,29 @@ class _Gathering:
         for name in sorted(listed):
             if listed[name].suffix in _COMPILED:
                 raise _not_source(Wanted(found.name, f"{found.name} is packed"), listed[name])
-            yield PackedFile(name, listed[name].read_bytes())
+            yield self.read(name, listed[name])
+
+    def read(self, path: str, place: Path) -> PackedFile:
+        self.places[path] = place
+        return PackedFile(path, place.read_bytes())
 
     def check(self, files: list[PackedFile]) -> None:
-        for file in files if self.secrets else ():
-            line = line_of_secret(file.data, python=file.path.endswith(".py"), secrets=self.secrets)
-            if line is not None:
+        for file in files:
+            if file.path.endswith(".py") and b"secrets" in file.data:
+                package = file.path.rpartition("/")[0].replace("/", ".")
+                know_declared(self.places[file.path], package)
+        secrets, secret_files = self.secrets | known(), known_files()
+        for file in files if secrets or secret_files else ():
+            if secret_files and os.path.realpath(self.places[file.path]) in secret_files:
                 raise CaptureRefused(
-                    f"{file.path}, line {line}, holds a password or token that this process knows,"
-                    " and the file would be packed; name the gateway in the configuration and use"
-                    " FaasConnection.named('…') in its place",
-                    path=f"{file.path}:{line}",
+                    f"{file.path} is a file that a secret is made of, and would be packed; leave it"
+                    " out of include=, or keep it outside of the package, and read the secret there"
+                    " with away.secret('NAME')",
+                    path=file.path,
                 )
+            line = line_of_secret(file.data, python=file.path.endswith(".py"), secrets=secrets)
+            if line is not None:
+                raise _holds_secret(file, line, secrets)
 
 
 class Wanted(NamedTuple):
@@ -296,6 +306,28 @@ def _imports_of_included(path: str, file: Path) -> list[Wanted]:
     folders = list(file.parents)[: len(packages)]
     loose = not all((folder / "__init__.py").is_file() for folder in folders)
     return _imports_of_module(Wanted(".".join(parts), "", loose), file)
+
+
+def _holds_secret(file: PackedFile, line: int, secrets: Iterable[str]) -> CaptureRefused:
+    """Say what of a file is secret, and what to do by what it is."""
+    python = file.path.endswith(".py")
+    what, way = (
+        "a password or token that this process knows",
+        "name the gateway in the configuration and use FaasConnection.named('…') in its place",
+    )
+    for secret in sorted(secrets):
+        name = name_of(secret)
+        if name and line_of_secret(file.data, python=python, secrets=(secret,)) == line:
+            what = f"the value of the secret {printable(name)!r}"
+            way = (
+                f"take it from the environment, or from a file by secrets={{{name!r}: Path('FILE')}},"
+                " and leave that file out of include="
+            )
+            break
+    return CaptureRefused(
+        f"{file.path}, line {line}, holds {what}, and the file would be packed; {way}",
+        path=f"{file.path}:{line}",
+    )
 
 
 def _is_namespace(name: str, found: Origin) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from away.capture.callables import MAIN_NAMES
 from away.capture.captured import Captured
+from away.capture.declared_secrets import know_declared_of
 from away.capture.description import refuse_secret_constant, refuse_secrets_in, without_suspects
 from away.capture.included import (
     find_included,
@@ -124,7 +125,9 @@ def capture_module(
     include: Sequence[str | PathLike[str]] = (),
 ) -> Captured:
     """Capture a module whole; the options are those of :func:`away.capture.capture`."""
-    module, secrets = whole.module, known()
+    module = whole.module
+    know_declared_of(module)
+    secrets = known()
     chosen = function_name(name if name is not None else whole.__name__)
     place = place_of_module(module)
     notes: list[str] = []

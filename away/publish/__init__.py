@@ -12,7 +12,7 @@ from away.exceptions import CaptureRefused, NameRefused
 from away.names import function_name, printable
 from away.publish.capturing import captured_by
 from away.publish.deployment import Standing
-from away.publish.keywords import options_for, read_options
+from away.publish.keywords import know_secrets, options_for, read_options
 from away.publish.options import Keywords, Options
 from away.publish.progress import Progress, Step
 from away.publish.screen import shown
@@ -36,6 +36,7 @@ __all__ = [
     "Standing",
     "Step",
     "compare",
+    "know_secrets",
     "options_for",
     "publish",
     "publish_all",
@@ -155,7 +156,9 @@ def publish_all(
     """
     from away.publish.together import run_all
 
-    tasks = [task_of(each, overwrite=overwrite) for each in publications]
+    wanted = list(publications)
+    know_secrets((each.function, each.faas, each.options) for each in wanted)
+    tasks = [task_of(each, overwrite=overwrite) for each in wanted]
     return run_all(tasks, jobs=max(1, jobs), verbose=verbose, say=sentence)
 
 

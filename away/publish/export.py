@@ -16,7 +16,7 @@ from away.exceptions import PublishFailed
 from away.names import printable
 from away.publish.capturing import captured_by
 from away.publish.deployment import check_options, check_sizes, is_loopback, with_own_annotations
-from away.publish.keywords import options_for
+from away.publish.keywords import know_secrets, options_for
 from away.publish.pins import Pin, normal_name
 from away.publish.preparation import SETTINGS
 from away.publish.progress import Progress
@@ -131,6 +131,7 @@ def export_together(
             " export them one by one, each to a folder of its own"
         )
     project = ProjectFolder(Path(folder), force=force)
+    know_secrets(given)
     items = [item_of(*each) for each in given]
     files: dict[str, bytes] = {}
     for each in items:

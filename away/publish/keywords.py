@@ -6,6 +6,7 @@ says of the gateway. Mappings add up key by key; of anything else the strongest 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +19,12 @@ from away.publish.options import Options
 from away.publish.secret_values import sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from away.config.secret import Secret
     from away.connection import FaasConnection
 
-__all__ = ["options_for", "read_options"]
+__all__ = ["know_secrets", "options_for", "read_options"]
 
 # Options that the project of 2023 had, and what has come of each.
 GONE = {
@@ -73,6 +74,22 @@ def options_for(
         both = key in MAPPINGS and isinstance(value, Mapping)
         merged[key] = {**merged.get(key, {}), **value} if both else value
     return read_options(merged, values=values, function=function)
+
+
+def know_secrets(
+    publishes: Iterable[tuple[Callable[..., Any], FaasConnection, Mapping[str, Any]]],
+) -> None:
+    """Read the secrets of several publishes, so that all are known before one of them is captured.
+
+    What is wrong with the options of one is said when its turn comes.
+
+    Args:
+        publishes: The functions, each with its gateway and its keywords.
+    """
+    for function, connection, given in publishes:
+        stated = {key: value for key, value in given.items() if key != "verbose"}
+        with contextlib.suppress(Exception):
+            options_for(function, connection, stated)
 
 
 def check_configured(key: str, value: Any, where: str) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import stat
-from base64 import b64encode
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from away.exceptions import AwayError, CannotTravel, ConfigError, PublishFailed
 from away.names import nearest, printable
-from away.secret_texts import remember, remember_file
+from away.secret_texts import remember_file, remember_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -35,15 +34,9 @@ class SecretValue:
 
     __slots__ = ("_data",)
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, name: str) -> None:
         self._data = data
-        try:
-            text = data.decode()
-        except UnicodeDecodeError:
-            # No text can hold it, but its usual spelling can.
-            text = b64encode(data).decode()
-        remember(text)
-        remember(text.strip())
+        remember_value(data, name)
 
     def reveal(self) -> bytes:
         """Return the bytes themselves."""
@@ -164,7 +157,7 @@ def _value(name: str, source: object, folder: Callable[[], Path]) -> SecretValue
         raise ConfigError(
             f"{what} is larger than the {MAX_SECRET_BYTES} bytes that a secret can have"
         )
-    return SecretValue(data)
+    return SecretValue(data, name)
 
 
 def _found(what: str, path: Path, folder: Callable[[], Path]) -> Path:

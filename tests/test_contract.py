@@ -10,6 +10,7 @@ import pytest
 
 import away.gateway
 from tests.images import Registry, push_echo
+from tests.processes import processes_of
 
 GROUPS = (
     "answers", "auth", "call", "deploy", "health", "info", "list", "logs", "namespaces", "reflect",
@@ -18,11 +19,12 @@ GROUPS = (
 
 
 @pytest.fixture(scope="module")
-def checked():
-    """Run every group's checks once; the lines of each check."""
+def checked(tmp_path_factory):
+    """Run every group's checks once; the lines of each check, and whose processes are left."""
+    state = tmp_path_factory.mktemp("gateway") / "state"
     # The names that the checks send in Host headers.
     hosts = ("x", "gw.example")
-    with away.gateway.run(announce=False, allowed_hosts=hosts) as faas:
+    with away.gateway.run(state=state, announce=False, allowed_hosts=hosts) as faas:
         with Registry(faas.url, faas.user, faas.password) as registry:
             image = push_echo(registry)
             registry.deploy("echo", image)
@@ -35,12 +37,21 @@ def checked():
             text=True,
             timeout=300,
         )
-    return done.stdout.splitlines()
+        left = list(processes_of(state).values())
+    return done.stdout.splitlines(), left
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("group", GROUPS)
 def test_the_contract_holds_but_for_async_and_metrics_which_are_left_out(checked, group):
-    lines = [line for line in checked if f" {group}/" in line]
-    assert lines, checked[-3:]
+    checks, _ = checked
+    lines = [line for line in checks if f" {group}/" in line]
+    assert lines, checks[-3:]
     assert [line for line in lines if not line.startswith("ok ")] == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which processes there are")
+def test_no_process_is_left_of_what_the_checks_deployed(checked):
+    _, left = checked
+    assert left == ["echo"]

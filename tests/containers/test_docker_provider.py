@@ -452,6 +452,51 @@ def test_a_container_that_someone_removes_comes_back_too(gateway, echo):
     assert gateway.ask(f"{echo}/look")["pid"] == 1
 
 
+def with_scales(gateway, name, method="GET", path="/healthz", **fields):
+    """Scale a function by eight clients at once while another one sends a request; all statuses."""
+
+    def ask(method, path, fields):
+        with Gateway(gateway.url, gateway.user, gateway.password) as own:
+            return own.call(method, path, json.dumps(fields).encode())[0]
+
+    scale = ("POST", f"/system/scale-function/{name}", {"serviceName": name, "replicas": 1})
+    with ThreadPoolExecutor(9) as pool:
+        asked = [scale] * 4 + [(method, path, fields)] + [scale] * 4
+        return {each.result() for each in [pool.submit(ask, *each) for each in asked]}
+
+
+def test_scaling_leaves_one_container_and_a_delete_none(gateway, echo, echo_image):
+    before = containers_of(echo)
+    assert with_scales(gateway, echo) == {200}
+    assert containers_of(echo) == before
+    assert len(before) == 1
+
+    gateway.call("POST", f"/function/{echo}/exit", b"")
+    assert with_scales(gateway, echo, "POST", f"/function/{echo}") == {200}
+    [after] = until(lambda: len(found := containers_of(echo)) == 1 and found)
+    assert [after] != before
+
+    update = {"service": echo, "image": echo_image}
+    assert with_scales(gateway, echo, "PUT", "/system/functions", **update) == {200}
+    until(lambda: len(containers_of(echo)) == 1)
+    assert gateway.remove(echo) == 200
+    assert containers_of(echo) == []
+
+
+def test_nothing_is_left_of_what_is_deleted_while_it_starts(gateway, echo):
+    docker_command("rm", "--force", *containers_of(echo))
+    until(lambda: "availableReplicas" not in described(gateway, echo))
+    # Before, in between and after: a scale that comes too late finds no function.
+    assert with_scales(
+        gateway, echo, "DELETE", "/system/functions", functionName=echo
+    ) <= {200, 404}  # fmt: skip
+    assert containers_of(echo) == []
+
+
+def described(gateway, name):
+    return json.loads(gateway.call("GET", f"/system/function/{name}")[2])
+
+
 def test_an_image_that_someone_removed_is_fetched_again(gateway, base_image, name, tmp_path):
     images = Images(base_image)
     image = gateway.push(images.echo("ENV LOST=1"), f"lost/{name}:1", tmp_path)

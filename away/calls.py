@@ -70,6 +70,9 @@ class Watch(Protocol):
     def take(self, caller: Caller) -> None:
         """Watch over the same function's calls by another caller."""
 
+    def may_be_old(self) -> bool:
+        """Tell whether arguments that do not fit are worth a look at what the function is now."""
+
     def settled(
         self, caller: Caller, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Conversation[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -28,14 +29,17 @@ class Shop(servers.Server):
 
     @property
     def lists(self):
-        return self._count("/system/functions")
+        return self._count("/system/functions", "GET")
 
     @property
     def calls(self):
         return self._count("/function/")
 
-    def _count(self, beginning):
-        return sum(each.path.startswith(beginning) for each in self.requests)
+    def _count(self, beginning, *methods):
+        return sum(
+            each.path.startswith(beginning) and (not methods or each.method in methods)
+            for each in self.requests
+        )
 
     def environment(self, gateway="shop", **more):
         """Return the variables that name this gateway to a process."""
@@ -43,6 +47,9 @@ class Shop(servers.Server):
         return {f"{head}_URL": self.url, f"{head}_PASSWORD": PASSWORD, **more}
 
     def _answer(self, seen):
+        if seen.path.startswith("/system/functions") and seen.method == "DELETE":
+            del self.functions[json.loads(seen.body)["functionName"]]
+            return servers.answer(202)
         if seen.path.startswith("/system/functions"):
             listed = [self._listed(name) for name in self.functions]
             return servers.json([*listed, *map(self._listed_module, self.modules)])

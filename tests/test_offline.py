@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import inspect
 import json
 import os
@@ -355,6 +356,58 @@ def test_arguments_that_were_wrong_all_along_cost_one_list(shop):
     assert (shop.lists, shop.calls) == (1, 0)
 
 
+OUTLIVED = 1.2  # seconds: a list that was asked for just now is believed for one
+
+
+def test_a_list_of_this_process_is_looked_at_again_where_arguments_do_not_fit(shop, module):
+    loaded = hooks.load_sync(module)
+    double, slow = loaded.double, loaded.double.options(timeout=9)
+    shop.functions["double"] = lambda n, times: n * times
+    time.sleep(OUTLIVED)
+    assert slow(3, 5) == 15
+    assert (double(3, 5), loaded.double(4, 5), shop.lists) == (15, 20, 2)
+    for _ in range(3):
+        with pytest.raises(TypeError, match="missing 1 required positional argument: 'times'"):
+            double(3)
+    assert (shop.lists, shop.calls) == (2, 3)
+    time.sleep(OUTLIVED)
+    for _ in range(3):
+        with pytest.raises(TypeError, match="missing 1 required"):
+            double(3)
+    assert (shop.lists, shop.calls) == (3, 3)
+
+
+def test_threads_whose_arguments_do_not_fit_a_list_of_this_process_share_a_request(shop, module):
+    loaded = hooks.load_sync(module)
+    shop.functions["double"] = lambda n, times: n * times
+    time.sleep(OUTLIVED)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(loaded.double, [3] * 8, [5] * 8)) == [15] * 8
+    assert shop.lists == 2
+
+
+def test_a_map_looks_again_where_its_inputs_do_not_fit(shop, module):
+    loaded = hooks.load_sync(module)
+    shop.functions["double"] = lambda n, times: n * times
+    time.sleep(OUTLIVED)
+    assert list(loaded.double.map(range(5), range(5), batch=False)) == [0, 1, 4, 9, 16]
+    assert shop.lists == 2
+
+
+def test_a_list_of_this_process_judges_alone_while_its_gateway_is_away():
+    with Shop(double=double) as shop, configured("left", shop.url, PASSWORD) as name:
+        loaded = hooks.load_sync(name)
+        shop.__exit__()
+        time.sleep(OUTLIVED)
+        with pytest.raises(TypeError, match="takes 1 positional argument") as caught:
+            loaded.double(1, 2)
+        said = caught.value.__notes__
+        assert "could not be asked what it takes now: nothing listens at" in said[0]
+        with pytest.raises(TypeError) as caught:  # and not once more within the second
+            loaded.double(1, 2)
+        assert not hasattr(caught.value, "__notes__")
+
+
 def test_coroutine_functions_are_judged_by_what_is_true_where_they_are_awaited(shop):
     async def later(n):
         return n
@@ -435,7 +488,7 @@ def test_functions_of_a_module_are_judged_by_what_is_true(shop):
     assert said[0] == "15"
     assert said[1].startswith("FunctionNotFound ")
     assert "has no function 'shapes.gone' any more; it was on its list of less than" in said[1]
-    assert shop.lists == 2
+    assert shop.lists == 1
 
 
 def test_a_function_that_has_gone_says_so_and_is_imported_no_more(shop):
@@ -509,6 +562,40 @@ def test_what_this_process_changes_at_the_gateway_drops_its_list(change, shop, f
         else:
             getattr(faas, change)({"service": "double", "image": "x"})
     assert list(folder.iterdir()) == []
+
+
+def test_what_this_process_removes_is_gone_from_names_and_from_the_kept_list(shop, module):
+    shop.functions["other"] = double
+    loaded = hooks.load_sync(module)
+    assert loaded.double(4) == 8
+    with FaasConnection(shop.url, password=PASSWORD) as faas:
+        faas.remove("double")
+    assert shop.lists == 2
+    assert "double" not in vars(loaded)
+    assert dir(loaded)[-1] == "other"
+    assert shop.lists == 2
+    with pytest.raises(AttributeError, match="has no function 'double'; it has other"):
+        loaded.double
+    cached = shop.environment(AWAY_CATALOGUE="cached")
+    shop.requests.clear()
+    code = "from away.remote.shop import other; print(other.function_name)"
+    assert child(code, **cached) == "other"
+    assert "has no function 'double'" in child(IMPORT, status=1, **cached)
+    assert shop.lists == 0
+
+
+def test_names_of_what_this_process_changed_are_asked_for_where_no_list_could_be_had(shop, module):
+    from tests import servers
+
+    loaded = hooks.load_sync(module)
+    held = loaded.double
+    answer, shop.script = shop.script, servers.answer(202)
+    with FaasConnection(shop.url, password=PASSWORD) as faas:
+        faas.update({"service": "double", "image": "x"})
+    shop.script = answer
+    shop.functions["double"] = lambda m: m
+    assert loaded.double is held
+    assert str(inspect.signature(held)) == "(m)"
 
 
 def test_an_embedded_gateway_drops_the_list_of_who_had_its_address(folder):

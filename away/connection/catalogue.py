@@ -12,7 +12,7 @@ import contextlib
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import away.connection.stand_ins as stand_ins
 import away.names as names
@@ -185,6 +185,13 @@ def find(infos: Iterable[FunctionInfo], name: str) -> FunctionInfo | None:
     return spelt[0] if len(spelt) == 1 else None
 
 
+class Follower(Protocol):
+    """Who goes by a list and wants to hear of changes (:mod:`away.hooks.gateway_list`)."""
+
+    def gateway_changed(self) -> None:
+        """Look at what the catalogue has now: a list from after the change, or none."""
+
+
 class Catalogue:
     """The lists of one gateway's functions, by namespace, and what is being updated there.
 
@@ -198,6 +205,7 @@ class Catalogue:
     ) -> None:
         self.files = files
         self._clock = clock
+        self._followers: weakref.WeakSet[Follower] = weakref.WeakSet()
         self.renew()
 
     def renew(self) -> None:
@@ -230,6 +238,19 @@ class Catalogue:
         files = self._on_disk()
         if files is not None:
             files.drop()
+        self.tell_followers()
+
+    def follow(self, follower: Follower) -> None:
+        """Tell somebody of each change that this process makes at the gateway."""
+        with self._lock:
+            self._followers.add(follower)
+
+    def tell_followers(self) -> None:
+        """Let those who go by a list look at what is known now."""
+        with self._lock:
+            followers = list(self._followers)
+        for each in followers:
+            each.gateway_changed()
 
     def kept(self, namespace: str = "") -> KeptList | None:
         """Return the last list that some process kept on disk, however old it is."""
@@ -245,9 +266,9 @@ class Catalogue:
         with self._lock:
             return self._fresh(namespace)
 
-    def _fresh(self, namespace: str) -> list[FunctionInfo] | None:
+    def _fresh(self, namespace: str, seconds: float = KEPT_SECONDS) -> list[FunctionInfo] | None:
         at, infos = self._lists.get(namespace, (float("-inf"), []))
-        return list(infos) if self._clock() - at < KEPT_SECONDS else None
+        return list(infos) if self._clock() - at < seconds else None
 
     def listing(
         self,
@@ -256,6 +277,7 @@ class Catalogue:
         deadline: Deadline,
         *,
         fresh: bool = False,
+        seconds: float = KEPT_SECONDS,
     ) -> Conversation[list[FunctionInfo]]:
         """Give the list: the kept one, one that another call fetches just now, or a new one.
 
@@ -264,11 +286,12 @@ class Catalogue:
             namespace: Whose functions, or an empty text for the gateway's default.
             deadline: Until when.
             fresh: Whether the kept one will not do.
+            seconds: How old the kept one may be, if it will.
         """
         turn = 0
         while True:
             with self._lock:
-                kept = None if fresh else self._fresh(namespace)
+                kept = None if fresh else self._fresh(namespace, seconds)
                 if kept is not None:
                     return kept
                 now = self._clock()

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 
 import away.names as names
 from away.connection import verdicts
-from away.connection.catalogue import FunctionInfo, find
+from away.connection.catalogue import KEPT_SECONDS, FunctionInfo, find
 from away.connection.conversations import exchange
 from away.connection.logs import LogFollower, LogLine, LogReader, check_tail, log_request
 from away.connection.messages import Deadline, Reply, Request, Send
@@ -44,6 +44,8 @@ LOG_QUIET_SECONDS = 0.5
 LOG_WHOLE_SECONDS = 10.0
 # What is spent at most on finding names that are near to a wrong one.
 NEAREST_SECONDS = 3.0
+# What is spent at most on the list after a change, which has succeeded by then.
+RENEW_SECONDS = 3.0
 # What a path may hold unescaped (RFC 3986, pchar and "/"), and "%" of what is escaped already.
 _PATH_SAFE = "/-._~!$&'()*+,;=:@%"
 
@@ -193,8 +195,12 @@ class GatewayApi:
         namespace: str | None = None,
         deadline: Deadline | float | None = None,
         patient: bool = True,
+        seconds: float = KEPT_SECONDS,
     ) -> Conversation[list[FunctionInfo]]:
-        """List all functions, sorted by name; a refused connection is tried again if patient."""
+        """List all functions, sorted by name; a refused connection is tried again if patient.
+
+        One that was asked for less than so many seconds ago does, unless it has to be fresh.
+        """
         space = self._space(namespace)
         limit = self.deadline(deadline)
 
@@ -220,7 +226,22 @@ class GatewayApi:
             infos = map(FunctionInfo.from_json, data)
             return sorted((info for info in infos if info is not None), key=_by_name)
 
-        return (yield from self.catalogue.listing(fetch, space, limit, fresh=fresh))
+        return (
+            yield from self.catalogue.listing(fetch, space, limit, fresh=fresh, seconds=seconds)
+        )
+
+    def renew_list(self, namespace: str | None = None) -> Conversation[None]:
+        """Fetch the list after a change, for imports of this process and of later ones.
+
+        The change is made: whoever needs a list that cannot be had now asks for it then.
+        """
+        try:
+            yield from self.functions(
+                fresh=True, namespace=namespace, deadline=RENEW_SECONDS, patient=False
+            )
+        except AwayError:
+            return
+        self.catalogue.tell_followers()
 
     def function(
         self,
@@ -325,6 +346,7 @@ class GatewayApi:
         self.catalogue.removed(space, name)
         if reply.status == 404:
             raise (yield from self.absence(name, limit, namespace=space, reply=reply))
+        yield from self.renew_list(space)
 
     def scale(
         self,

@@ -72,7 +72,7 @@ class GatewayFunctions:
         self.local = local
         self._select = select
         self._content = content
-        self.list = GatewayList(gateway, module_name, local, self._take_on)
+        self.list = GatewayList(gateway, module_name, local, self._take_on, self._let_all_go)
         self.proxies = Proxies(
             self.list, content, module_name=module_name, aio=aio, select=select, local=local
         )
@@ -203,10 +203,7 @@ class GatewayFunctions:
     def start_anew(self) -> None:
         """After a reload: also let go of the names, which the new list brings back or not."""
         self.list.forget(reloaded=True)
-        with self.proxies.changing.here:
-            self.proxies.let_go()
-            for module in self.modules.values():
-                self.let_go(module)
+        self._let_all_go()
 
     def renew_in_hand(self) -> None:
         """Let proxies that somebody holds be what the gateway's functions are now."""
@@ -259,6 +256,12 @@ class GatewayFunctions:
         """Take a module below this one out of the names, not a patch of the user's."""
         for name in [key for key, value in self._content.items() if value is module]:
             del self._content[name]
+
+    def _let_all_go(self) -> None:
+        with self.proxies.changing.here:
+            self.proxies.let_go()
+            for module in self.modules.values():
+                self.let_go(module)
 
     def _renew_modules(self) -> None:
         if self.modules or self.gone_modules:

@@ -15,7 +15,7 @@ from away.exceptions import AwayError, CallTimedOut
 from away.hooks.errors import GatewayNotReached, as_import_error
 from away.hooks.freshness import Freshness
 from away.hooks.locks import ForkedLock
-from away.hooks.missing import AskedInVain
+from away.hooks.missing import MISSING_SECONDS, AskedInVain
 from away.hooks.shared_connections import connection_of
 from away.user_lines import warn_at_user_line
 
@@ -55,6 +55,7 @@ class GatewayList:
         module_name: The full name of the module that it is for.
         local: The local module that stands behind that, if one does.
         take_on: Takes on a list, and when it was fetched where that was not just now.
+        let_go: Takes what was made of a list out of the module's names.
     """
 
     def __init__(
@@ -63,11 +64,13 @@ class GatewayList:
         module_name: str,
         local: LocalSide | None,
         take_on: Callable[[list[FunctionInfo], OldList | None], Listing],
+        let_go: Callable[[], None],
     ) -> None:
         self._gateway = gateway
         self._module_name = module_name
         self._local = local
         self._take_on = take_on
+        self._let_go = let_go
         self._settings: GatewayConfig | None = None
         self._connection: FaasConnection | None = None
         self.freshness = Freshness(gateway)
@@ -77,6 +80,8 @@ class GatewayList:
         self._fetched_at = float("-inf")
         # The last failure since then, which those share who waited for that request.
         self._failed: _Failure | None = None
+        # When a call last asked for the list in vain.
+        self._refused_at = float("-inf")
         self._stale = False
         self._reloaded = False
         self._in_vain = AskedInVain()
@@ -113,6 +118,7 @@ class GatewayList:
         except AwayError as error:
             raise as_import_error(error, self._module_name) from None
         self._settings, self._connection = settings, connection
+        connection.catalogue.follow(self)
         return connection
 
     # ------------------------------------------------------------ which list is believed
@@ -307,9 +313,22 @@ class GatewayList:
         """Fetch the list with no wait for other threads: a test's fake answers it."""
         self._accept(self.connection(anew=True).functions(fresh=True))
 
-    def take_anew(self, name: str, deadline: Deadline) -> Conversation[FunctionInfo | None]:
+    def is_lately_asked(self) -> bool:
+        """Tell whether what the list says of a function's arguments is believed as it is."""
+        asked_at = max(self._fetched_at, self._refused_at)
+        return time.monotonic() - asked_at < MISSING_SECONDS
+
+    def take_anew(
+        self, name: str, deadline: Deadline, *, seconds: float = 0.0
+    ) -> Conversation[FunctionInfo | None]:
         """Fetch the list within a call, and return what it says of a function."""
-        infos = yield from self.connection().api.functions(fresh=True, deadline=deadline)
+        try:
+            infos = yield from self.connection().api.functions(
+                fresh=not seconds, deadline=deadline, seconds=seconds, patient=False
+            )
+        except AwayError:
+            self._refused_at = time.monotonic()
+            raise
         self._take_fetched(infos)
         return next((each for each in infos if each.name == name), None)
 
@@ -321,6 +340,23 @@ class GatewayList:
             self._stale = True
         else:
             self._accept(recent)
+
+    def gateway_changed(self) -> None:
+        """Take on the list from after a change of this process's; while there is none, keep no name."""
+        connection = self._connection
+        if connection is None or not self._has_taken_on:
+            return
+        if self._local is not None and self._local.is_standing_in():
+            return
+        recent = connection.catalogue.cached(connection.namespace)
+        try:
+            if recent is not None:
+                self._take_fetched(recent)
+                return
+        except ImportError:
+            pass  # what is configured of a function is wrong; the next import says so
+        self._stale = True
+        self._let_go()
 
     def _fetch_for(self, name: str) -> Listing:
         """Fetch the list for the sake of a name that the one in use lacks."""

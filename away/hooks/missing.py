@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from away.hooks.listing import Listing
 
-__all__ = ["AskedInVain", "ambiguous", "missing"]
+__all__ = ["MISSING_SECONDS", "AskedInVain", "ambiguous", "missing"]
 
 E = TypeVar("E", bound=FunctionNotFound)
 

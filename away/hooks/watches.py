@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from away.connection.catalogue import KEPT_SECONDS
 from away.exceptions import AwayError, FunctionNotFound
 from away.hooks.freshness import age_text
+from away.hooks.missing import MISSING_SECONDS
 from away.protocol import DIGEST_HEADER
 
 if TYPE_CHECKING:
@@ -31,8 +32,16 @@ LOOK_SECONDS = 3.0
 class ListOwner(Protocol):
     """Who has the list that a function was found on."""
 
-    def take_anew(self, name: str, deadline: Deadline) -> Conversation[FunctionInfo | None]:
-        """Fetch the list, take it on, and return what it says of a function; None if it is gone."""
+    def is_lately_asked(self) -> bool:
+        """Tell whether the list is so young that asking again would be in vain."""
+
+    def take_anew(
+        self, name: str, deadline: Deadline, *, seconds: float = 0.0
+    ) -> Conversation[FunctionInfo | None]:
+        """Take on a new list, and return what it says of a function; None if it is gone.
+
+        One that is no older than so many seconds does as well.
+        """
 
     def take_recent(self) -> None:
         """Take on the list that the connection has fetched meanwhile, if it has."""
@@ -68,11 +77,16 @@ class Watching:
     def _begin(self, caller: Caller) -> None:
         self._caller = caller
         self._digest = caller.description.digest if caller.description else ""
+        self._binds = caller.bind
         if self._at is not None and caller.bind is not None:
-            self._binds, self.in_doubt = caller.bind, True
+            self.in_doubt = True
             caller.bind = self._bound_if_it_fits
 
-    def _bound_if_it_fits(self, *args: Any, **kwargs: Any) -> Any:
+    def may_be_old(self) -> bool:
+        """Tell whether arguments that do not fit are worth a look at what the function is now."""
+        return self.in_doubt or not self._owner.is_lately_asked()
+
+    def _bound_if_it_fits(self, /, *args: Any, **kwargs: Any) -> Any:
         """Bind arguments; those that do not fit are passed on, to be judged by :meth:`settled`."""
         try:
             return self._binds(*args, **kwargs)
@@ -89,9 +103,10 @@ class Watching:
                 cannot be asked.
             FunctionNotFound: It is there no more.
         """
-        misfit: TypeError | None = None
+        misfit, binds = None, self._binds
         try:
-            self._binds(*args, **kwargs)
+            if binds is not None:
+                binds(*args, **kwargs)
         except TypeError as error:
             misfit = error
         # Out of the handler: what the new list says is the error, and not one "during another".
@@ -105,9 +120,12 @@ class Watching:
         connection = caller.connection
         deadline = connection.deadline(caller.timeout()).within(connection.connect_timeout)
         try:
-            info = yield from self._owner.take_anew(self._name, deadline)
+            info = yield from self._owner.take_anew(self._name, deadline, seconds=MISSING_SECONDS)
         except AwayError as refusal:
-            error.add_note(f"as its list of {self._when()} has it: {refusal}")
+            if self._at is None:
+                error.add_note(f"the gateway could not be asked what it takes now: {refusal}")
+            else:
+                error.add_note(f"as its list of {self._when()} has it: {refusal}")
             raise error from None
         if info is None or not self._is_there(info):
             shown = f"{self._name}.{self._member}" if self._member else self._name
@@ -129,6 +147,7 @@ class Watching:
         known = info.module if self._member else None
         caller.learn(info.description if known is None else known.functions[self._member])
         self._digest = caller.description.digest if caller.description else ""
+        self._binds = caller.bind
 
     def differs(self, reply: Reply) -> bool:
         """Tell whether something else answered than was listed; not more often than lists are kept."""

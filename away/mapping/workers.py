@@ -209,7 +209,10 @@ class Workers:
     async def _batch(self, inputs: list[Input], run: Run) -> Done | Lost | Split:
         bound = self._bound(inputs)
         if isinstance(bound, Failed):
-            return Lost(bound.error, 1)
+            watch = self._caller.watch
+            # Alone it is judged by what the function is now.
+            old = watch is not None and watch.may_be_old()
+            return await self._one(inputs[:1], run) if old else Lost(bound.error, 1)
         pace = self._pace
         done: Done | Lost | Split = await run(
             batch_call(self._caller, bound, pace.budget, pace.at_once)

@@ -125,6 +125,9 @@ class Faasd:
         if path == "/system/functions":
             return self.functions(seen)
         if path.startswith("/system/function/"):
+            query = parse_qs(urlsplit(seen.path).query)
+            if query.get("namespace", [NAMESPACE])[0] not in self.namespaces:
+                return self.say(400, "namespace not valid")
             record = self.records.get(path.rpartition("/")[2])
             return self.say(404, "") if record is None else self.say(200, self.described(record))
         if path == "/system/secrets":

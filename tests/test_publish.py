@@ -525,11 +525,15 @@ def passed_on(running, seen):
 
 def test_a_gateway_that_is_not_there_and_a_refused_login_keep_their_types(running, written):
     module = written("pub_refused", "def refused():\n    return 1\n")
-    with servers.refusing() as port, pytest.raises(GatewayUnreachable):
+    unreachable = pytest.raises(GatewayUnreachable, match=r"; nothing was changed$")
+    with servers.refusing() as port, unreachable:
         publish(module.refused, FaasConnection(f"http://127.0.0.1:{port}", verbose=False))
     wrong = FaasConnection(running.url, password="wrong-wrong", verbose=False)
-    with pytest.raises(AuthenticationRefused):
+    with pytest.raises(AuthenticationRefused, match=r"correct .*; nothing was changed$"):
         publish(module.refused, wrong)
+    with pytest.raises(AuthenticationRefused) as caught:
+        wrong.functions()
+    assert "nothing was" not in str(caught.value)
 
 
 def test_a_registry_that_has_gone_is_spoken_of_as_the_registry(running, written):
@@ -665,10 +669,59 @@ def test_what_does_not_load_in_a_clean_interpreter_is_never_deployed(faas, writt
         module = written("pub_unloadable", source)
     finally:
         del sys.away_test_marker
-    with pytest.raises(CaptureRefused, match="only in the test's process"):
+    end = "; nothing was deployed; what was uploaded stays at the registry$"
+    with pytest.raises(CaptureRefused, match=f"only in the test's process.*{end}") as caught:
         publish(module.unloadable, faas)
+    assert caught.value.path == "pub_unloadable:unloadable"
     with pytest.raises(FunctionNotFound):
         faas.function("unloadable")
+
+
+# A module that is loaded in no time in the test's process, and never in a clean interpreter.
+HANGS_THERE = """
+import os, time
+
+if os.environ.get("AWAY_RUNTIME"):
+    time.sleep(1000)
+
+def {name}():
+    return 1
+"""
+
+
+def publish_in_a_loop(function, connection, **options):
+    return asyncio.run(publish_async(function, connection, **options))
+
+
+@pytest.mark.parametrize("way", [publish, publish_in_a_loop])
+def test_the_check_in_a_clean_interpreter_ends_with_the_time_for_the_publish(faas, written, way):
+    name = f"hangs_in_{way.__name__}"
+    module = written(name, HANGS_THERE.format(name="hangs"))
+    begun = time.monotonic()
+    with pytest.raises(PublishFailed) as caught:
+        way(module.hangs, faas, publish_timeout=4)
+    assert time.monotonic() - begun < 20  # a minute is what the check may take by itself
+    assert caught.value.step == "checks"
+    assert str(caught.value).endswith(
+        f"{name}:hangs was still loading in a clean interpreter when the publish_timeout of 4 s was"
+        " over; raise publish_timeout=, or move slow work from the module into the function; nothing"
+        " was deployed; what was uploaded stays at the registry"
+    )
+    with pytest.raises(FunctionNotFound):
+        faas.function("hangs")
+
+
+def test_a_name_that_is_taken_and_an_option_that_is_none_say_that_nothing_was_changed(
+    faas, written
+):
+    module = written("pub_owner", "def owned():\n    return 1\n")
+    publish(module.owned, faas)
+    module = written("pub_thief", "def owned():\n    return 2\n")
+    with pytest.raises(NameRefused, match=r"overwrite=True; nothing was changed$"):
+        publish(module.owned, faas)
+    with pytest.raises(PublishFailed, match=r"failed \(checks\): env.*; nothing was changed$"):
+        publish(module.owned, faas, overwrite=True, env={"AWAY_DEPLOYMENT": "x"})
+    assert value(faas, "owned") == 1
 
 
 def test_comparing_says_how_what_runs_stands_to_what_is_here(faas, written):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import pickle
 import re
 import sys
 import textwrap
@@ -17,14 +18,23 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from away import FaasConnection, builder
+from away.capture import capture
 from away.exceptions import (
+    AuthenticationRefused,
     CaptureRefused,
     ConfigError,
     IgnoredOptionWarning,
     NameRefused,
     PublishFailed,
 )
-from away.publish import Options, Publication, publish, publish_all, references
+from away.publish import (
+    Options,
+    Publication,
+    publish,
+    publish_all,
+    publish_conversation,
+    references,
+)
 from away.publish.deployment import Plan
 from away.publish.name_rules import check_names, check_scaling
 from away.publish.quantities import check_resources, read_quantity
@@ -33,7 +43,7 @@ from away.publish.target import Target, ask_target, dropped
 from away.publish.timeouts import duration, timeout_environment
 from tests import servers
 from tests.faasd_double import PASSWORD, base_layer, faasd
-from tests.token_registry import open_registry
+from tests.token_registry import open_registry, token_registry
 
 FAASD = Target("faasd", "containerd", "", "0.19.0")
 FAASD_CE = Target("faasd-ce", "containerd", "", "0.19.7", "openfaas-ce/0.27", "openfaas-ce")
@@ -400,6 +410,127 @@ def test_a_second_namespace_is_refused_by_the_community_edition(tmp_path, regist
         info=FAASD_CE_INFO,
         options={"namespace": "other"},
     )
+
+
+CE_GATEWAY = {"X-Served-By": "openfaas-ce/0.27.4"}
+NAMESPACES = {
+    "a provider that may have more": ({}, {}, "faasd has no namespace 'r5ns' for functions", True),
+    "one that is free behind a gateway of CE": (
+        {},
+        CE_GATEWAY,
+        "faasd has no namespace 'r5ns' for functions",
+        False,
+    ),
+    "the Community Edition": (
+        FAASD_CE_INFO,
+        CE_GATEWAY,
+        "faasd Community Edition has one namespace, 'openfaas-fn'; leave namespace='r5ns' out",
+        False,
+    ),
+    "an embedded gateway": (
+        {"provider": "away", "orchestration": "docker"},
+        {},
+        "the embedded gateway with Docker has no namespace 'r5ns' for functions",
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NAMESPACES)
+def test_a_namespace_that_the_gateway_lacks_is_named(tmp_path, registry, function, case):
+    info, headers, message, may_create = NAMESPACES[case]
+    error = refused(
+        tmp_path,
+        registry,
+        function,
+        message,
+        info=info or {"provider": "faasd", "orchestration": "containerd"},
+        options={"namespace": "r5ns"},
+        setup=lambda double: double.headers.update(headers),
+    )
+    assert ("create it first" in str(error)) == may_create
+    assert str(error).endswith("; nothing was changed")
+
+
+def test_the_community_edition_that_does_not_list_namespaces_is_not_told_to_make_one(
+    tmp_path, registry, function
+):
+    def keeps_its_list(double):
+        refusal = double.say(500, "no")
+        double.hook = lambda seen: refusal if "/namespaces" in seen.path else None
+
+    error = refused(
+        tmp_path,
+        registry,
+        function,
+        "faasd Community Edition has no namespace 'other' for functions; leave namespace= out;",
+        info=FAASD_CE_INFO,
+        options={"namespace": "other"},
+        setup=keeps_its_list,
+    )
+    assert "create" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "the OpenFaaS CE EULA allows 1/2 namespace(s), upgrade to faasd Pro to continue",
+            "has one namespace, and deploys nothing while there are more; remove the others;",
+        ),
+        (
+            "namespace not valid",
+            "the gateway takes no function in the namespace 'r5ns'; leave namespace= out;",
+        ),
+    ],
+)
+def test_a_namespace_that_is_refused_late_is_named_too(tmp_path, registry, function, said, told):
+    with faasd(tmp_path / "double", info=FAASD_CE_INFO, namespaces=["r5ns"]) as double:
+        refusal = double.say(400, said)
+        double.hook = lambda seen: (
+            refusal if seen.method in ("PUT", "POST") and "/functions" in seen.path else None
+        )
+        with pytest.raises(PublishFailed) as caught:
+            publish(function, connected(double, registry), check=False, namespace="r5ns")
+    assert told in str(caught.value)
+    assert "create" not in str(caught.value)
+
+
+def test_a_publish_knows_the_edition_that_another_one_learned_meanwhile(
+    tmp_path, registry, function
+):
+    with faasd(tmp_path / "double", info=FAASD_CE_INFO) as double:
+        connection = connected(double, registry)
+        options = Options(check=False, namespace="other")
+        captured = capture(function)
+        both = [publish_conversation(captured, connection, options) for _ in range(2)]
+        for conversation in both:
+            with pytest.raises(PublishFailed, match="has one namespace, 'openfaas-fn'"):
+                connection.run(conversation)
+
+
+# ---------------------------------------------------------------- logins that are refused
+
+
+@pytest.mark.parametrize("way", ["push", "token", "base"])
+def test_a_login_that_a_registry_refuses_says_what_was_changed(tmp_path, registry, function, way):
+    login = {"token": ("ada", "wrong-password-of-ada")}.get(way)
+    with token_registry() as locked, faasd(tmp_path / "double") as double:
+        publish(function, connected(double, registry), check=False)
+        changes = len(double.changes)
+        settings = {"base_image": f"{registry.host}/python:3", "registry": locked.host}
+        if way == "base":
+            settings = {"base_image": f"{locked.host}/python:3"}
+        options = {"check": False, "registry_auth": login, "env": {"A": "1"}}
+        for name, end in (("aimed", "what ran before still runs"), ("new", "nothing was deployed")):
+            with pytest.raises(AuthenticationRefused, match=f"; {end}$") as caught:
+                publish(function, connected(double, registry, **settings), name=name, **options)
+            assert caught.value.status == 401
+            assert "docker login" in caught.value.hint
+            assert str(caught.value).count(end) == 1
+            assert type(pickle.loads(pickle.dumps(caught.value))) is AuthenticationRefused
+            assert "wrong-password" not in str(caught.value)
+        assert len(double.changes) == changes
 
 
 def test_a_registry_of_this_machine_is_refused_where_a_cluster_pulls(tmp_path, registry, function):

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 import zipfile
 from pprint import pformat
 
@@ -250,6 +251,36 @@ def test_one_that_fails_stops_no_other(faas, written):
     assert isinstance(outcomes[2].error, TypeError)
     assert outcomes[3].published.action == "created"
     assert builder.sync_from_name("works", faas)(5) == 5
+
+
+def test_the_time_for_each_bounds_its_check_in_a_clean_interpreter(faas, written):
+    module = written(
+        "tog_hangs",
+        """
+        import os, time
+        if os.environ.get("AWAY_RUNTIME"): time.sleep(1000)
+        def hangs_one(): return 1
+        def hangs_two(): return 2
+        """,
+    )
+    works = written("tog_hangs_not", "def hangs_not(): return 3")
+    begun = time.monotonic()
+    outcomes = publish_all(
+        [
+            Publication(module.hangs_one, faas, {"publish_timeout": 5}),
+            Publication(module.hangs_two, faas, {"publish_timeout": 6}),
+            Publication(works.hangs_not, faas),
+        ],
+        verbose=False,
+    )
+    assert time.monotonic() - begun < 30
+    for outcome, seconds in zip(outcomes, (5, 6), strict=False):
+        assert isinstance(outcome.error, PublishFailed)
+        assert f"publish_timeout of {seconds} s was over; raise publish_timeout=" in str(
+            outcome.error
+        )
+        assert "; nothing was deployed; what was uploaded stays" in str(outcome.error)
+    assert outcomes[2].published.action == "created"
 
 
 FAILING = """

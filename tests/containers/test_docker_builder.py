@@ -138,10 +138,17 @@ def test_a_base_is_pulled_and_pushed_to_a_registry_with_a_password(here, locked_
     with pytest.raises(AuthenticationRefused, match="docker login") as told:
         publishing.publish(locked, here.faas, name=here.name("no-login"), verbose=False, **options)
     assert locked_registry.password not in str(told.value)
+    # The base could not be pulled: nothing went anywhere.
+    assert str(told.value).endswith("; nothing was deployed")
     wrong = {**options, "registry_auth": ("ada", "wrong-password-of-ada")}
     with pytest.raises(AuthenticationRefused) as told:
         publishing.publish(locked, here.faas, name=here.name("wrong"), verbose=False, **wrong)
+    assert str(told.value).endswith("; nothing was deployed")
     assert "wrong-password" not in f"{told.value!r} {told.value}"
+    at_hand = {**wrong, "base_image": here.options["base_image"]}
+    refused = pytest.raises(AuthenticationRefused, match=r"answered 401 .*; nothing was deployed$")
+    with refused:
+        publishing.publish(locked, here.faas, name=here.name("at-hand"), verbose=False, **at_hand)
     seen: list[str] = []
 
     class Listener:

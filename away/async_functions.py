@@ -89,6 +89,12 @@ class AsyncFunction(Generic[P, R]):
         """Pickle to the function's own reference."""
         return getattr, (self.function, "aio")
 
+    def __copy__(self) -> AsyncFunction[P, R]:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> AsyncFunction[P, R]:
+        return self
+
     # ------------------------------------------------------------ calls
 
     # Only what a function of unknown result gives fits `Never`: it may be a generator.

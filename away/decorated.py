@@ -145,7 +145,7 @@ class StubAnnotations:
     ) -> None:
         self.is_here = is_here
         self._make = make
-        self._reference = reference
+        self.reference = reference
         self._read: tuple[StubTypes | None] | None = None
 
     @property
@@ -188,9 +188,9 @@ class StubAnnotations:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle to the stub's name: another process reads the annotations of its own."""
-        if self._reference is None:
+        if self.reference is None:
             return _no_annotations, ()
-        return _annotations_of, self._reference
+        return _annotations_of, self.reference
 
 
 def _made(make: Callable[[], Any], refuse: Callable[[Misfit], Exception]) -> Any:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from away.decorated import StubAnnotations
     from away.mapping.settings import MapSettings
     from away.placement import Counts, Placement
+    from away.references import Reference
     from away.responses import Response
 
 __all__ = ["RemoteFunction", "from_info", "resolve"]
@@ -204,16 +205,44 @@ class RemoteFunction(Generic[P, R]):
         """Bind like a function, so that a proxy in a class body is a method there."""
         return self if instance is None else types.MethodType(self, instance)
 
+    def _renew(self, newer: RemoteFunction[..., Any]) -> None:
+        """Be called as a later proxy of the same function is; its other options stay its own.
+
+        Args:
+            newer: What publishing the function again left.
+        """
+        caller, manner = self._caller, newer._caller.manner
+        self.local, self.kind = newer.local, newer.kind
+        self._given_description = newer._given_description
+        self._dress(self.__name__, None)
+        caller.manner = caller.manner._replace(safe_args=manner.safe_args)
+        caller.learn(newer.description)
+        if self.placement is not None and newer.local is not None:
+            self.placement.renew(newer.local)
+
     # ------------------------------------------------------------ references
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle to a reference; the reading process finds credentials of its own."""
-        options = self._options()
-        if self._caller.manner.headers:
+        """Pickle to a reference: this process finds the function itself by it, while it is alive.
+
+        Another process makes one that finds credentials of its own.
+        """
+        from away.references import remember
+
+        reference = self.reference()
+        options = reference.options
+        if "headers" in options:
             from away.request_headers import for_reference
 
-            options["headers"] = for_reference(self._caller.manner.headers, self.__name__)
-        return resolve, (self.connection.url, self.namespace, self._given_name, options)
+            options = {**options, "headers": for_reference(options["headers"], self.__name__)}
+        remember(self)
+        return resolve, (*reference[:3], options)
+
+    def reference(self) -> Reference:
+        """Return what the function pickles to now, but for header fields that may be secrets."""
+        from away.references import Reference
+
+        return Reference(self.connection.url, self.namespace, self._given_name, self._options())
 
     def _options(self) -> dict[str, Any]:
         """List what the proxy was made with, and nothing of what calls have taught it since.
@@ -695,9 +724,14 @@ def resolve(
         options: What else the proxy was made with.
 
     Returns:
-        The proxy; one connection serves all references to a gateway.
+        The one that was pickled, if this process did so and it still is what the reference says; else
+        a proxy whose connection serves all references to a gateway.
     """
-    from away.references import referenced_connection
+    from away.references import Reference, referenced_connection, remembered
 
+    if options is not None:
+        known = remembered(Reference(url, namespace, name, options))
+        if known is not None:
+            return known
     connection = referenced_connection(url)
     return RemoteFunction(connection, name, namespace=namespace, **(options or {}))

@@ -1,18 +1,73 @@
 """References to remote functions: one connection a gateway for everything that was unpickled.
 
-A reference knows the URL alone; the credentials are those of the process that reads it.
+A reference knows the URL alone; the credentials are those of the process that reads it. In the process
+that wrote it, it stands for the function itself, as the name of a local function does.
 """
 
 from __future__ import annotations
 
 import os
+import weakref
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from away.connection import FaasConnection
 
-__all__ = ["referenced_connection"]
+if TYPE_CHECKING:
+    from away.functions import RemoteFunction
+
+__all__ = ["Reference", "referenced_connection", "remember", "remembered"]
 
 # By URL; guarded by the dict's own atomicity.
 _connections: dict[str, FaasConnection] = {}
+# Functions that were pickled here, by what tells one from another, the latest of those that are alike.
+# Only single items are set and got, which needs no lock, that a fork could leave held.
+_pickled: weakref.WeakValueDictionary[tuple[Any, ...], RemoteFunction[..., Any]] = (
+    weakref.WeakValueDictionary()
+)
+# Options that are no part of a key: not all of their values can be.
+_UNHASHED = ("description", "headers", "pack", "types", "unpack")
+
+
+class Reference(NamedTuple):
+    """What a remote function pickles to: the arguments of :func:`away.functions.resolve`."""
+
+    url: str
+    namespace: str
+    name: str
+    options: dict[str, Any]
+
+    def key(self) -> tuple[Any, ...]:
+        """Return what tells most functions from each other."""
+        plain = [item for item in self.options.items() if item[0] not in _UNHASHED]
+        headers = sorted(self.options.get("headers", {}).items())
+        return *self[:3], *sorted(plain), *headers
+
+    def is_same(self, other: Reference) -> bool:
+        """Tell whether both stand for one function: a default of 1 is none of True."""
+        mine, others = self._compared(), other._compared()
+        try:
+            return bool(mine == others) and repr(mine) == repr(others)
+        except Exception:  # defaults are objects of the user's, who compares them
+            return False
+
+    def _compared(self) -> tuple[Any, ...]:
+        options = {key: value for key, value in self.options.items() if value is not None}
+        if "headers" in options:
+            options["headers"] = dict(options["headers"])
+        types = options.pop("types", None)
+        return *self[:3], options, types and types.reference
+
+
+def remember(function: RemoteFunction[..., Any]) -> None:
+    """Find a function again by its reference, for as long as somebody else holds it."""
+    _pickled[function.reference().key()] = function
+
+
+def remembered(reference: Reference) -> RemoteFunction[..., Any] | None:
+    """Return the living function that a reference was made of here, if it is still of that kind."""
+    found = _pickled.get(reference.key())
+    # What it is may have changed since: a gateway's proxies are renewed in place.
+    return found if found is not None and found.reference().is_same(reference) else None
 
 
 def referenced_connection(url: str) -> FaasConnection:

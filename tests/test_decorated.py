@@ -6,9 +6,11 @@ import asyncio
 import datetime as dt
 import enum
 import functools
+import gc
 import inspect
 import json
 import pickle
+import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -371,16 +373,24 @@ class DefinedBelow:
 
 
 def test_another_process_reads_the_annotations_of_its_own_stub():
-    found = pickle.loads(pickle.dumps(at_module_level))
-    with pytest.raises(TypeError, match="argument 'p' must be Point, not 1"):
-        found(1)
+    code = f"""
+import pickle, tests.test_decorated as own
+found = pickle.loads({pickle.dumps(at_module_level)!r})
+assert found is not own.at_module_level
+again = pickle.loads(pickle.dumps(found))
+assert again._caller.types.types is own.at_module_level._caller.types.types
+found(1)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.stderr.endswith("argument 'p' must be Point, not 1 (int)\n")
 
     @builder.faas_function(NOWHERE)
     def within(p: Point): ...
 
-    assert pickle.loads(pickle.dumps(within))._caller.types is None
-    again = pickle.loads(pickle.dumps(found))
-    assert again._caller.types.types is at_module_level._caller.types.types
+    data = pickle.dumps(within)
+    del within
+    gc.collect()
+    assert pickle.loads(data)._caller.types is None
 
 
 def test_an_imported_function_has_texts_for_annotations_and_checks_nothing():

@@ -13,6 +13,8 @@ import pydoc
 import subprocess
 import sys
 import typing
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 import pytest
@@ -27,6 +29,7 @@ from away.exceptions import (
     NameRefused,
     ProtocolMismatch,
 )
+from away.signatures import Parameter
 from tests import servers
 
 UNKNOWN = servers.answer(
@@ -411,15 +414,95 @@ def test_the_repr_shows_name_and_gateway_and_no_secret(proxy):
     assert "hidden-pw" not in str(vars(proxy))
 
 
-def test_a_proxy_pickles_to_a_reference_without_credentials(proxy):
+def test_a_proxy_pickles_to_a_reference_without_credentials():
+    proxy = builder.faas_function(FaasConnection("127.0.0.1", password="hidden-pw"))(local)
     data = pickle.dumps(proxy)
     assert b"hidden-pw" not in data
+    url = proxy.connection.url
+    del proxy
+    gc.collect()  # in this process the reference stands for the proxy itself while it lives
     back = pickle.loads(data)
     assert back.function_name == "local"
-    assert back.connection.url == proxy.connection.url
+    assert back.connection.url == url
     assert str(inspect.signature(back)).startswith("(n: int, *rest")
-    assert copy.copy(proxy) is proxy
-    assert copy.deepcopy([proxy]) == [proxy]
+
+
+def through_pickle(value):
+    return pickle.loads(pickle.dumps(value))
+
+
+def through_dill(value):
+    import dill
+
+    return dill.loads(dill.dumps(value))
+
+
+def json_list(args):
+    return json.dumps(list(args))
+
+
+def in_a_function():
+    def stub(n: int = 3) -> int: ...
+
+    return stub
+
+
+KEPT = {
+    "of a name": lambda faas: builder.sync_from_name("f", faas),
+    "a decorated stub": lambda faas: builder.faas_function(faas)(local),
+    "a stub in a function": lambda faas: builder.faas_function(faas)(in_a_function()),
+    "with options": lambda faas: builder.sync_from_name("f", faas).options(
+        timeout=3, idempotent=True, headers={"X-Tenant": "7"}
+    ),
+    "with packers": lambda faas: builder.sync_from_name("f", faas, pack_args=json_list),
+}
+
+
+@pytest.mark.parametrize("make", KEPT.values(), ids=KEPT)
+@pytest.mark.parametrize("through", [through_pickle, through_dill, copy.copy, copy.deepcopy])
+def test_a_pickled_function_is_itself_in_the_process_that_pickled_it(make, through):
+    f = make(FaasConnection("127.0.0.1", password="hidden-pw"))
+    assert through(f) is f
+    assert through({f: 1, f.aio: 2}) == {f: 1, f.aio: 2}
+    others = [f, f.options(timeout=7), f.options(headers={"X-Tenant": "8"})]
+    assert [id(each) for each in through(others)] == [id(each) for each in others]
+
+
+def test_a_function_that_has_changed_since_is_not_taken_for_what_was_pickled():
+    faas = FaasConnection("127.0.0.1", password="hidden-pw")
+
+    def made(default):
+        described = signatures.Description(parameters=(Parameter("n", 1, True, default),))
+        return RemoteFunction(faas, "f", description=described)
+
+    f, other = made(1), made(True)
+    data = pickle.dumps(f)
+    assert pickle.loads(pickle.dumps(other)) is other
+    back = pickle.loads(data)
+    assert back not in (f, other)
+    assert back.description.parameters[0].default is not True
+
+
+def test_pickling_keeps_no_function_alive():
+    f = builder.sync_from_name("of_a_moment", FaasConnection("127.0.0.1", password="hidden-pw"))
+    data, seen = pickle.dumps(f), weakref.ref(f)
+    del f
+    gc.collect()
+    assert seen() is None
+    assert pickle.loads(data).function_name == "of_a_moment"
+
+
+def test_threads_pickle_and_unpickle_at_once():
+    faas = FaasConnection("127.0.0.1", password="hidden-pw")
+
+    def work(i):
+        kept = builder.sync_from_name(f"f{i % 3}", faas, timeout=i + 1)
+        for _ in range(200):
+            builder.sync_from_name("f0", faas, timeout=100 + i).__reduce__()
+            assert pickle.loads(pickle.dumps(kept)) is kept
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
 
 
 def test_a_process_that_imported_nothing_unpickles_a_proxy_with_its_own_credentials(tmp_path):

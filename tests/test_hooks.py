@@ -592,7 +592,31 @@ def test_functions_in_hand_stay_valid_over_a_reload(gateway, name, module):
     assert (str(inspect.signature(fib)), fib.__doc__) == ("(n: int, m: int) -> int", "New.")
     assert not hasattr(module, "gone")
     assert module.new
-    assert pickle.loads(pickle.dumps(fib)).function_name == "fib"
+    assert pickle.loads(pickle.dumps(fib)) is fib
+
+
+@pytest.mark.parametrize(
+    "through", [copy.copy, copy.deepcopy, lambda f: pickle.loads(pickle.dumps(f))]
+)
+def test_functions_come_back_from_pickles_and_copies_as_themselves(gateway, name, module, through):
+    gateway.functions = [published("fib"), published("later", kind="async")]
+    awaited = importlib.import_module(f"away.remote.aio.{name}").fib
+    given = [module.fib, module.later, awaited]
+    assert [id(through(each)) for each in given] == [id(each) for each in given]
+    assert {module.fib.aio: 1}[through(module.fib.aio)] == 1
+
+
+def test_what_was_pickled_of_a_renewed_function_is_not_taken_for_it(gateway, module):
+    gateway.functions = [published("fib")]
+    fib = module.fib
+    data = pickle.dumps(fib)
+    gateway.functions = [published("fib", parameters=("n", "m"))]
+    importlib.reload(module)
+    assert module.fib is fib
+    old = pickle.loads(data)
+    assert old is not fib
+    assert list(inspect.signature(old).parameters) == ["n"]
+    assert pickle.loads(pickle.dumps(fib)) is fib
 
 
 def test_a_function_in_hand_learns_that_it_became_async(gateway, module):

@@ -689,12 +689,18 @@ def test_what_is_missing_in_a_clean_interpreter_is_told(tmp_path, module, words)
             "mod.py:2: FileNotFoundError: [Errno 2] No such file or directory: 'a.csv'; pass include=",
         ),
         (
+            "import os\nopen('main.py' if not os.environ.get('AWAY_RUNTIME') else '../db_password')\n"
+            "def f(): ...\n",
+            "mod.py:2: FileNotFoundError: [Errno 2] No such file or directory: '../db_password'; read"
+            " no password as the module is imported: name the gateway in the configuration",
+        ),
+        (
             "\n\nimport yaml\ndef f(): ...\n",
             "mod.py:3: ModuleNotFoundError: No module named 'yaml'; what is missing there may be listed"
             " in requirements=",
         ),
     ],
-    ids=["a variable", "own code", "a file", "a requirement"],
+    ids=["a variable", "own code", "a file", "a password", "a requirement"],
 )
 def test_what_fails_in_own_code_there_is_told_with_its_line_and_what_would_mend_it(
     tmp_path, module, words, monkeypatch

@@ -6,6 +6,7 @@ will have; nothing of this process's environment of packages.
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -148,8 +149,15 @@ _OWN = "move what fails there into the function"
 _WAYS_OUT = {
     "import": _IMPORT,
     "file": "pass include= the file, if it is one of yours, or move what reads it into the function",
+    "login": "read no password as the module is imported: name the gateway in the configuration and use"
+    " FaasConnection.named('…'), or read a secret inside the function with away.secret('NAME')",
     "environment": "pass env= the variable that it reads, or move what reads it into the function",
 }
+# A file of such a name is not to be packed; the name stands last in an error's text, in quotes.
+_LOGIN_FILE = re.compile(
+    r"(?<![a-z])(?:password|passwd|secret|token|key|credential)s?(?![a-z])[^/'\"]*['\"]\Z",
+    re.IGNORECASE,
+)
 
 
 def _refused(entry: str, done: subprocess.CompletedProcess[bytes]) -> CaptureRefused:
@@ -165,6 +173,8 @@ def _refused(entry: str, done: subprocess.CompletedProcess[bytes]) -> CaptureRef
         # It ended by itself, or was ended: its own last words, or none.
         text = last[-_END_OF_OUTPUT:] or f"it ended with status {done.returncode}"
         place, kind = "", ""
+    if kind == "file" and _LOGIN_FILE.search(text):
+        kind = "login"
     where = f"{place}: " if place else ""
     way = _WAYS_OUT.get(kind, _OWN if place else _IMPORT)
     return CaptureRefused(

@@ -64,6 +64,7 @@ __all__ = [
     "publish_options",
     "publish_sections",
     "resolve",
+    "secret_files",
 ]
 
 # What configure() was told, by name and key.
@@ -277,6 +278,22 @@ def publish_options(
         ConfigError: A value cannot be used, or a project's file would send a secret elsewhere.
     """
     return _read(environ, cwd).publish_options(name, function)
+
+
+def secret_files(
+    name: str,
+    *,
+    environ: Mapping[str, str] | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+) -> dict[str, Path]:
+    """Return the files that secrets of any function of a gateway are made of, by the secrets' names.
+
+    Args:
+        name: The gateway.
+        environ: The environment, if not this process's.
+        cwd: The working folder, if not this process's.
+    """
+    return _read(environ, cwd).secret_files(name)
 
 
 def publish_sections(

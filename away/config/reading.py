@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -199,6 +200,19 @@ class Reading:
             for function, options in source.publish.get(name, {}).items()
             if function
         }
+
+    def secret_files(self, name: str) -> dict[str, Path]:
+        """Return the files that secrets of any function of a gateway are made of, by their names.
+
+        One of which a file says something wrong is left out: the publish of its function says so.
+        """
+        found: dict[str, Path] = {}
+        for place in {each for source in self._sources for each in source.publish.get(name, {})}:
+            with contextlib.suppress(ConfigError):
+                secrets = self._own_options(name, place).get("secrets")
+                if secrets is not None and isinstance(secrets.value, dict):
+                    found |= secrets.value
+        return found
 
     def _own_options(self, name: str, place: str) -> dict[str, Setting]:
         """Return what is said of one function itself, or with an empty name of all of them."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from away.capture.declared_secrets import know_file
 from away.exceptions import AwayError, ConfigError, NameRefused
 from away.names import function_name, nearest
 from away.publish.deployment import check_options
@@ -58,12 +59,16 @@ def options_for(
     check_keywords(given)
     if connection.name is None:
         return read_options(given, values=values, function=function)
-    from away.config import publish_options
+    from away.config import publish_options, secret_files
 
     try:
         name = function_name(str(given.get("name") or getattr(function, "__name__", "")))
     except NameRefused:
         name = ""  # capture says what it needs
+    if values:
+        # Those of other functions too: their files may lie among what this one packs.
+        for secret, file in secret_files(connection.name).items():
+            know_file(file, secret)
     configured = publish_options(connection.name, name)
     for key, setting in configured.items():
         check_configured(key, setting.value, setting.where)

@@ -23,6 +23,7 @@ from away.exceptions import (
     ResultMismatch,
 )
 from away.protocol import plain
+from away.protocol.refusals import by_another_way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -458,9 +459,19 @@ class Caller:
     def pack(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         """Write the envelope of one call."""
         parameters = (self.description and self.description.parameters) or ()
-        return protocol.pack_call(
-            args, kwargs, safe=self.manner.safe_args, names=[each.name for each in parameters]
-        )
+        try:
+            return protocol.pack_call(
+                args, kwargs, safe=self.manner.safe_args, names=[each.name for each in parameters]
+            )
+        except CannotTravel as error:
+            if self.description is None or self.description.safe:
+                raise
+            # It takes pickles, but what a gateway says has none sent or read: the user says so.
+            way = (
+                f"call {self.python_name}.options(safe_args=False), with which whoever answers can"
+                " run code here"
+            )
+            raise by_another_way(error, way) from None
 
     def stated(
         self, answer: protocol.Answer, reply: Reply, status: int | None = None

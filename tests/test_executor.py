@@ -20,7 +20,7 @@ import pytest
 
 import away
 from away import FaasConnection, RemoteFunction
-from away.exceptions import CaptureRefused, ConfigError, UnsafeWarning
+from away.exceptions import CannotTravel, CaptureRefused, ConfigError, UnsafeWarning
 from tests import servers
 
 
@@ -244,6 +244,15 @@ def test_what_cannot_be_published_comes_out_of_the_future_and_is_tried_anew(exec
     held[:] = [1, 2]
     for each in (executor, sender):
         assert each.submit(holds).result() == 2
+
+
+def test_a_value_that_cannot_travel_is_told_with_the_executors_own_option(executor, work):
+    way = r"make the Executor with safe_args=False$"
+    for argument in (object(), range(3)):
+        with pytest.raises(CannotTravel, match=way):
+            executor.submit(work.square, argument).result()
+    with pytest.raises(CannotTravel, match=way):
+        list(executor.map(work.square, [1, range(3)], chunksize=2))
 
 
 def test_a_gateway_that_cannot_be_reached_is_the_futures_error(work):

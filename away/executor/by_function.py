@@ -10,10 +10,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import types
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import away.names as names
-from away.exceptions import NameRefused
+from away.exceptions import CannotTravel, NameRefused
+from away.protocol.refusals import by_another_way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from away.functions import RemoteFunction
 
 __all__ = ["PublishedCallables", "content_name", "one_after_another"]
+
+T = TypeVar("T")
 
 # Of a callable's own name, in the name that it is deployed under.
 _MOST_LETTERS = 24
@@ -53,13 +56,13 @@ class PublishedCallables:
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Callable[[], Conversation[Any]]:
         """Return what begins a call, in a thread of the executor's; it publishes the function first."""
-        return lambda: self._remote(function).blocking_conversation(args, kwargs)
+        return lambda: _told(self._remote(function).blocking_conversation(args, kwargs))
 
     def begin_chunk(
         self, function: Callable[..., Any], chunk: list[tuple[Any, ...]]
     ) -> Callable[[], Conversation[list[Any]]]:
         """Return what begins the calls of a chunk, which travel together."""
-        return lambda: together(self._remote(function), chunk)
+        return lambda: _told(together(self._remote(function), chunk))
 
     def _remote(self, function: Callable[..., Any]) -> RemoteFunction[..., Any]:
         return self._deployed.once(_identity(function), function, self._publish)
@@ -69,6 +72,14 @@ class PublishedCallables:
         if not _has_own_name(function):
             options["name"] = content_name(function, self._faas, options)
         return self._deployed.publish(function, options)
+
+
+def _told(conversation: Conversation[T]) -> Conversation[T]:
+    """Name the executor's own option where a value cannot travel."""
+    try:
+        return (yield from conversation)
+    except CannotTravel as error:
+        raise by_another_way(error, "make the Executor with safe_args=False") from None
 
 
 def one_after_another(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = [
     "CONTAINERS",
     "MAX_DEPTH",
+    "OR_PUBLISH_UNSAFE",
+    "by_another_way",
     "judge",
     "refusal",
     "refusal_of",
@@ -31,6 +33,9 @@ __all__ = [
 # PyYAML's own dumper stops at 300 to 400 levels and its pure loader at 480, Python 3.11's json at
 # 995: 200 is read by everyone, with room for the stack of whoever calls.
 MAX_DEPTH = 200
+
+# How a sentence of a value that only a pickle carries ends.
+OR_PUBLISH_UNSAFE = " or publish with safe_args=False"
 
 CONTAINERS = frozenset({list, dict, tuple, set})
 _TRAVELS = CONTAINERS | {type(None), bool, int, float, str, bytes, date, datetime}
@@ -52,13 +57,28 @@ def judge(value: Any, as_key: bool) -> str | None:  # noqa: ARG001 - as others j
     """
     kind = type(value)
     if kind not in _TRAVELS:
-        return (
-            f"is {type_text(kind)}, which cannot travel; {_instead(value)}"
-            " or publish with safe_args=False"
-        )
+        return f"is {type_text(kind)}, which cannot travel; {_instead(value)}{OR_PUBLISH_UNSAFE}"
     if kind is datetime and value.tzinfo is not None and type(value.tzinfo) is not timezone:
         return None if zone_key(value) is not None else zone_text(value)
     return None
+
+
+def by_another_way(error: CannotTravel, way: str) -> CannotTravel:
+    """Return a refusal that names another way out than publishing with ``safe_args=False``.
+
+    Args:
+        error: The refusal.
+        way: How such values travel for who made the call, as a clause.
+
+    Returns:
+        The error, to be raised; the same one where it names no way of that kind.
+    """
+    text = str(error)
+    if not text.endswith(OR_PUBLISH_UNSAFE):
+        return error
+    made = CannotTravel(f"{text.removesuffix(OR_PUBLISH_UNSAFE)} or {way}")
+    made.__dict__.update(error.__dict__)
+    return made
 
 
 def zone_key(value: datetime) -> str | None:

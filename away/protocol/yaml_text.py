@@ -88,7 +88,7 @@ def judge(value: Any, as_key: bool) -> str | None:
     if problem is None and type(value) is datetime and refusals.zone_key(value) is not None:
         return refusals.zone_text(value)
     if problem is not None:
-        return problem.removesuffix(" or publish with safe_args=False")
+        return problem.removesuffix(refusals.OR_PUBLISH_UNSAFE)
     if as_key and kind is tuple:
         return "is a tuple as a key, which YAML cannot carry; send a text instead"
     if kind is str and re.search(_SURROGATE, value):

@@ -155,7 +155,7 @@ def test_mirror_keeps_the_local_function_local(faas):
     assert inspect.isfunction(add_secret)
 
 
-def test_unsafe_arguments_travel_where_both_sides_opted_in(faas):
+def test_unsafe_arguments_travel_where_both_sides_opted_in(faas, monkeypatch):
     with pytest.warns(UnsafeWarning, match="run code"):
 
         @builder.publish(faas, safe_args=False, verbose=False)
@@ -167,6 +167,21 @@ def test_unsafe_arguments_travel_where_both_sides_opted_in(faas):
     with pytest.raises(CannotTravel, match="range"):
         safe(range(10))
     assert safe([1, 2]) == 3
+
+    # What a gateway says of a function is not the user's word.
+    monkeypatch.setenv("AWAY_GATEWAY_UNSAFE_URL", faas.url)
+    monkeypatch.setenv("AWAY_GATEWAY_UNSAFE_USER", faas.user)
+    monkeypatch.setenv("AWAY_GATEWAY_UNSAFE_PASSWORD", faas.password)
+    from away.remote.unsafe import use_unsafe_arg as imported
+
+    way = r"send list\(…\) or call use_unsafe_arg\.options\(safe_args=False\), with which whoever"
+    with pytest.raises(CannotTravel, match=way) as refused:
+        imported(range(10))
+    assert refused.value.path == "rang"
+    with pytest.raises(CannotTravel, match=way):
+        list(imported.map([range(10)]))
+    assert imported.options(safe_args=False)(range(10)) == 45
+    assert builder.sync_from_name("use_unsafe_arg", faas, safe_args=False)(range(10)) == 45
 
 
 def test_functions_are_imported_from_a_configured_gateway(faas, published, monkeypatch):

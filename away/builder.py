@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
+import away.left_proxies as left_proxies
 import away.names as names
 import away.publish_mode as publish_mode
 import away.signatures as signatures
@@ -336,7 +337,9 @@ async def publish_async(
     declaration, of_proxy = _declaration(function, gateway, given)
     if publish_mode.is_to_deploy(gateway):
         published = await declaration.publish_now_async()
-        return _proxy(function, declaration, of_proxy, published.name, published.description)
+        proxy = _proxy(function, declaration, of_proxy, published.name, published.description)
+        left_proxies.note(proxy)
+        return proxy
     await publish_mode.warn_of_difference_async(declaration)
     return _declared_proxy(function, declaration, of_proxy)
 
@@ -473,7 +476,9 @@ def _publish(
     declaration, of_proxy = _declaration(function, faas, options, is_said=is_said)
     if publish_mode.is_to_deploy(faas):
         published = declaration.publish_now()
-        return _proxy(function, declaration, of_proxy, published.name, published.description)
+        proxy = _proxy(function, declaration, of_proxy, published.name, published.description)
+        left_proxies.note(proxy)
+        return proxy
     publish_mode.warn_of_difference(declaration)
     return _declared_proxy(function, declaration, of_proxy)
 

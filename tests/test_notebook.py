@@ -283,6 +283,35 @@ def test_a_cell_that_is_run_again_updates_the_function_and_proxies_in_hand(kerne
     assert "return number * 5 / (1 if number else 0)" in shown
 
 
+CHANGED_CELL = """
+@builder.publish(faas, verbose=False)
+{head}:
+    return {value}
+"""
+
+
+def test_a_cell_that_changes_the_signature_changes_proxies_in_hand(kernel):
+    kernel.run(CHANGED_CELL.format(head="def changed(a)", value="a"))
+    kernel.run(
+        "import inspect\nimport away.remote.local as gw\nimport away.remote.aio.local as aio\n"
+        "from away.remote.local import changed as imported\n"
+        "held, slow, far = changed, imported.options(timeout=9), aio.changed\n"
+        "gw.changed(1), imported(1), held(1)"
+    )
+    kernel.run(CHANGED_CELL.format(head="def changed(a, b)", value="a * b"))
+    calls = "changed(2, 3), gw.changed(2, 3), imported(2, 3), held(2, 3), await far(2, 3)"
+    assert kernel.run(calls) == "(6, 6, 6, 6, 6)"
+    shown = "[str(inspect.signature(each)) for each in (gw.changed, imported, held, far)]"
+    assert kernel.run(shown) == str(["(a, b)"] * 4)
+    kernel.run("import time\ntime.sleep(1.2)")
+    assert kernel.run("slow(2, 3)") == "6"
+    kernel.run(CHANGED_CELL.format(head="async def changed(a)", value="a"))
+    calls = "await changed(2), await gw.changed(2), await imported(2), await held(2)"
+    assert kernel.run(calls) == "(2, 2, 2, 2)"
+    kernel.run("faas.remove('changed')")
+    assert kernel.run("'changed' in dir(gw), hasattr(gw, 'changed')") == "(False, False)"
+
+
 def test_publishing_shows_its_steps_as_plain_lines(kernel):
     status, outputs = kernel.end(kernel.begin(CELL.format(rate=7, verbose=True)))
     said = "".join(each["text"] for each in outputs if each["type"] == "stream")

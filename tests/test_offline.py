@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import inspect
 import json
 import os
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 
 import away
 import away.remote
-from away import FaasConnection, config, exceptions, hooks
+from away import FaasConnection, builder, config, exceptions, hooks
 from away.connection import FunctionInfo
 from away.connection.catalogue_file import (
     FORMAT,
@@ -32,6 +33,8 @@ from away.connection.catalogue_file import (
     understood,
 )
 from away.hooks.freshness import age_text
+from away.publish import Publication, publish_all
+from tests import servers
 from tests.listed_shop import PASSWORD, Shop, child
 from tests.listing_gateway import configured
 
@@ -312,10 +315,20 @@ def test_nobody_waits_for_the_start_of_a_gateway_whose_old_list_stands_in(left):
 
 def test_a_gateway_that_refuses_is_not_one_that_cannot_be_reached(shop):
     keep(shop, seconds=7300)
-    from tests import servers
-
     shop.script = servers.answer(401, b"invalid credentials")
     assert "LoginRefused" in child(IMPORT, status=1, **shop.environment())
+
+
+def test_without_list_and_gateway_an_error_says_that_none_is_kept(shop):
+    shop.__exit__()
+    environment = shop.environment(**FAST, AWAY_CATALOGUE="cached")
+    said = child(IMPORT, status=1, **environment).splitlines()[-1]
+    assert (
+        "; no list of it is kept, which catalogue='cached' (environment AWAY_CATALOGUE) wants"
+        in said
+    )
+    assert said.endswith(": 'away list -g shop' keeps one while it can be reached")
+    assert "is kept" not in child(IMPORT, status=1, **shop.environment(**FAST)).splitlines()[-1]
 
 
 # ---------------------------------------------------------------- when a call shows that it is old
@@ -552,8 +565,6 @@ def test_what_asks_anew(mode, how, lists, shop):
 @pytest.mark.parametrize("change", ["deploy", "update", "remove"])
 def test_what_this_process_changes_at_the_gateway_drops_its_list(change, shop, folder):
     keep(shop)
-    from tests import servers
-
     faas = FaasConnection(shop.url, password=PASSWORD)
     shop.script = servers.answer(202)
     with faas:
@@ -585,8 +596,6 @@ def test_what_this_process_removes_is_gone_from_names_and_from_the_kept_list(sho
 
 
 def test_names_of_what_this_process_changed_are_asked_for_where_no_list_could_be_had(shop, module):
-    from tests import servers
-
     loaded = hooks.load_sync(module)
     held = loaded.double
     answer, shop.script = shop.script, servers.answer(202)
@@ -596,6 +605,83 @@ def test_names_of_what_this_process_changed_are_asked_for_where_no_list_could_be
     shop.functions["double"] = lambda m: m
     assert loaded.double is held
     assert str(inspect.signature(held)) == "(m)"
+
+
+PUBLISHED = """
+from away import FaasConnection, builder
+
+faas = FaasConnection.named("left")
+
+@builder.publish(faas)
+def {name}(n):
+    return n
+
+@builder.publish(faas)
+def {name}_too(n):
+    return n
+"""
+
+
+@pytest.mark.parametrize("how", ["python", "away publish"])
+def test_a_publish_keeps_the_list_for_imports_without_the_gateway(how, tmp_path):
+    name = how.replace(" ", "_")
+    file = tmp_path / "pub.py"
+    # One with a folder of its own leaves its list: it may be back under the same address.
+    with away.gateway.run(announce=False, state=tmp_path / "state") as faas:
+        file.write_text(PUBLISHED.format(name=name))
+        environment = {
+            "AWAY_GATEWAY_LEFT_URL": faas.url,
+            "AWAY_GATEWAY_LEFT_USER": faas.user,
+            "AWAY_GATEWAY_LEFT_PASSWORD": faas.password,
+        }
+        command = [sys.executable, *(["-m", "away", "publish"] * (how != "python")), file]
+        run = functools.partial(
+            subprocess.run, command, env={**os.environ, **environment}, check=True, stderr=-1
+        )
+        run()
+        # Nothing is published anew, and a list is kept again all the same.
+        kept(Path(lists_folder())).unlink()
+        run()
+    code = f"from away.remote.left import {name}, {name}_too; print({name}_too.function_name)"
+    said = child(code, **environment, AWAY_CATALOGUE="cached")
+    assert said == f"{name}-too".replace("_", "-")
+
+
+def test_several_that_are_published_side_by_side_cost_one_list(written):
+    module = written("side", "".join(f"def side_{n}(a):\n    return a\n" for n in range(3)))
+    functions = [getattr(module, f"side_{n}") for n in range(3)]
+
+    def lists():
+        asked = [(each.method, each.path.partition("?")[0]) for each in server.requests]
+        return asked.count(("GET", "/system/functions"))
+
+    with (
+        away.gateway.run(announce=False) as gateway,
+        servers.Server(lambda seen: servers.passed_on(gateway.url, seen)) as server,
+    ):
+        login = {"user": gateway.user, "password": gateway.password}
+        with FaasConnection(server.url, **login, verbose=False) as faas:
+            outcomes = publish_all([Publication(each, faas) for each in functions], verbose=False)
+            assert [each.published.action for each in outcomes] == ["created"] * 3
+            assert lists() == 1
+            server.requests.clear()
+            publish_all([Publication(each, faas) for each in functions], verbose=False)
+            assert lists() == 0
+
+
+def test_a_publish_succeeds_where_the_list_cannot_be_had(written):
+    function = written("unlisted", "def unlisted(a):\n    return a\n").unlisted
+
+    def script(seen):
+        if seen.method == "GET" and seen.path.startswith("/system/functions"):
+            return servers.answer(500, b"prometheus is away")
+        return servers.passed_on(gateway.url, seen)
+
+    with away.gateway.run(announce=False) as gateway, servers.Server(script) as server:
+        login = {"user": gateway.user, "password": gateway.password}
+        with FaasConnection(server.url, **login, verbose=False) as faas:
+            assert builder.mirror_in_faas(function, faas)(3) == 3
+            assert faas.remove("unlisted") is None
 
 
 def test_an_embedded_gateway_drops_the_list_of_who_had_its_address(folder):

@@ -114,6 +114,15 @@ class Freshness:
             return ""
         return f"; its list of {age_text(self.old.age(time.time()))} has no function {name!r}"
 
+    def none_kept(self, settings: GatewayConfig) -> str:
+        """Return the end of an error that says that there is no list to go by, where one is wanted."""
+        if not self.never_asks(settings) or self._last is not None:
+            return ""
+        return (
+            f"; no list of it is kept, which {_configured(settings)} wants: 'away list -g"
+            f" {self.gateway}' keeps one while it can be reached"
+        )
+
     def warn_of_none(self, settings: GatewayConfig) -> None:
         """Say that the gateway has to be asked in spite of what is configured."""
         if self.never_asks(settings) and self._last is None:

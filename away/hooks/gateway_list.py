@@ -152,6 +152,8 @@ class GatewayList:
             if old is not None:
                 return self._accept(old.infos, old)
             if self._local is None or not self._local.stands_in(self._module_name, error):
+                error.msg += self.freshness.none_kept(settings)
+                error.args = (error.msg,)
                 raise
             return self._accept([])
 

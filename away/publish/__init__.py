@@ -99,7 +99,7 @@ def publish(
     display = shown(name_of(function, options.get("name")), connection.url, verbose=loud)
     with display as progress:
         conversation = start(function, connection, cast("dict[str, Any]", options), progress)
-        published = connection.run(conversation)
+        published = connection.run(listed_anew(conversation, connection))
     display.verdict(sentence(published, connection))
     return published
 
@@ -120,7 +120,7 @@ async def publish_async(
     with display as progress:
         # Capturing reads files and pickles: work for a tenth of a second and more.
         conversation = await asyncio.to_thread(start, function, connection, given, progress)
-        published: Published = await connection.aio.run(conversation)
+        published: Published = await connection.aio.run(listed_anew(conversation, connection))
     display.verdict(sentence(published, connection))
     return published
 
@@ -159,7 +159,19 @@ def publish_all(
     wanted = list(publications)
     know_secrets((each.function, each.faas, each.options) for each in wanted)
     tasks = [task_of(each, overwrite=overwrite) for each in wanted]
-    return run_all(tasks, jobs=max(1, jobs), verbose=verbose, say=sentence)
+    outcomes = run_all(tasks, jobs=max(1, jobs), verbose=verbose, say=sentence)
+    # Once for all that went to a gateway.
+    done = {
+        (id(task.connection.catalogue), each.published.namespace): (
+            task.connection,
+            each.published,
+        )
+        for task, each in zip(tasks, outcomes, strict=True)
+        if each.published is not None
+    }
+    for connection, published in done.values():
+        connection.run(renewal(published, connection))
+    return outcomes
 
 
 def task_of(publication: Publication, *, overwrite: bool) -> Task:
@@ -199,6 +211,22 @@ def start(
         captured = captured_of(function, options)
     publisher = publisher_of(function, captured, connection, options, progress)
     return publisher.conversation()
+
+
+def listed_anew(
+    conversation: Conversation[Published], connection: FaasConnection
+) -> Conversation[Published]:
+    """Publish, and have what the gateway lists then for imports, here and in later processes."""
+    published = yield from conversation
+    yield from renewal(published, connection)
+    return published
+
+
+def renewal(published: Published, connection: FaasConnection) -> Conversation[None]:
+    """Fetch the list after a publish; where nothing was changed, only if none is kept."""
+    namespace = published.namespace
+    if published.action != "unchanged" or connection.catalogue.kept(namespace) is None:
+        yield from connection.api.renew_list(namespace or None)
 
 
 def publisher_of(

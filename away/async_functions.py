@@ -153,7 +153,7 @@ class AsyncFunction(Generic[P, R]):
         from away.responses import responding
 
         function = self.function
-        conversation = responding(function.conversation(args, kwargs), self.kind)
+        conversation = responding(function.conversation_there(args, kwargs), self.kind)
         return function.pump(conversation, "async")
 
     @overload

@@ -364,6 +364,13 @@ class RemoteFunction(Generic[P, R]):
                 return caller.watch.settled(caller, args, kwargs)
         return caller.call(args, kwargs)
 
+    def conversation_there(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Conversation[Any]:
+        """Return a call that goes to the gateway even where a local twin could answer."""
+        conversation = self.conversation(args, kwargs)
+        return conversation if self.placement is None else self.placement.there(conversation)
+
     def pump(self, conversation: Conversation[Any], kind: signatures.Kind) -> Any:
         """Have a call's conversation, as a function of some kind does that is called."""
         if kind == "sync":
@@ -407,7 +414,7 @@ class RemoteFunction(Generic[P, R]):
         """
         from away.responses import responding
 
-        conversation = responding(self.conversation(args, kwargs), self.kind)
+        conversation = responding(self.conversation_there(args, kwargs), self.kind)
         return self.pump(conversation, "async" if self.kind.startswith("async") else "sync")
 
     @overload
@@ -441,7 +448,7 @@ class RemoteFunction(Generic[P, R]):
         """
         if self.placement is not None and not self.kind.startswith("async"):
             return self.placement.call(self, args, kwargs, self.kind)
-        value = yield from self.conversation(args, kwargs)
+        value = yield from self.conversation_there(args, kwargs)
         return iter(value) if self.kind.endswith("generator") else value
 
     # ------------------------------------------------------------ many calls

@@ -84,6 +84,12 @@ def test_the_finder_is_installed_once_and_last():
     assert sum("<gateways>" in each for each in away.remote.__path__) == 1
 
 
+def test_what_the_package_offers_is_listed_before_it_is_used():
+    code = "from away import hooks; print(set(hooks.__all__) <= set(dir(hooks)))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ran.stdout, ran.stderr) == ("True\n", "")
+
+
 @pytest.mark.parametrize(
     "statement",
     [

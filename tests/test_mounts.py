@@ -310,6 +310,10 @@ def test_any_text_is_a_name_or_refused(name):
     [
         ({"functions": []}, "functions= is a pattern"),
         ({"functions": [""]}, "functions= is a pattern"),
+        ({"functions": 5}, "functions= is a pattern"),
+        ({"labels": 5}, "is a mapping of texts"),
+        ({"labels": ["team"]}, "is a mapping of texts"),
+        ({"labels": {"team": "ml", 1: "x"}}, "is a mapping of texts"),
         ({"labels": "team"}, "is written 'team=ml,tier=gold'"),
         ({"labels": {}}, "is a mapping of texts"),
         ({"labels": {"team": 1}}, "is a mapping of texts"),

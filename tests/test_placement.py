@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import importlib
 import pickle
 import sys
@@ -496,9 +497,33 @@ def test_options_and_copies_share_the_counts_and_a_pickle_leaves_the_local_side(
     assert copy.deepcopy(f) is f
     assert f.options(timeout=9)(1) == "here 1"
     assert f.counts == Counts(local=1)
-    read = pickle.loads(pickle.dumps(f))
+    data = pickle.dumps(f)
+    assert pickle.loads(data) is f
+    del f
+    gc.collect()  # as in another process
+    read = pickle.loads(data)
     assert read.counts is None
     assert read(1) == "there"
+
+
+def test_calls_that_always_go_to_the_gateway_are_counted_too(there):
+    async def later(n):
+        return f"here {n}"
+
+    f = placed(there.url, offload=lambda n: False)
+    assert f.with_response(1).value == "there"
+    assert f(1) == "here 1"
+    assert f.counts == Counts(local=1, remote=1)
+
+    async def main():
+        async with f.connection:
+            return (await f.aio.with_response(1)).value
+
+    assert asyncio.run(main()) == "there"
+    assert f.counts == Counts(local=1, remote=2)
+    awaited = placed(there.url, later, kind="async", offload=lambda n: False)
+    assert awaited.submit(1).result() == "there"
+    assert awaited.counts == Counts(remote=1)
 
 
 def test_a_function_without_a_local_one_loads_nothing_of_this(there):

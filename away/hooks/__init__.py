@@ -38,6 +38,10 @@ def __getattr__(name: str) -> object:
     return found
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 async def load(gateway: str) -> GatewayModule:
     """Import a gateway's module and fetch its functions without blocking the event loop.
 

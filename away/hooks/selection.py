@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from away.exceptions import ConfigError
 from away.names import python_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
     from away.connection.catalogue import FunctionInfo
 
 __all__ = ["Selection", "selection_of"]
@@ -71,7 +70,8 @@ def selection_of(
 def _patterns(functions: str | Iterable[str] | None) -> tuple[str, ...]:
     if functions is None:
         return ()
-    given = (functions,) if isinstance(functions, str) else tuple(functions)
+    given = (functions,) if isinstance(functions, str) else functions
+    given = tuple(given) if isinstance(given, Iterable) else ()
     if not given or not all(isinstance(each, str) and each for each in given):
         raise ConfigError(f"functions= is a pattern such as 'model_*', or some, not {functions!r}")
     return given
@@ -83,10 +83,10 @@ def _pairs(labels: Mapping[str, str] | str | None) -> tuple[tuple[str, str], ...
     if isinstance(labels, str):
         pairs = tuple(_parts_of(labels))
     else:
-        pairs = tuple(sorted(labels.items()))
+        pairs = tuple(labels.items()) if isinstance(labels, Mapping) else ()
     if not pairs or not all(isinstance(text, str) for pair in pairs for text in pair):
         raise ConfigError(f"labels= is a mapping of texts, or 'team=ml,tier=gold', not {labels!r}")
-    return pairs
+    return tuple(sorted(pairs))
 
 
 def _parts_of(labels: str) -> Iterator[tuple[str, str]]:

@@ -25,6 +25,7 @@ import pytest
 from away import FaasConnection
 from away.config.secret import Secret
 from away.connection.access import Credential
+from away.connection.answers import MAX_LIST_BYTES
 from away.connection.conversations import Reply, Request
 from away.exceptions import (
     AnswerLost,
@@ -1718,6 +1719,52 @@ def test_an_exception_of_a_sink_ends_an_endless_body_and_is_the_conversations(
         assert caught.value is error
         assert server.closed.acquire(timeout=5), "the connection was closed"
         assert pour(drive, faas, Request("GET", "/other")).body == b"well"
+
+
+def endless_list(sent: list[int], *, chunked: bool) -> servers.Behaviour:
+    """Stream a list without an end as fast as it is read."""
+
+    def endless(talk: servers.Talk) -> bool:
+        piece = b"1," * (1 << 17)
+        if chunked:
+            piece = b"%x\r\n%s\r\n" % (len(piece), piece)
+        with contextlib.suppress(OSError):
+            talk.sock.sendall(
+                servers.head(200, {"Transfer-Encoding": "chunked"} if chunked else {})
+            )
+            while not talk.stopping.is_set():
+                talk.sock.sendall(piece)
+                sent.append(len(piece))
+        return False
+
+    endless.__dict__["is_behaviour"] = True
+    return endless
+
+
+@pytest.mark.parametrize("chunked", [True, False], ids=["in chunks", "to the end"])
+def test_a_list_without_an_end_is_given_up_after_what_no_list_has(drive, connect, chunked):
+    sent: list[int] = []
+    with Server(endless_list(sent, chunked=chunked)) as server:
+        with pytest.raises(GatewayError, match=f"it has more than {MAX_LIST_BYTES} bytes"):
+            drive(connect(server, timeout=30), "functions")
+        assert server.closed.acquire(timeout=5), "the connection was closed"
+    # What was under way is beside it: buffers of both sides.
+    assert sum(sent) < MAX_LIST_BYTES + (16 << 20)
+
+
+def test_a_list_that_grows_beyond_what_a_list_has_is_given_up(drive, connect):
+    packed = gzip.compress(b"[" + b" " * MAX_LIST_BYTES + b"]", 1)
+    with (
+        Server(answer(200, packed, {"Content-Encoding": "gzip"})) as server,
+        pytest.raises(GatewayError, match=f"bytes grow to more than {MAX_LIST_BYTES}"),
+    ):
+        drive(connect(server), "functions")
+
+
+def test_a_calls_answer_may_be_larger_than_a_list(drive, connect):
+    with Server(answer(200, bytes(MAX_LIST_BYTES + 1))) as server:
+        reply = pour(drive, connect(server, timeout=30), Request("POST", "/function/f"))
+    assert len(reply.body) == MAX_LIST_BYTES + 1
 
 
 def test_a_sink_starts_anew_where_a_request_is_sent_again(drive, connect):

@@ -235,7 +235,7 @@ class AioDriver:
             SinkFailed: What was to take the body raised something.
         """
         response = await self._open(send)
-        into = send.request.into
+        into, most = send.request.into, send.request.most or MAX_ANSWER_BYTES
         poured_out = False
         try:
             if send.quiet is not None:
@@ -244,7 +244,7 @@ class AioDriver:
                 content = response.content
                 body = await content.readany()
                 if not content.at_eof():
-                    body = await _whole(response, body)
+                    body = await _whole(response, body, most)
             elif response.status in POURED:
                 await _pour(response, into)
                 body, poured_out = b"", True
@@ -266,7 +266,7 @@ class AioDriver:
             if not response.closed:
                 response.close()
         if "Content-Encoding" in headers and not poured_out:
-            body = decoded(body, ", ".join(headers.getall("Content-Encoding")))
+            body = decoded(body, ", ".join(headers.getall("Content-Encoding")), most)
         return Reply(response.status, Headers(headers.items()), body)
 
     def lane(self) -> Lane | None:

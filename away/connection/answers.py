@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_ANSWER_BYTES",
+    "MAX_LIST_BYTES",
     "MAX_REFUSAL_BYTES",
     "POURED",
     "SinkFailed",
@@ -23,6 +24,10 @@ __all__ = [
 
 # What an answer may hold, decoded: it has to fit into the memory of whoever called.
 MAX_ANSWER_BYTES = 1 << 30
+# What an answer of the gateway's own API may hold, such as its list of functions. One that Away published
+# takes 2 kB there, a module some 20, so that this is ten thousand functions; and since its JSON is ten
+# times as large once it is read, far more of it would be no list that a process could have.
+MAX_LIST_BYTES = 32 << 20
 # What an answer may hold whose body was to go into a sink, and that is none of those which do: such as
 # a registry's errors, from whom a layer was asked.
 MAX_REFUSAL_BYTES = 1 << 20
@@ -57,8 +62,13 @@ def poured(sink: Sink, what: Reply | bytes) -> None:
         raise SinkFailed(error) from error
 
 
-def decoded(body: bytes, encoding: str) -> bytes:
+def decoded(body: bytes, encoding: str, most: int = MAX_ANSWER_BYTES) -> bytes:
     """Undo a Content-Encoding: none or one layer of gzip or deflate, whole and of bounded size.
+
+    Args:
+        body: What came.
+        encoding: How its head says that it is encoded.
+        most: How many bytes it may be decoded.
 
     Raises:
         CutShort: It ends early, or something follows its end.
@@ -74,7 +84,7 @@ def decoded(body: bytes, encoding: str) -> bytes:
         )
     import zlib
 
-    limit = most = min(max(MAX_GROWN_BYTES, MAX_GROWTH * len(body)), MAX_ANSWER_BYTES)
+    limit = most = min(max(MAX_GROWN_BYTES, MAX_GROWTH * len(body)), most)
     # gzip (RFC 1952), or deflate with zlib's frame (RFC 1950) or, as some send it, without.
     framed = (body[0] & 0x0F) == 8 and int.from_bytes(body[:2], "big") % 31 == 0
     bits = 31 if kind == "gzip" else 15 if framed else -15

@@ -111,14 +111,14 @@ def prepare(request: Request) -> tuple[Request, str]:
     Returns:
         The request to send, and its X-Call-Id.
     """
-    method, path, headers, body, auth, into = request
+    method, path, headers, body, auth, into, most = request
     base, own_id = _left_out(tuple(headers))
     complete = {**base, **headers}
     if own_id is None:
         complete[CALL_ID] = call_id = new_call_id()
     else:
         call_id = headers[own_id]
-    return Request(method, path, complete, body, auth, into), call_id
+    return Request(method, path, complete, body, auth, into, most), call_id
 
 
 @lru_cache(maxsize=256)

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 
 import away.names as names
 from away.connection import verdicts
+from away.connection.answers import MAX_LIST_BYTES
 from away.connection.catalogue import KEPT_SECONDS, FunctionInfo, find
 from away.connection.conversations import exchange
 from away.connection.logs import LogFollower, LogLine, LogReader, check_tail, log_request
@@ -150,7 +151,7 @@ class GatewayApi:
         if data is not None:
             headers["Content-Type"] = "application/json"
             body = json.dumps(data).encode()
-        request = Request(method, target, headers, body, auth=True)
+        request = Request(method, target, headers, body, auth=True, most=MAX_LIST_BYTES)
         reply = yield from self.request(request, limit, quiet=quiet, patient=patient)
         if reply.status == 401 and self.access.look_again():
             reply = yield from self.request(request, limit, quiet=quiet, patient=patient)

@@ -156,6 +156,8 @@ class Request(NamedTuple):
             credentials, which go to their own origin alone.
         into: Takes the body of an answer of status 200 or 206, piece by piece as it comes; the
             reply's own body is empty then. Other bodies may hold 1 MiB.
+        most: How many bytes the body of an answer may have, decoded, where they are fewer than what
+            any answer may have.
     """
 
     method: str
@@ -164,6 +166,7 @@ class Request(NamedTuple):
     body: bytes | Iterable[bytes] | None = None
     auth: bool | Credential = False
     into: Sink | None = None
+    most: int | None = None
 
 
 class Reply:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib3.exceptions import ClosedPoolError
 
 from away.connection.answers import (
+    MAX_ANSWER_BYTES,
     MAX_REFUSAL_BYTES,
     POURED,
     SinkFailed,
@@ -98,13 +99,13 @@ class SyncDriver:
         """
         pool, connection, response = self._open(send)
         whole = poured_out = False
-        into = send.request.into
+        into, most = send.request.into, send.request.most or MAX_ANSWER_BYTES
         try:
             if send.quiet is not None:
                 connection.quiet = send.quiet
                 body = b"".join(_until_quiet(response))
             elif into is None:
-                body = response.whole()
+                body = response.whole(most)
             elif response.status in POURED:
                 response.pour(into)
                 body, poured_out = b"", True
@@ -123,7 +124,7 @@ class SyncDriver:
             pool.finish(connection, whole=whole)
         encoding = headers.get("content-encoding")
         if encoding is not None and not poured_out:
-            body = decoded(body, encoding)
+            body = decoded(body, encoding, most)
         return Reply(response.status, headers, body)
 
     def stream(self, send: Send) -> Generator[Reply | bytes, None, None]:

@@ -408,7 +408,11 @@ def logs(
     help="Read the password from a file instead of making one.",
 )
 @click.option(
-    "--allow-host", "allow_hosts", multiple=True, metavar="NAME", help="Another name for it."
+    "--allow-host",
+    "allow_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Answer to this host name too; any but loopback's gets 403 otherwise. Repeatable.",
 )
 @click.option(
     "--provider",

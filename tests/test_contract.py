@@ -29,7 +29,8 @@ def checked(tmp_path_factory):
             image = push_echo(registry)
             registry.deploy("echo", image)
         script = str(Path(__file__).with_name("contract_check.py"))
-        arguments = ["--user", faas.user, "--password", faas.password, "--function", "echo"]
+        # In one word: a password that was made may begin with a dash.
+        arguments = ["--user", faas.user, f"--password={faas.password}", "--function", "echo"]
         arguments += ["--image", image, "--timeout", "30", "--only", ",".join(GROUPS)]
         done = subprocess.run(
             [sys.executable, script, faas.url, *arguments],

@@ -500,6 +500,18 @@ def test_what_an_absent_import_means_is_told(tmp_path):
     ]
 
 
+def test_an_absent_import_that_a_listed_requirement_brings_is_not_said_to_stay_behind(tmp_path):
+    files = {"one.py": "def f():\n    import nowhere_to_be_found\n"}
+    code = SAY + "from one import f\nsay(capture(f, requirements=['Nowhere-to.be_found>=1']))"
+    said = outcome(tmp_path, code, files)
+    assert said["warnings"] == []
+    said = outcome(tmp_path, code.replace("Nowhere-to.be_found>=1", "another"), files)
+    assert said["warnings"] == [
+        "one.py, line 2, imports nowhere_to_be_found, and nowhere_to_be_found is not installed"
+        " here; a requirement that you listed may bring it"
+    ]
+
+
 def test_computed_names_and_file_are_told(tmp_path):
     source = SAY + "A = 1\ndef f(): return globals()['A'], __file__\nsay(capture(f))"
     said = outcome(tmp_path, source)

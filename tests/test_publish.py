@@ -18,6 +18,7 @@ import textwrap
 import threading
 import time
 import urllib.request
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -866,6 +867,17 @@ def watched(conversation, sent):
                 step = conversation.send(reply)
     except StopIteration as stop:
         return stop.value
+
+
+def test_silence_does_not_swallow_that_a_module_stays_behind(faas, written):
+    module = written("pub_absent", "def absent():\n    import nowhere_to_be_found\n")
+    with pytest.warns(UserWarning, match="nowhere_to_be_found is not installed here") as warned:
+        publish(module.absent, faas, verbose=False)
+    assert [each.filename for each in warned] == [__file__]
+    publish(module.absent, faas, verbose=False)  # what is unchanged has nothing new
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        publish(module.absent, faas, verbose=True, env={"A": "b"})
 
 
 def test_a_registry_that_lost_its_blobs_is_given_them_again(faas, written):

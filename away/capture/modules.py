@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 from fnmatch import fnmatch
 from functools import lru_cache
 from pathlib import Path
@@ -47,6 +48,9 @@ _COMPILED = frozenset({".so", ".pyd", ".dylib"})
 # A layer of more than this is a folder of data that lies beside a module, not a package.
 MAX_PACKED_BYTES = 64 * 1024 * 1024
 MAX_PACKED_FILES = 10_000
+
+# How the note of a module that is not here ends, without which the function fails there.
+NOT_PACKED = ", so it is not packed"
 
 # What is in every image, so that code may import it there without the client.
 _AWAY_EVERYWHERE = frozenset(
@@ -176,10 +180,9 @@ class _Gathering:
         if found.kind == "away":
             self.note_away(wanted.name)
         elif found.kind == "absent":
-            if not wanted.optional:
-                self.warnings.append(
-                    f"{wanted.why}, and {found.name} is not installed here, so it is not packed"
-                )
+            if not wanted.optional and not self.is_listed(found.name):
+                so = "; a requirement that you listed may bring it" if self.users else NOT_PACKED
+                self.warnings.append(f"{wanted.why}, and {found.name} is not installed here{so}")
         elif found.kind == "installed" and not _is_namespace(wanted.name, found):
             required = self.require(wanted, found)
             if required is None:
@@ -187,6 +190,10 @@ class _Gathering:
         elif found.kind == "local":
             return self.enter(wanted, found)
         return []
+
+    def is_listed(self, module: str) -> bool:
+        """Tell whether the user listed a distribution of a module's name, which is packed then."""
+        return _spelt(module) in {_spelt(each.name) for each in self.users}
 
     def note_away(self, name: str) -> None:
         _, _, rest = name.partition(".")
@@ -466,3 +473,7 @@ def _catches_import_error(handler: ast.ExceptHandler) -> bool:
     types = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
     names = {getattr(each, "id", getattr(each, "attr", "")) for each in types}
     return not names.isdisjoint({"ImportError", "ModuleNotFoundError", "Exception"})
+
+
+def _spelt(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()

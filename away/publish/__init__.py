@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from away.capture.modules import NOT_PACKED
 from away.exceptions import CaptureRefused, NameRefused
 from away.names import function_name, printable
 from away.publish.capturing import captured_by
@@ -17,6 +18,7 @@ from away.publish.options import Keywords, Options
 from away.publish.progress import Progress, Step
 from away.publish.screen import shown
 from away.publish.steps import Published, Publisher
+from away.user_lines import warn_at_user_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -101,6 +103,8 @@ def publish(
         conversation = start(function, connection, cast("dict[str, Any]", options), progress)
         published = connection.run(listed_anew(conversation, connection))
     display.verdict(sentence(published, connection))
+    if not loud:
+        warn_of_absent(published)
     return published
 
 
@@ -122,6 +126,8 @@ async def publish_async(
         conversation = await asyncio.to_thread(start, function, connection, given, progress)
         published: Published = await connection.aio.run(listed_anew(conversation, connection))
     display.verdict(sentence(published, connection))
+    if not loud:
+        warn_of_absent(published)
     return published
 
 
@@ -343,6 +349,13 @@ def name_of(function: Callable[..., Any], name: str | None) -> str:
         return function_name(called)
     except NameRefused:
         return called
+
+
+def warn_of_absent(published: Published) -> None:
+    """Warn of modules that the function imports and that did not go along, where nothing is shown."""
+    for note in published.notes:
+        if note.endswith(NOT_PACKED) and published.action != "unchanged":
+            warn_at_user_line(note, UserWarning)
 
 
 def sentence(published: Published, connection: FaasConnection) -> str:

@@ -170,10 +170,11 @@ def kept_password(folder: Path) -> str:
     """
     path = folder / PASSWORD_FILE
     try:
-        # 32 bytes: as many as the token that faasd writes for itself.
+        # 32 bytes: as many as the token that faasd writes for itself; in digits and letters alone,
+        # since a password that begins with "-" is no option's value to most commands.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(32))
+            file.write(secrets.token_hex(32))
     except FileExistsError:
         pass
     found = path.read_text().strip()

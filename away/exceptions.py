@@ -9,6 +9,7 @@
     ├── GatewayUnreachable                start the gateway, correct its URL, try again
     ├── AuthenticationRefused             log in, correct the password
     ├── FunctionNotFound (LookupError)    correct the name, deploy the function
+    ├── SecretNotFound (LookupError)      correct the name, create the secret
     ├── FunctionNotReady                  wait, read the function's log
     ├── CallTimedOut (TimeoutError)       raise the limit named, or make the function faster
     ├── AnswerLost                        the function may have run: look before calling again
@@ -54,6 +55,7 @@ __all__ = [
     "PublishFailed",
     "RemoteError",
     "ResultMismatch",
+    "SecretNotFound",
     "UnknownGateway",
     "UnsafeWarning",
 ]
@@ -126,6 +128,10 @@ class FunctionNotFound(AwayError, LookupError):
     """The gateway has no function of that name; ``nearest`` are names that it does have."""
 
     nearest: tuple[str, ...] = ()
+
+
+class SecretNotFound(AwayError, LookupError):
+    """The gateway has no secret of that name."""
 
 
 class FunctionNotReady(AwayError):

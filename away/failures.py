@@ -21,6 +21,7 @@ from away.exceptions import (
     FunctionNotFound,
     GatewayUnreachable,
     NameRefused,
+    SecretNotFound,
 )
 from away.terminal import safe
 
@@ -30,7 +31,7 @@ __all__ = ["RemoteFailure", "exit_code", "in_words", "show_traceback"]
 _CODES: tuple[tuple[tuple[type[BaseException], ...], int], ...] = (
     ((GatewayUnreachable,), 3),
     ((AuthenticationRefused,), 4),
-    ((FunctionNotFound,), 5),
+    ((FunctionNotFound, SecretNotFound), 5),
     ((CallTimedOut, AnswerLost), 6),
     ((ConfigError, NameRefused, CannotTravel, CaptureRefused), 2),
 )

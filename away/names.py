@@ -25,10 +25,14 @@ __all__ = [
     "printable",
     "python_name",
     "shortened",
+    "suggestion",
 ]
 
 # A DNS label (RFC 1123); with one more faasd deploys a function that can never be reached.
 MAX_FUNCTION_NAME = 63
+
+# Of names that are there, where none is like the one that is not.
+_MOST_SHOWN = 10
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z")
 # What a gateway lets into /function/NAME; a dot would be read as the start of a namespace.
@@ -100,8 +104,18 @@ def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
     import difflib
 
     spelt = {python_name(each).lower(): each for each in sorted(known, reverse=True)}
-    found = difflib.get_close_matches(python_name(name).lower(), spelt, n=most, cutoff=0.5)
+    found = difflib.get_close_matches(python_name(name).lower(), spelt, n=most, cutoff=0.6)
     return [spelt[each] for each in found]
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence about a name that is not there: what was meant, or what there is."""
+    known = sorted(known)
+    if near := nearest(name, known, most=1):
+        return f"did you mean {printable(near[0])!r}?"
+    shown = ", ".join(repr(printable(each)) for each in known[:_MOST_SHOWN])
+    more = f" and {len(known) - _MOST_SHOWN} more" if len(known) > _MOST_SHOWN else ""
+    return f"there are {shown}{more}" if shown else "there are none"
 
 
 def printable(text: str) -> str:

@@ -228,6 +228,11 @@ class Faasd:
         if seen.method == "GET":
             return self.say(200, [{"name": each, "namespace": NAMESPACE} for each in self.secrets])
         document = json.loads(seen.body)
+        if seen.method == "DELETE":
+            if self.secrets.pop(document["name"], None) is None:
+                path = f"/var/lib/faasd-provider/secrets/{NAMESPACE}/{document['name']}"
+                return self.say(500, f"remove {path}: no such file or directory")
+            return self.say(200, "")
         raw = document.get("rawValue")
         value = base64.b64decode(raw) if raw else document["value"].encode()
         self.secrets[document["name"]] = value

@@ -288,7 +288,7 @@ def test_every_command_has_help_and_json(words, run):
         (["logs", "cot"], 5, "has no function 'cot'"),
         (["logs", "cat", "--since", "yesterday"], 2, "--since 'yesterday'"),
         (["call", "fail", "1"], 1, "fail"),
-        (["secrets", "remove", "nope"], 1, "nope"),
+        (["secrets", "remove", "nope"], 5, "has no secret 'nope'; there are none"),
         (["publish", "nofile.py"], 2, "there is no file 'nofile.py'"),
         (["list", "shop"], 2, "unexpected extra argument (shop); a gateway is named by -g"),
     ],

@@ -48,6 +48,7 @@ def test_every_error_pickles_with_its_fields_and_notes(cls):
         (exceptions.UnknownGateway, ValueError),
         (exceptions.NameRefused, ValueError),
         (exceptions.FunctionNotFound, LookupError),
+        (exceptions.SecretNotFound, LookupError),
         (exceptions.CallTimedOut, TimeoutError),
         (exceptions.CannotTravel, TypeError),
         (exceptions.CaptureRefused, TypeError),

@@ -26,6 +26,7 @@ from away.exceptions import (
     IgnoredOptionWarning,
     NameRefused,
     PublishFailed,
+    SecretNotFound,
 )
 from away.publish import (
     Options,
@@ -968,3 +969,14 @@ def test_any_refusal_is_one_sentence(text, status):
     words, _ = in_words(Reply(status, (), text.encode(errors="replace")), PLAN, FAASD)
     assert "\n" not in words
     assert str(status) in words
+
+
+def test_a_secret_that_is_not_there_is_told_by_its_name_on_faasd(tmp_path, own_environment):
+    with faasd(tmp_path) as provider:
+        connection = FaasConnection(provider.url, password=PASSWORD, verbose=False)
+        connection.create_secret("token", "x-hush")
+        with pytest.raises(SecretNotFound, match=r"no secret 'tokn'; did you mean 'token'\?$"):
+            connection.remove_secret("tokn")
+        connection.remove_secret("token")
+        with pytest.raises(SecretNotFound, match="no secret 'token'; there are none"):
+            connection.remove_secret("token")

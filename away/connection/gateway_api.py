@@ -26,7 +26,9 @@ from away.exceptions import (
     AwayError,
     FunctionNotFound,
     GatewayError,
+    SecretNotFound,
 )
+from away.names import printable, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -442,14 +444,36 @@ class GatewayApi:
         space = self._space(namespace)
         if space:
             data["namespace"] = space
-        yield from self.system(method, "/system/secrets", data, query={"namespace": space})
+        if method == "POST":
+            yield from self.system(method, "/system/secrets", data, query={"namespace": space})
+        else:
+            yield from self.change_secret(method, name, data, space)
 
     def remove_secret(self, name: str, namespace: str | None) -> Conversation[None]:
         """Remove a secret."""
         space = self._space(namespace)
         data = {"name": name} | ({"namespace": space} if space else {})
-        # faasd reads the namespace from the query here, other providers from the body.
-        yield from self.system("DELETE", "/system/secrets", data, query={"namespace": space})
+        yield from self.change_secret("DELETE", name, data, space)
+
+    def change_secret(
+        self, method: str, name: str, data: Mapping[str, Any], space: str
+    ) -> Conversation[None]:
+        """Overwrite or remove a secret; where that fails, say whether there is one at all."""
+        query = {"namespace": space}
+        try:
+            # faasd reads the namespace from the query here, other providers from the body.
+            yield from self.system(method, "/system/secrets", data, query=query)
+        except GatewayError as error:
+            # faasd answers 500 with the words of its file system for one that is not there.
+            known = yield from self.secrets(space)
+            if name in known:
+                raise
+            raise SecretNotFound(
+                f"{self.access.url} has no secret {printable(name)!r}; {suggestion(name, known)}",
+                gateway=self.access.url,
+                status=error.status,
+                call_id=error.call_id,
+            ) from None
 
     def namespaces(self, deadline: Deadline | float | None = None) -> Conversation[list[str]]:
         """List the namespaces."""

@@ -87,7 +87,7 @@ def _each(
             if len(wanted) == 1:
                 raise
             show_traceback(error)
-            complain(in_words(error))
+            complain(f"{gateway}: {in_words(error)}")
             found, worst = [], exit_code(error)
         said += found
         code = code or worst

@@ -222,6 +222,10 @@ def test_options_of_publishing_stand_in_the_same_table(project, shop):
         ("idempotnet = true", "unknown option 'idempotnet' .* the nearest known is 'idempotent'"),
         ('pack_arg = "a:b"', "unknown option 'pack_arg' .* the nearest known is 'pack_args'"),
         (
+            'name = "x"\ntimout = 30',
+            "unknown option 'timout' .* the nearest known is 'timeout'",
+        ),
+        (
             'name = "x"\nenv = { A = "1" }',
             "env of .* stands beside name, which says that another function is meant",
         ),

@@ -178,10 +178,10 @@ def _publishing(file: TomlFile, path: tuple[str, ...], trust: str) -> dict[str, 
             )
         of = f"function {function!r} of {gateway}"
         keys = _table(file, place)
-        alone(keys, of, file.where(*place))
         # With a name it is about calls of another function: nothing is published under this one.
         of_calls = set(CALL_KEYS) if "name" in keys else set(CALL_KEYS) - set(PUBLISH_KEYS)
         found[function] = _options(file, place, trust, of, besides=of_calls)
+        alone(keys, of, file.where(*place))
     return {name: options for name, options in found.items() if options}
 
 

@@ -353,6 +353,14 @@ def test_arguments_that_do_not_fit_are_judged_by_what_is_true(shop):
     assert (shop.lists, shop.calls) == (1, 1)
 
 
+def test_every_keyword_fits_a_function_of_a_kept_list_that_takes_all(shop):
+    shop.functions["double"] = lambda **numbers: sum(numbers.values())
+    keep(shop)
+    code = "from away.remote.shop import double; print(double(self=2, caller=3))"
+    assert child(code, **shop.environment()) == "5"
+    assert (shop.lists, shop.calls) == (0, 1)
+
+
 def test_arguments_that_were_wrong_all_along_cost_one_list(shop):
     keep(shop)
     code = """

@@ -60,9 +60,10 @@ def stubs(
     place = stub_files.environment() if install else stub_files.folder(output or Path("typings"))
     if check:
         return _each(gateways or stub_files.gateways(place), place, as_json, _checked)
-    code = _each(gateways or _configured(), place, as_json, _written)
+    wanted = list(gateways) or _configured()
+    code = _each(wanted, place, as_json, _written)
     if not install and not as_json:
-        _say_how_to_find(place)
+        _say_how_to_find(place, wanted)
     return code
 
 
@@ -132,12 +133,17 @@ def _tell(what: str, lines: list[str], as_json: bool) -> None:
         line(each if what == "changed" else f"{what} {each}")
 
 
-def _say_how_to_find(place: Place) -> None:
+def _say_how_to_find(place: Place, wanted: list[str]) -> None:
     """Say what a checker must be told to find the stubs."""
     root = place.root
-    line(f'mypy finds them with mypy_path = "{root.as_posix()}" in [tool.mypy] of pyproject.toml')
+    if wanted != ["local"]:
+        line(
+            f'mypy finds them with mypy_path = "{root.as_posix()}" in [tool.mypy] of pyproject.toml'
+        )
     if root != Path("typings"):
         line(f'pyright finds them with stubPath = "{root.as_posix()}" in [tool.pyright]')
     if place.path("away/remote/local.pyi").exists():
         # It looks for a package's own files before those of a folder that is none.
-        line("of the gateway local mypy finds only what away stubs local --install writes")
+        line(
+            "of the gateway local mypy finds only what is installed: run away stubs local --install"
+        )

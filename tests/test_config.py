@@ -781,6 +781,7 @@ def test_an_oauth2_log_in_of_faas_cli_is_a_token(machine):
     assert machine.credentials_for("http://faas.example") is None
 
 
+@pytest.mark.filterwarnings("ignore:the password of gateway")
 def test_a_url_is_opened_by_the_latest_source_that_has_it(machine, told):
     machine.write({FAAS_CLI: faas_cli("http://faas.example", password="of faas-cli")})
     assert machine.credentials_for("http://faas.example") == ("admin", "of faas-cli")
@@ -795,6 +796,22 @@ def test_a_url_is_opened_by_the_latest_source_that_has_it(machine, told):
     assert machine.credentials_for("http://faas.example") == ("code", "of code")
     assert machine.credentials_for("http://faas.example", user="user") == ("user", "of user")
     assert machine.credentials_for("http://faas.example", user="nobody") is None
+
+
+def test_a_password_in_a_projects_file_is_warned_of_once(machine):
+    named = "[gateways.dev]\nurl = 'http://a.example'\npassword_env = 'AWAY_DEV'\n"
+    own = f"[gateways.own]\nurl = 'http://b.example'\npassword = '{PASSWORD}'\n"
+    machine.write({AWAY: named, USERS: own}).set(AWAY_DEV=PASSWORD)
+    machine.resolve("dev")  # a warning would be an error
+    machine.write({AWAY: f"[gateways.dev]\nurl = 'http://a.example'\npassword = '{PASSWORD}'\n"})
+    with pytest.warns(
+        UserWarning, match=r"the password of gateway 'dev' .*away.toml line 3"
+    ) as all_:
+        machine.resolve("dev")
+    machine.resolve("dev")
+    assert len(all_) == 1
+    assert PASSWORD not in str(all_[0].message)
+    assert all_[0].filename == __file__
 
 
 def test_the_embedded_gateways_announcement_opens_its_url(machine, embedded):
@@ -1114,6 +1131,7 @@ BAD = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:the password of gateway")
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_input_is_told_what_is_wrong_where_and_what_to_do(machine, case):
     files, environ, name, messages = BAD[case]

@@ -254,6 +254,7 @@ def test_all_configured_gateways_are_written_and_one_that_fails_stops_no_other(
     assert Path("stubs/away/remote/shop.pyi").is_file()
     assert not Path("stubs/away/remote/gone.pyi").exists()
     assert "password" in err
+    assert err.startswith("away: gone: ")
     assert len(err.splitlines()) == 1
     assert 'stubPath = "stubs"' in out
 
@@ -263,7 +264,8 @@ def test_what_mypy_finds_of_the_embedded_gateway_is_said(shop, run):
     with announce(said, folder()):
         code, out, _ = run("stubs", "local")
     assert code == 0
-    assert out.endswith("mypy finds only what away stubs local --install writes\n")
+    assert out.endswith("mypy finds only what is installed: run away stubs local --install\n")
+    assert "mypy_path" not in out
 
 
 def test_a_file_of_the_users_own_is_never_replaced(shop, run):

@@ -24,6 +24,7 @@ from away.config.secret import Secret
 from away.config.settings import KEYS, PROJECT, USER, Setting, Source, check_name, suggestion
 from away.exceptions import ConfigError, NameRefused
 from away.names import function_name, printable
+from away.user_lines import warn_at_user_line
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -36,6 +37,8 @@ _PYPROJECT = "pyproject.toml"
 _PROJECT = "away.toml"
 # Tables that Away knows; what further rooms want to have set gets a table of its own here.
 _TABLES = ("gateways", "mounts")
+# Projects' files whose passwords were warned of.
+_warned: set[Path] = set()
 # Tables within a gateway's.
 _PUBLISHING = ("publish", "functions")
 
@@ -157,8 +160,22 @@ def _settings(file: TomlFile, path: tuple[str, ...], trust: str) -> dict[str, Se
             )
         if key in ("password", "token") and isinstance(value, str) and value:
             value = Secret(value)
+            if trust == PROJECT:
+                _warn_of_secret(file.path, f"{key} of gateway {path[-1]!r}", key, where)
         settings[key] = Setting(value, where, trust, file.path.parent)
     return settings
+
+
+def _warn_of_secret(path: Path, what: str, key: str, where: str) -> None:
+    """Warn once of a password that everybody has who has the project's files."""
+    if path in _warned:
+        return
+    _warned.add(path)
+    warn_at_user_line(
+        f"the {what} stands in a project's file, which others read; keep it in your own"
+        f" {USER_FILE} or the environment, or name where it is by {key}_env or {key}_file ({where})",
+        UserWarning,
+    )
 
 
 def _publishing(file: TomlFile, path: tuple[str, ...], trust: str) -> dict[str, dict[str, Setting]]:

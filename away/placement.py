@@ -29,6 +29,7 @@ from away.user_lines import warn_at_user_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from inspect import Signature
 
     from away.connection.conversations import Conversation
     from away.functions import RemoteFunction
@@ -176,6 +177,8 @@ class Placement:
         self.local_kind = signatures.kind_of(local)
         self.fallback = fallback
         self._limit, self._predicate = _taken_apart(offload)
+        if self._predicate is not None:
+            _check_predicate(self._predicate, local)
         self._clock = clock
         self._lock = threading.Lock()  # guards what follows
         self._counts = dict.fromkeys(Counts._fields, 0)
@@ -298,12 +301,28 @@ class Placement:
         if self._limit is not None:
             goes = not self._limit.admits()
         elif self._predicate is not None:
-            goes = bool(self._predicate(*call.args, **call.kwargs))
+            goes = self._wants(self._predicate, call)
         else:
             goes = True
         with self._lock:
             self._counts["remote" if goes else "local"] += 1
         return goes
+
+    def _wants(self, predicate: Callable[..., Any], call: _Call) -> bool:
+        """Ask the predicate; where it does not take the call's arguments, say so."""
+        try:
+            return bool(predicate(*call.args, **call.kwargs))
+        except TypeError as error:
+            import inspect
+
+            try:
+                inspect.signature(predicate).bind(*call.args, **call.kwargs)
+            except (TypeError, ValueError) as misfit:
+                raise TypeError(
+                    f"offload= of {call.function.__name__}() does not take this call's arguments:"
+                    f" {misfit}"
+                ) from error
+            raise
 
     def _attempt(self, call: _Call) -> Conversation[Any]:
         if not self.fallback:
@@ -367,6 +386,36 @@ def _taken_apart(
             " when it is needed; write it with def and return"
         )
     return None, offload
+
+
+def _check_predicate(predicate: Callable[..., Any], local: Callable[..., Any]) -> None:
+    """Refuse a predicate that takes no call of the function, where counting parameters shows it."""
+    import inspect
+
+    try:
+        takes, gives = inspect.signature(predicate), inspect.signature(local)
+    except (TypeError, ValueError):
+        return  # one of them shows none, as some builtins
+    if _most(gives) < _least(takes) or _most(takes) < _least(gives):
+        raise ConfigError(
+            f"offload= of {getattr(local, '__name__', local)!r} takes {takes}, which no call of it"
+            f" with {gives} fits; it is given the arguments of each call"
+        )
+
+
+def _least(signature: Signature) -> int:
+    """Count the parameters that have to be given."""
+    return sum(
+        each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+        for each in signature.parameters.values()
+    )
+
+
+def _most(signature: Signature) -> float:
+    """Count the arguments that can be given."""
+    parameters = signature.parameters.values()
+    variable = any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in parameters)
+    return float("inf") if variable else len(parameters)
 
 
 async def _in_threads(items: Iterator[Any]) -> AsyncIterator[Any]:

@@ -436,6 +436,11 @@ def test_counts_lose_no_call_of_many_threads(there):
         (lambda: Placement(double, kind="sync", offload=True), "not True"),
         (lambda: Placement(double, kind="sync", offload="big"), "offload= is a function"),
         (lambda: Placement(double, kind="sync", offload=-1), "from 0 up, not -1"),
+        (
+            lambda: Placement(double, kind="sync", offload=lambda a, b: True),
+            r"offload= of 'double' takes \(a, b\), which no call of it with \(n\) fits",
+        ),
+        (lambda: Placement(double, kind="sync", offload=lambda: True), "offload= of 'double'"),
         (lambda: Placement(double, kind="async generator"), "neither stands for the other"),
         (lambda: calls_running(1.5), "from 0 up, not 1.5"),
         (lambda: load_average("high"), "is a number, not 'high'"),
@@ -449,6 +454,20 @@ def test_counts_lose_no_call_of_many_threads(there):
 def test_what_cannot_decide_is_refused_before_any_call(make, text):
     with pytest.raises(ConfigError, match=text):
         make()
+
+
+def test_a_predicate_that_does_not_take_a_call_is_told_with_the_function(there):
+    f = placed(there.url, lambda n, unit=1: n, offload=lambda n: True)
+    with pytest.raises(
+        TypeError, match=r"offload= of .*\(\) does not take this call's arguments: too"
+    ):
+        f(1, 2)
+
+    def wrong(n):
+        raise TypeError("of its own")
+
+    with pytest.raises(TypeError, match=r"^of its own$"):
+        placed(there.url, offload=wrong)(1)
 
 
 def test_a_predicate_that_would_have_to_be_awaited_is_refused():

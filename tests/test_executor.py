@@ -359,7 +359,7 @@ def test_shutdown_cancels_what_has_not_begun_where_it_is_asked_to():
 
 def test_what_waits_for_its_function_to_be_published_can_be_cancelled():
     with servers.Server(servers.hang()) as server:
-        faas = FaasConnection(server.url, password="x-of-executor", timeout=1)
+        faas = FaasConnection(server.url, password="x-of-executor", timeout=20)
         executor = away.Executor(faas, 2, remove=True)
         futures = [executor.submit(lambda: 1) for _ in range(5)]
         server.wait_for(1)

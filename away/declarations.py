@@ -62,7 +62,10 @@ def publications(path: Path, function: str, at: FaasConnection | None) -> list[D
         if not function or getattr(each.function, "__name__", "") == function
     ]
     if chosen and at is not None:
-        raise Usage("--gateway is for a function without a decorator, which names its gateway")
+        raise Usage(
+            "--gateway is for a function without a decorator, which names its gateway; let the file"
+            " choose it by FaasConnection.named(os.environ[…])"
+        )
     if chosen:
         return chosen
     if not function:
@@ -149,11 +152,10 @@ def _declaring() -> Iterator[None]:
 
 
 def _nearest_in(module: ModuleType, name: str) -> str:
-    from away.names import nearest
+    from away.names import suggestion
 
     functions = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
-    found = nearest(name, functions, most=1)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    return f"; {suggestion(name, functions)}"
 
 
 def _import_file(path: Path) -> ModuleType:

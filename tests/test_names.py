@@ -74,3 +74,9 @@ def test_every_text_is_refused_or_becomes_a_name_that_deploys(text):
 @given(st.text())
 def test_nothing_printable_moves_a_cursor(text):
     assert all(c.isprintable() for c in names.printable(text))
+
+
+def test_a_suggestion_is_alike_or_lists_what_there_is():
+    assert names.suggestion("fibonaci", ["fibonacci", "x"]) == "did you mean 'fibonacci'?"
+    assert names.suggestion("nope", ["mine", "yours"]) == "there are 'mine', 'yours'"
+    assert names.suggestion("nope", []) == "there are none"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from away.capture.suspects import suspicion
 from away.exceptions import CaptureRefused
 from away.module_descriptions import MAX_FUNCTIONS, constant_text
-from away.names import nearest, printable
+from away.names import printable, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -101,10 +101,9 @@ def _named(module: ModuleType, name: object) -> Callable[..., Any]:
     try:
         value = getattr(module, name)
     except AttributeError:
-        near = nearest(name, [key for key in vars(module) if not key.startswith("_")], most=1)
-        meant = f"; did you mean {near[0]!r}" if near else ""
+        meant = suggestion(name, [key for key in vars(module) if not key.startswith("_")])
         raise CaptureRefused(
-            f"the module {module.__name__} has no function {printable(name)!r}{meant}",
+            f"the module {module.__name__} has no function {printable(name)!r}; {meant}",
             path=f"{module.__name__}.{name}",
         ) from None
     why = _why_not(value)

@@ -95,5 +95,5 @@ def _those(calls: list[RecordedCall], function: str, known: Iterable[str]) -> st
     if function in others:
         return "it was not called at all"
     near = nearest(function, others, most=1)
-    hint = f"; did you mean {near[0]!r}" if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"no function of that name is faked{hint}"

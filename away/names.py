@@ -120,6 +120,8 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 def printable(text: str) -> str:
     """Replace control characters, which must never reach a terminal from others' data."""
+    if text.isprintable():
+        return text  # as nearly all are, and each import reads some
     return "".join(c if c.isprintable() or c == " " else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 

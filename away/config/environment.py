@@ -48,7 +48,7 @@ def environment_source(environ: Mapping[str, str], cwd: Path) -> Source:
         gateways["default"] = {"url": Setting(url, where["default"], USER, cwd)}
     # Published functions find their own gateway by a variable, where none is announced.
     reserved = RESERVED[1:] if environ.get("AWAY_RUNTIME") == "1" else RESERVED
-    for variable in sorted(each for each in environ if each.startswith(PREFIX)):
+    for variable in sorted([each for each in environ if each.startswith(PREFIX)]):
         text = environ[variable]
         if not text:
             continue

@@ -10,6 +10,7 @@ import keyword
 import math
 import os
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from away.config.secret import Secret
@@ -154,6 +155,7 @@ def check_name(name: str, where: str, *, reserved: Iterable[str] = RESERVED) -> 
         )
 
 
+@lru_cache(maxsize=256)
 def is_name(name: str) -> bool:
     """Tell whether a gateway can have that name, reserved ones included."""
     return (

@@ -72,7 +72,8 @@ def parse_url(text: str, port: int | None = None) -> GatewayURL:
     """Read a gateway's URL into its parts, by the rules of :func:`normal_url`."""
     if not isinstance(text, str):
         raise ConfigError(f"a gateway's URL is text, not {type(text).__name__}")
-    return _parsed(text, port)
+    # A port is for hosts without a scheme alone: left out of what is remembered otherwise.
+    return _parsed(text, None if "://" in text else port)
 
 
 # Asked several times of the same URL by each import of a gateway. What is refused is not kept.

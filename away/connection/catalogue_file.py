@@ -243,13 +243,15 @@ def _private_text(path: str) -> bytes | None:
         # Without a name of its own if it was replaced just now; under two names it may be another's.
         if not stat.S_ISREG(found.st_mode) or not _is_ours(found) or found.st_nlink > 1:
             return None
-        with open(descriptor, "rb", closefd=False) as file:
-            text = file.read(MAX_BYTES + 1)
+        if found.st_size > MAX_BYTES:
+            return None
+        # It is replaced and never written to: what was its size is all of it.
+        text = os.read(descriptor, found.st_size + 1)
     except OSError:
         return None
     finally:
         os.close(descriptor)
-    return text if len(text) <= MAX_BYTES else None
+    return text if len(text) == found.st_size else None
 
 
 def _replace(path: str, text: bytes) -> None:

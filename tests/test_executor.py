@@ -249,8 +249,9 @@ def test_what_cannot_be_published_comes_out_of_the_future_and_is_tried_anew(exec
 def test_a_value_that_cannot_travel_is_told_with_the_executors_own_option(executor, work):
     way = r"make the Executor with safe_args=False$"
     for argument in (object(), range(3)):
-        with pytest.raises(CannotTravel, match=way):
+        with pytest.raises(CannotTravel, match=way) as told:
             executor.submit(work.square, argument).result()
+        assert str(told.value).endswith(f"; {told.value.hint}")
     with pytest.raises(CannotTravel, match=way):
         list(executor.map(work.square, [1, range(3)], chunksize=2))
 

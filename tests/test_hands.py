@@ -704,6 +704,11 @@ def test_an_empty_log_is_one_only_of_a_function_that_is_there():
             list(gone.logs(follow=True, tail=3))
 
 
+def test_a_log_is_empty_where_the_gateway_does_not_say_whether_the_function_is_there():
+    with servers.Server([servers.answer(200, b""), servers.answer(501, b"not here")]) as server:
+        assert RemoteFunction(connected(server), "f").logs() == []
+
+
 def test_a_log_that_is_followed_begins_with_its_last_lines():
     told = [f"2026-01-01T00:00:0{n}Z" for n in (1, 2, 2, 3)]
     lines = [{"timestamp": moment, "text": str(n)} for n, moment in enumerate(told)]

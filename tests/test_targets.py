@@ -23,6 +23,7 @@ from away.exceptions import (
     AuthenticationRefused,
     CaptureRefused,
     ConfigError,
+    GatewayError,
     IgnoredOptionWarning,
     NameRefused,
     PublishFailed,
@@ -980,3 +981,20 @@ def test_a_secret_that_is_not_there_is_told_by_its_name_on_faasd(tmp_path, own_e
         connection.remove_secret("token")
         with pytest.raises(SecretNotFound, match="no secret 'token'; there are none"):
             connection.remove_secret("token")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "listed"),
+    [
+        (servers.answer(400, b"secret is too large"), servers.json([])),
+        (servers.answer(500, b"disk quota exceeded"), servers.json([])),
+        (servers.answer(404, b"a: not found"), servers.answer(404, b"page not found")),
+        (servers.answer(404, b"a: not found"), servers.json([{"name": "a"}])),
+    ],
+)
+def test_why_a_secret_could_not_be_changed_is_not_hidden_by_a_look_for_it(refusal, listed):
+    with servers.Server([refusal, listed]) as server:
+        connection = FaasConnection(server.url, password=PASSWORD, verbose=False)
+        with pytest.raises(GatewayError, match="PUT /system/secrets") as told:
+            connection.update_secret("a", "x")
+        assert not isinstance(told.value, SecretNotFound)

@@ -47,6 +47,8 @@ LOG_QUIET_SECONDS = 0.5
 LOG_WHOLE_SECONDS = 10.0
 # What is spent at most on finding names that are near to a wrong one.
 NEAREST_SECONDS = 3.0
+# How providers say in an answer of any status that a secret is not there.
+_NOT_THERE = ("no such file", "not found")
 # What is spent at most on the list after a change, which has succeeded by then.
 RENEW_SECONDS = 3.0
 # What a path may hold unescaped (RFC 3986, pchar and "/"), and "%" of what is escaped already.
@@ -395,9 +397,14 @@ class GatewayApi:
         reply = yield from self.request(request, limit, quiet=LOG_QUIET_SECONDS)
         self.check_log(request, reply)
         lines = LogReader().feed(reply.body, last=True)
-        if reply.status == 200 and not lines:
+        if reply.status == 200 and not lines and whole.remaining() > 0.0:
             # OpenFaaS gives the same empty answer for a function that it does not have.
-            yield from self.function_or_absent(name, whole, namespace=namespace)
+            try:
+                yield from self.function_or_absent(name, whole, namespace=namespace)
+            except FunctionNotFound:
+                raise
+            except AwayError:
+                pass  # it may be there, and then this is its log
         return lines if tail is None else lines[max(len(lines) - tail, 0) :]
 
     def check_log(self, request: Request, reply: Reply) -> None:
@@ -458,14 +465,20 @@ class GatewayApi:
     def change_secret(
         self, method: str, name: str, data: Mapping[str, Any], space: str
     ) -> Conversation[None]:
-        """Overwrite or remove a secret; where that fails, say whether there is one at all."""
+        """Overwrite or remove a secret; where the gateway does not find it, say which there are."""
         query = {"namespace": space}
         try:
             # faasd reads the namespace from the query here, other providers from the body.
             yield from self.system(method, "/system/secrets", data, query=query)
         except GatewayError as error:
+            words = (error.body or "").lower()
             # faasd answers 500 with the words of its file system for one that is not there.
-            known = yield from self.secrets(space)
+            if error.status != 404 and not any(each in words for each in _NOT_THERE):
+                raise
+            try:
+                known = yield from self.secrets(space)
+            except AwayError:
+                raise error from None
             if name in known:
                 raise
             raise SecretNotFound(

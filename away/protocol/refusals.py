@@ -77,7 +77,8 @@ def by_another_way(error: CannotTravel, way: str) -> CannotTravel:
     if not text.endswith(OR_PUBLISH_UNSAFE):
         return error
     made = CannotTravel(f"{text.removesuffix(OR_PUBLISH_UNSAFE)} or {way}")
-    made.__dict__.update(error.__dict__)
+    hint = f"{(error.hint or '').removesuffix(OR_PUBLISH_UNSAFE)} or {way}"
+    made.__dict__.update({**error.__dict__, "hint": hint})
     return made
 
 

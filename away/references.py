@@ -24,6 +24,11 @@ _connections: dict[str, FaasConnection] = {}
 _pickled: weakref.WeakValueDictionary[tuple[Any, ...], RemoteFunction[..., Any]] = (
     weakref.WeakValueDictionary()
 )
+# By a key's hash, the placement or else the connection of all functions that were pickled under it; None
+# where there were several. A reference does not tell these, so it then stands for none of the functions.
+_owners: dict[int, weakref.ref[Any] | None] = {}
+# Owners outlive the functions, as pickles do: this many take some 15 MB. What comes later is not found.
+_MOST_OWNERS = 100_000
 # Options that are no part of a key: not all of their values can be.
 _UNHASHED = ("description", "headers", "pack", "types", "unpack")
 
@@ -59,15 +64,32 @@ class Reference(NamedTuple):
 
 
 def remember(function: RemoteFunction[..., Any]) -> None:
-    """Find a function again by its reference, for as long as somebody else holds it."""
-    _pickled[function.reference().key()] = function
+    """Find a function again by its reference, for as long as somebody else holds it.
+
+    One with another login or placement under the same key ends that for good, for all of the key.
+    """
+    key = function.reference().key()
+    if len(_owners) >= _MOST_OWNERS and hash(key) not in _owners:
+        return
+    owner = _owner(function)
+    if _owners.setdefault(hash(key), owner) == owner:
+        _pickled[key] = function
+    else:
+        _owners[hash(key)] = None
 
 
 def remembered(reference: Reference) -> RemoteFunction[..., Any] | None:
     """Return the living function that a reference was made of here, if it is still of that kind."""
-    found = _pickled.get(reference.key())
+    key = reference.key()
+    found = _pickled.get(key)
+    if found is None or _owners.get(hash(key)) != _owner(found):
+        return None
     # What it is may have changed since: a gateway's proxies are renewed in place.
-    return found if found is not None and found.reference().is_same(reference) else None
+    return found if found.reference().is_same(reference) else None
+
+
+def _owner(function: RemoteFunction[..., Any]) -> weakref.ref[Any]:
+    return weakref.ref(function.placement or function.connection)
 
 
 def referenced_connection(url: str) -> FaasConnection:

@@ -447,6 +447,8 @@ def in_a_function():
     return stub
 
 
+# One for all, at a URL of its own: what another connection pickles under it ends the identity of both.
+KEPT_AT = FaasConnection("127.0.0.1:8079", password="hidden-pw")
 KEPT = {
     "of a name": lambda faas: builder.sync_from_name("f", faas),
     "a decorated stub": lambda faas: builder.faas_function(faas)(local),
@@ -461,7 +463,7 @@ KEPT = {
 @pytest.mark.parametrize("make", KEPT.values(), ids=KEPT)
 @pytest.mark.parametrize("through", [through_pickle, through_dill, copy.copy, copy.deepcopy])
 def test_a_pickled_function_is_itself_in_the_process_that_pickled_it(make, through):
-    f = make(FaasConnection("127.0.0.1", password="hidden-pw"))
+    f = make(KEPT_AT)
     assert through(f) is f
     assert through({f: 1, f.aio: 2}) == {f: 1, f.aio: 2}
     others = [f, f.options(timeout=7), f.options(headers={"X-Tenant": "8"})]
@@ -469,11 +471,9 @@ def test_a_pickled_function_is_itself_in_the_process_that_pickled_it(make, throu
 
 
 def test_a_function_that_has_changed_since_is_not_taken_for_what_was_pickled():
-    faas = FaasConnection("127.0.0.1", password="hidden-pw")
-
     def made(default):
         described = signatures.Description(parameters=(Parameter("n", 1, True, default),))
-        return RemoteFunction(faas, "f", description=described)
+        return RemoteFunction(KEPT_AT, "f", description=described)
 
     f, other = made(1), made(True)
     data = pickle.dumps(f)
@@ -481,6 +481,26 @@ def test_a_function_that_has_changed_since_is_not_taken_for_what_was_pickled():
     back = pickle.loads(data)
     assert back not in (f, other)
     assert back.description.parameters[0].default is not True
+
+
+@pytest.mark.parametrize("lives", [True, False], ids=["both live", "one is gone"])
+def test_a_pickle_never_comes_back_with_the_login_of_another_connection(lives):
+    name = f"of_two_logins_{lives}"
+    f, g = (
+        RemoteFunction(FaasConnection("127.0.0.1", user=user, password=f"{user}-pw"), name)
+        for user in ("admin", "guest")
+    )
+    of_f = pickle.dumps(f)
+    assert pickle.loads(of_f) is f
+    if not lives:
+        del f
+        gc.collect()
+    of_g = pickle.dumps(g)
+    fresh = pickle.loads(of_f)
+    assert fresh is not g
+    assert fresh.connection is pickle.loads(of_g).connection is not g.connection
+    if lives:
+        assert pickle.loads(pickle.dumps(f)).connection is fresh.connection
 
 
 def test_pickling_keeps_no_function_alive():

@@ -525,6 +525,17 @@ def test_options_and_copies_share_the_counts_and_a_pickle_leaves_the_local_side(
     assert read(1) == "there"
 
 
+def test_a_function_without_a_local_side_does_not_come_back_with_that_of_another(there):
+    f = placed(there.url, offload=lambda n: False)
+    plain = RemoteFunction(
+        f.connection, "double", kind="sync", dialect="protocol", timeout=30, idempotent=False
+    )
+    of_plain, of_f = pickle.dumps(plain), pickle.dumps(f)
+    assert of_plain == of_f
+    assert pickle.loads(of_plain).counts is None
+    assert pickle.loads(of_plain)(1) == "there"
+
+
 def test_calls_that_always_go_to_the_gateway_are_counted_too(there):
     async def later(n):
         return f"here {n}"

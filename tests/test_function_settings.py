@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pickle
 import sys
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 import away
 import away.remote
-from away import config, exceptions
+from away import FaasConnection, config, exceptions
 from away.config import toml_sources
 from away.config.call_settings import CALL_KEYS, DottedPath
 from away.config.project_code import is_projects_file
@@ -291,6 +292,32 @@ def test_an_environment_inside_the_project_is_no_code_of_its(project, tmp_path, 
     module = project('[GW.functions.double]\npack_args = "packers_installed:packed"\n')
     with pytest.raises(exceptions.ConfigError, match="is no code of the project's"):
         module.double(1)
+
+
+def test_a_setting_that_fits_a_function_no_more_breaks_no_change_and_no_other_function(
+    project, shop, tmp_path, monkeypatch
+):
+    (tmp_path / "packers.py").write_text("def packed(args):\n    return str(args[0])\n")
+    module = project('[GW.functions.double]\npack_args = "packers:packed"\n')
+    aio = importlib.import_module(module.__name__.replace(".remote.", ".remote.aio."))
+    held, others = module.double, (module.add_numbers, aio.add_numbers)
+    assert aio.double
+    shop_functions = {"double": lambda n, *, m=1: n, "add-numbers": double, "gone": add}
+    for name, function in {**shop_functions, "also": add}.items():
+        monkeypatch.setitem(shop.functions, name, function)
+    with FaasConnection(shop.url, password=PASSWORD) as faas:
+        assert faas.remove("gone") is None
+        assert [str(inspect.signature(each)) for each in others] == ["(n)", "(n)"]
+        assert (module.add_numbers, aio.add_numbers) == others
+        assert module.double is held
+        for each in (module, aio):
+            for _ in range(2):
+                with pytest.raises(ImportError, match="pack_args"):
+                    each["double"]
+        monkeypatch.setitem(shop.functions, "double", lambda k: k)
+        assert faas.remove("also") is None
+        assert module.double is held
+        assert str(inspect.signature(held)) == "(k)"
 
 
 @pytest.mark.parametrize("which", ["prefix", "base_prefix"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import functools
+import importlib
 import inspect
 import json
 import os
@@ -603,16 +604,62 @@ def test_what_this_process_removes_is_gone_from_names_and_from_the_kept_list(sho
     assert shop.lists == 0
 
 
-def test_names_of_what_this_process_changed_are_asked_for_where_no_list_could_be_had(shop, module):
+def test_names_stay_after_a_change_whose_list_could_not_be_had(shop, module):
+    shop.functions |= {"other": double, "gone": double}
     loaded = hooks.load_sync(module)
-    held = loaded.double
+    held, other = loaded.double, loaded.other
     answer, shop.script = shop.script, servers.answer(202)
     with FaasConnection(shop.url, password=PASSWORD) as faas:
         faas.update({"service": "double", "image": "x"})
+        faas.remove("gone")
+        shop.requests.clear()
+        assert (loaded.double is held, loaded.other is other) == (True, True)
+        assert "gone" not in vars(loaded)
+        assert shop.lists == 0
     shop.script = answer
-    shop.functions["double"] = lambda m: m
-    assert loaded.double is held
-    assert str(inspect.signature(held)) == "(m)"
+    shop.functions["double"] = lambda m: 3 * m
+    # Its list is from before the change: at once, and not after a second only.
+    assert held(m=4) == 12
+    assert (str(inspect.signature(held)), shop.lists) == ("(m)", 1)
+
+
+def test_a_publish_takes_no_names_away_while_it_goes_on(written):
+    code = "def slowly(a):\n    return a\ndef other(a):\n    return a\n"
+    functions = written("taken", code)
+    seen = []
+
+    def script(asked):
+        seen.append((asked.method, asked.path.partition("?")[0], "other" in vars(loaded)))
+        return servers.passed_on(gateway.url, asked)
+
+    with away.gateway.run(announce=False) as gateway, servers.Server(script) as server:
+        builder.publish(gateway, verbose=False)(functions.other)
+        login = {"user": gateway.user, "password": gateway.password}
+        with configured("slowly", server.url, gateway.password) as name:
+            loaded = importlib.import_module(f"away.remote.{name}")
+            held = loaded.other
+            seen.clear()
+            with FaasConnection(server.url, **login, verbose=False) as faas:
+                builder.publish(faas, verbose=False)(functions.slowly)
+            assert loaded.other is held
+            assert loaded.slowly(3) == 3
+    assert all(there for *_, there in seen)
+    assert [each[:2] for each in seen].count(("GET", "/system/functions")) == 1
+
+
+def test_a_function_that_became_a_module_is_one_after_a_change(shop, module):
+    shop.functions |= {"shapes": double, "other": double, "more": double}
+    loaded = hooks.load_sync(module)
+    assert loaded.shapes(2) == 4
+    with FaasConnection(shop.url, password=PASSWORD) as faas:
+        shop.modules["shapes"] = {"area": double}
+        del shop.functions["shapes"]
+        faas.remove("other")
+        assert loaded.shapes.area(3) == 6
+        shop.functions["shapes"] = shop.modules.pop("shapes")["area"]
+        faas.remove("more")
+        assert loaded.shapes(5) == 10
+    assert shop.lists == 3
 
 
 PUBLISHED = """
@@ -675,6 +722,31 @@ def test_several_that_are_published_side_by_side_cost_one_list(written):
             server.requests.clear()
             publish_all([Publication(each, faas) for each in functions], verbose=False)
             assert lists() == 0
+            kept(Path(lists_folder())).unlink()  # a list of just now does as well
+            publish_all([Publication(each, faas) for each in functions], verbose=False)
+            assert lists() == 0
+
+
+def test_where_no_list_can_be_kept_an_unchanged_publish_asks_for_none(tmp_path):
+    blocked, file = tmp_path / "file", tmp_path / "pub.py"
+    blocked.write_text("")
+    file.write_text(PUBLISHED.format(name="unkept"))
+    with (
+        away.gateway.run(announce=False) as gateway,
+        servers.Server(lambda seen: servers.passed_on(gateway.url, seen)) as server,
+    ):
+        environment = {
+            "AWAY_GATEWAY_LEFT_URL": server.url,
+            "AWAY_GATEWAY_LEFT_USER": gateway.user,
+            "AWAY_GATEWAY_LEFT_PASSWORD": gateway.password,
+            "XDG_CACHE_HOME": str(blocked),
+        }
+        for expected in (True, False):
+            server.requests.clear()
+            ran = [sys.executable, file]
+            subprocess.run(ran, env={**os.environ, **environment}, check=True, stderr=-1)
+            asked = [(each.method, each.path.partition("?")[0]) for each in server.requests]
+            assert (("GET", "/system/functions") in asked) is expected
 
 
 def test_a_publish_succeeds_where_the_list_cannot_be_had(written):
@@ -804,6 +876,9 @@ def test_a_list_too_large_to_be_kept_takes_the_older_one_away(tmp_path):
     files.write("", [FunctionInfo("f", image="x" * MAX_BYTES)])
     assert not path.exists()
     assert list((tmp_path / "lists").iterdir()) == []
+    assert not files.can_write("")
+    files.write("", [FunctionInfo("f")])
+    assert files.can_write("")
 
 
 def test_lists_that_nobody_fetches_any_more_are_removed(tmp_path):

@@ -191,6 +191,9 @@ class Follower(Protocol):
     def gateway_changed(self) -> None:
         """Look at what the catalogue has now: a list from after the change, or none."""
 
+    def function_removed(self, namespace: str, name: str) -> None:
+        """Let go of a function that is not there any more."""
+
 
 class Catalogue:
     """The lists of one gateway's functions, by namespace, and what is being updated there.
@@ -247,15 +250,24 @@ class Catalogue:
 
     def tell_followers(self) -> None:
         """Let those who go by a list look at what is known now."""
+        for each in self._all_followers():
+            # Whatever goes wrong there: the change is made, and the next import says so.
+            with contextlib.suppress(Exception):
+                each.gateway_changed()
+
+    def _all_followers(self) -> list[Follower]:
         with self._lock:
-            followers = list(self._followers)
-        for each in followers:
-            each.gateway_changed()
+            return list(self._followers)
 
     def kept(self, namespace: str = "") -> KeptList | None:
         """Return the last list that some process kept on disk, however old it is."""
         files = self._on_disk()
         return None if files is None else files.read(namespace)
+
+    def can_keep(self, namespace: str = "") -> bool:
+        """Tell whether a list could be kept on disk, as far as is known before there is one."""
+        files = self._on_disk()
+        return files is not None and files.can_write(namespace)
 
     def _on_disk(self) -> ListFiles | None:
         # What a test's fake lists is no gateway's, and nothing that a gateway lists is the fake's.
@@ -358,6 +370,9 @@ class Catalogue:
     def removed(self, namespace: str, name: str) -> None:
         """Forget all lists, and expect no longer that the function comes back by itself."""
         self.drop()
+        for each in self._all_followers():
+            with contextlib.suppress(Exception):
+                each.function_removed(namespace, name)
         with self._lock:
             if self._updates.get((namespace, name), (0, 0.0))[0] == 0:
                 self._updates.pop((namespace, name), None)

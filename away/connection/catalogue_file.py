@@ -74,6 +74,8 @@ class ListFiles:
         self._clock = clock
         # path → what was read, and the state that the file had: replaced files differ in it
         self._read: dict[str, tuple[tuple[int, ...], KeptList | None]] = {}
+        # paths of lists that were last too large
+        self._too_large: set[str] = set()
 
     def path(self, namespace: str) -> str | None:
         """Return where the list of a namespace is kept."""
@@ -107,14 +109,27 @@ class ListFiles:
             return
         folder = os.path.dirname(path)  # noqa: PTH120 - as above
         text = text_of(self.url, self.user, namespace, infos, self._clock())
+        self._too_large.discard(path)
         with suppress(OSError, ValueError):
             if len(text) > MAX_BYTES:
+                self._too_large.add(path)
                 os.unlink(path)  # noqa: PTH108 - as above: what is there is older than this
             elif _make_private(folder):
                 new = not os.path.lexists(path)
                 _replace(path, text)
                 if new:
                     _remove_unused(folder, self._clock() - UNUSED_SECONDS)
+
+    def can_write(self, namespace: str) -> bool:
+        """Tell whether a list could be kept: there is a place for it, and the last one had room."""
+        path = self.path(namespace)
+        if path is None or path in self._too_large:
+            return False
+        folder = os.path.dirname(path)  # noqa: PTH120 - as above
+        try:
+            return _make_private(folder) and os.access(folder, os.W_OK | os.X_OK)
+        except (OSError, ValueError):
+            return False
 
     def drop(self) -> None:
         """Forget what is kept of all namespaces: something was changed at the gateway."""

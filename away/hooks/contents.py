@@ -72,7 +72,7 @@ class GatewayFunctions:
         self.local = local
         self._select = select
         self._content = content
-        self.list = GatewayList(gateway, module_name, local, self._take_on, self._let_all_go)
+        self.list = GatewayList(gateway, module_name, local, self._take_on, self._let_go_of)
         self.proxies = Proxies(
             self.list, content, module_name=module_name, aio=aio, select=select, local=local
         )
@@ -256,6 +256,17 @@ class GatewayFunctions:
         """Take a module below this one out of the names, not a patch of the user's."""
         for name in [key for key, value in self._content.items() if value is module]:
             del self._content[name]
+
+    def _let_go_of(self, namespace: str, name: str) -> None:
+        with self.proxies.changing.here:
+            info = self.proxies.infos.get(name)
+            # The gateway's default namespace has a name too, which its list says.
+            ours = self.connection().namespace
+            if namespace != ours and (ours or info is None or namespace != info.namespace):
+                return
+            self.proxies.let_go(name)
+            if name in self.modules:
+                self.let_go(self.modules[name])
 
     def _let_all_go(self) -> None:
         with self.proxies.changing.here:

@@ -55,7 +55,7 @@ class GatewayList:
         module_name: The full name of the module that it is for.
         local: The local module that stands behind that, if one does.
         take_on: Takes on a list, and when it was fetched where that was not just now.
-        let_go: Takes what was made of a list out of the module's names.
+        let_go: Takes what was made of a function, by namespace and name, out of the module's names.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class GatewayList:
         module_name: str,
         local: LocalSide | None,
         take_on: Callable[[list[FunctionInfo], OldList | None], Listing],
-        let_go: Callable[[], None],
+        let_go: Callable[[str, str], None],
     ) -> None:
         self._gateway = gateway
         self._module_name = module_name
@@ -344,21 +344,32 @@ class GatewayList:
             self._accept(recent)
 
     def gateway_changed(self) -> None:
-        """Take on the list from after a change of this process's; while there is none, keep no name."""
-        connection = self._connection
-        if connection is None or not self._has_taken_on:
-            return
-        if self._local is not None and self._local.is_standing_in():
+        """Take on the list from after a change of this process's, if there is one.
+
+        Until then all names stay: who reads one, in an event loop for one, waits for no request.
+        """
+        connection = self._followed()
+        if connection is None:
             return
         recent = connection.catalogue.cached(connection.namespace)
-        try:
-            if recent is not None:
-                self._take_fetched(recent)
-                return
-        except ImportError:
-            pass  # what is configured of a function is wrong; the next import says so
-        self._stale = True
-        self._let_go()
+        if recent is not None:
+            self._take_fetched(recent)
+        else:
+            # What was listed before judges no arguments and no names any more.
+            self._fetched_at = float("-inf")
+
+    def function_removed(self, namespace: str, name: str) -> None:
+        """Let go of the name of a function that this process removed."""
+        if self._followed() is not None:
+            self._let_go(namespace, name)
+
+    def _followed(self) -> FaasConnection | None:
+        """Return the connection whose changes matter here; None while it is not gone by."""
+        if not self._has_taken_on:
+            return None
+        if self._local is not None and self._local.is_standing_in():
+            return None
+        return self._connection
 
     def _fetch_for(self, name: str) -> Listing:
         """Fetch the list for the sake of a name that the one in use lacks."""

@@ -7,10 +7,11 @@ attributes; a patch of the user's there is never touched.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from away.exceptions import ConfigError
-from away.hooks.errors import as_import_error
+from away.hooks.errors import ConfigurationNotImported, as_import_error
 from away.hooks.in_hand import become, remember
 from away.hooks.listing import Listing
 from away.hooks.locks import ForkedLock
@@ -90,19 +91,23 @@ class Proxies:
             settled = old is not None or not self._in_doubt
             if self.listing is not None and settled and self._taken_on == (connection, infos):
                 return self.listing
-            self._taken_on = connection, infos
             listed = [each for each in infos if self._select is None or self._select(each)]
             if self._local is not None:
                 listed = self._local.added_to(listed)
             self.infos = {each.name: each for each in listed}
             listing = self.listing = Listing(listed, self.renames())
             for name in self._own_names():
-                if listing.named(name) != [self.content[name].function_name]:
+                own = self.content[name].function_name
+                # One of the same name that is a module now is what the name means from now on.
+                if listing.named(name) != [own] or self.infos[own].module is not None:
                     del self.content[name]
             self._list_those_in_hand(listing)
             renew_modules()
             for name in self._made.keys() & self.infos.keys():
-                self._renew(name)
+                # What is configured of one takes no other away: who asks the list for it is told.
+                with suppress(ConfigurationNotImported):
+                    self._renew(name)
+            self._taken_on = connection, infos
             return listing
 
     def renames(self) -> Mapping[str, str]:
@@ -118,11 +123,12 @@ class Proxies:
         """Tell whether somebody may hold one."""
         return bool(self._made or self._unlisted)
 
-    def let_go(self) -> None:
-        """Take all of them out of the names."""
+    def let_go(self, name: str | None = None) -> None:
+        """Take all of them out of the names, or that of one function."""
         with self.changing.here:
-            for name in self._own_names():
-                del self.content[name]
+            for each in self._own_names():
+                if name is None or self.content[each] is self._made.get(name):
+                    del self.content[each]
 
     def remembered(self) -> Callable[[], None]:
         """Remember names and proxies; what is returned puts them back."""
@@ -154,6 +160,8 @@ class Proxies:
             found = self._made.get(name)
             if found is None:
                 found = self._made[name] = self._make(name)
+            else:
+                self._renew(name)  # only if the list's arrival could not
             return found
 
     def of_unlisted(self, name: str, gateway: str) -> RemoteFunction[..., Any]:
@@ -184,8 +192,9 @@ class Proxies:
         for name, proxy in list(self._unlisted.items()):
             found = listing.named(name)
             if len(found) == 1:
-                become(proxy, self._make(found[0]))
-                self._made.setdefault(found[0], self._unlisted.pop(name))
+                with suppress(ConfigurationNotImported):
+                    become(proxy, self._make(found[0]))
+                    self._made.setdefault(found[0], self._unlisted.pop(name))
             elif proxy.connection is not self._source.connection():
                 become(proxy, self._make_unlisted(name))
 
@@ -201,14 +210,17 @@ class Proxies:
         assert self.listing is not None, "a function is made from a list"
         info = self.infos[name]
         kind = info.description.kind if info.description else "sync"
-        made = from_info(
-            self._source.connection(),
-            info,
-            module=self._module_name,
-            python_name=self.listing.shown_as(name),
-            kind=async_kind(kind) if self._aio else None,
-            **self.options_of(name),
-        )
+        try:
+            made = from_info(
+                self._source.connection(),
+                info,
+                module=self._module_name,
+                python_name=self.listing.shown_as(name),
+                kind=async_kind(kind) if self._aio else None,
+                **self.options_of(name),
+            )
+        except ConfigError as error:
+            raise as_import_error(error, self._module_name) from None
         self._made_from[name] = self._source_of(name)
         old = self._source.freshness.old
         (self._in_doubt.discard if old is None else self._in_doubt.add)(name)

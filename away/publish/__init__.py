@@ -229,10 +229,15 @@ def listed_anew(
 
 
 def renewal(published: Published, connection: FaasConnection) -> Conversation[None]:
-    """Fetch the list after a publish; where nothing was changed, only if none is kept."""
-    namespace = published.namespace
-    if published.action != "unchanged" or connection.catalogue.kept(namespace) is None:
-        yield from connection.api.renew_list(namespace or None)
+    """Fetch the list after a publish; where nothing was changed, only to keep one if none is."""
+    namespace, catalogue = published.namespace, connection.catalogue
+    if published.action == "unchanged" and (
+        catalogue.kept(namespace) is not None
+        or catalogue.cached(namespace) is not None
+        or not catalogue.can_keep(namespace)
+    ):
+        return
+    yield from connection.api.renew_list(namespace or None)
 
 
 def publisher_of(

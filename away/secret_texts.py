@@ -8,11 +8,13 @@ password a minute ago still holds it.
 from __future__ import annotations
 
 __all__ = [
+    "declared",
     "hidden",
     "known",
     "known_files",
     "name_of",
     "remember",
+    "remember_declared",
     "remember_file",
     "remember_value",
 ]
@@ -25,6 +27,8 @@ _texts: set[str] = set()
 _files: set[str] = set()
 # Of values of a gateway's secrets, how those are called.
 _names: dict[str, str] = {}
+# Of those that a source file declares, the name and the line that says so.
+_places: dict[str, str] = {}
 
 
 def remember(text: str | None) -> None:
@@ -35,6 +39,35 @@ def remember(text: str | None) -> None:
 
 def remember_value(data: bytes, name: str) -> None:
     """Note the value of a gateway's secret of that name."""
+    for each in _spelled(data):
+        remember(each)
+        _names[each] = name
+
+
+def remember_declared(data: bytes, name: str, place: str) -> None:
+    """Note the value of a secret that is only written down, and given to no gateway so far.
+
+    A short one is left out: it stands in other texts by chance, and nobody has it as a secret yet.
+
+    Args:
+        data: The value.
+        name: What the secret is called.
+        place: The file and the line that declare it.
+    """
+    for each in _spelled(data):
+        if len(each.strip()) >= _SHORTEST_HIDDEN:
+            remember(each)
+            _names.setdefault(each, name)
+            _places.setdefault(each, f"declared in {place}")
+
+
+def declared(text: str | bytes) -> str:
+    """Return a clause that tells where a secret that is in a text was declared, if one is."""
+    text = text if isinstance(text, str) else text.decode(errors="replace")
+    return next((f" ({place})" for each, place in dict(_places).items() if each in text), "")
+
+
+def _spelled(data: bytes) -> set[str]:
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -42,9 +75,7 @@ def remember_value(data: bytes, name: str) -> None:
 
         # No text can hold it, but its usual spelling can.
         text = b64encode(data).decode()
-    for each in (text, text.strip()):
-        remember(each)
-        _names[each] = name
+    return {text, text.strip()}
 
 
 def name_of(text: str) -> str | None:

@@ -111,6 +111,13 @@ FOLLOWED = {
     "bytes": ("b'41-sekrit-xyzzy'", ""),
     "a name": ("TOKEN", f"TOKEN: str = {VALUE!r}"),
     "an attribute of a module": ("conf.cfg.TOKEN", "import conf.cfg"),
+    "a sum": ("'41-sekrit-' + 'xyzzy'", ""),
+    "a sum of bytes": ("b'41-sekrit-' + b'xyzzy'", ""),
+    "a dict of keywords": (f"'v'}} | dict(tok={VALUE!r}) | {{'x': None", ""),
+    "keywords of a name": (
+        "'v'}, **COMMON) if 0 else builder.publish(faas, **COMMON, env={'a': 'b'",
+        f"COMMON = {{'secrets': dict(**{{'tok': {VALUE!r}}})}}",
+    ),
     "another name of a module": ("c.TOKEN.strip()", "from conf import cfg as c"),
     "a name that a package hands on": ("TOKEN", "from conf import TOKEN"),
     "other secrets with it": (f"'v', **{{'tok': {VALUE!r}}}", ""),
@@ -144,10 +151,14 @@ def test_a_secret_is_known_before_its_decorator_runs(tmp_path, kind):
 @pytest.mark.usefixtures("own_environment")
 def test_a_secret_of_a_module_that_is_not_imported_yet_is_known_too(tmp_path):
     first = FIRST.replace("    return a", "    import later\n    return a")
-    later = "from functools import partial\nOPTIONS = partial(dict, secrets={'tok': 'SOURCE'})\n"
+    later = "from functools import partial\nfrom away import builder\n"
+    later += "ours = partial(builder.publish, secrets={'tok': 'SOURCE'})\n"
     write(tmp_path, {"job.py": HEAD + first, "later.py": later.replace("SOURCE", VALUE)})
     ran = python("-c", "import job", cwd=tmp_path, url="http://127.0.0.1:9")
-    assert "later.py, line 2, holds the value of the secret 'tok'" in ran.stderr
+    assert (
+        "later.py, line 3, holds the value of the secret 'tok' (declared in later.py, line 3)"
+        in ran.stderr
+    )
 
 
 @pytest.mark.usefixtures("own_environment")
@@ -155,7 +166,8 @@ def test_a_script_captures_no_value_that_is_a_secret_further_down(tmp_path):
     script = f"{HEAD}TOKEN = {VALUE!r}\n{FIRST.replace('return a', 'return TOKEN')}"
     write(tmp_path, {"job.py": script + LAST.replace("SOURCE", "TOKEN")})
     ran = python("job.py", cwd=tmp_path, url="http://127.0.0.1:9")
-    assert "a password or token that this process knows" in ran.stderr.splitlines()[-1]
+    error = ran.stderr.splitlines()[-1]
+    assert "a password or token that this process knows (declared in job.py, line 13)" in error
     assert VALUE not in ran.stderr.splitlines()[-1]
 
 
@@ -175,24 +187,73 @@ def test_a_file_that_the_configuration_makes_a_secret_of_another_function_of_is_
     assert "data/tok is a file that a secret is made of" in ran.stderr
 
 
+# A call of it is one of Away's, and publishes nothing.
+OURS = "from away.builder import publish as ours\n"
 # What is no secret, though the first function's file has it.
 HARMLESS = {
-    "names of secrets": "OPTIONS = dict(secrets=['first', 'plain-text-here'])",
+    "names of secrets": "ours(secrets=['first', 'plain-text-here'])",
     "no keyword": "OPTIONS = {'secrets': {'tok': 'plain-text-here'}}",
-    "another keyword": "OPTIONS = dict(env={'tok': 'plain-text-here'})",
-    "none": "OPTIONS = dict(secrets={'tok': None})",
-    "not constant": "OPTIONS = dict(secrets={'tok': os.environ['WORD'], 'x': Path('absent')})",
-    "bound twice": "T = 'plain-text-here'\nT = os.environ['WORD']\nOPTIONS = dict(secrets={'tok': T})",
-    "in a ring": "def f(A=1): return dict(secrets={'tok': B})\nB = f'{A}' if 0 else ''\nA = B",
+    "no call of Away's": "OPTIONS = dict(secrets={'tok': 'plain-text-here'})",
+    "another keyword": "ours(env={'tok': 'plain-text-here'})",
+    "another keyword of a name": "OPTIONS = {'env': {'tok': 'plain-text-here'}}\nours(**OPTIONS)",
+    "none": "ours(secrets={'tok': None})",
+    "not constant": "ours(secrets={'tok': os.environ['WORD'], 'x': Path('absent')})",
+    "bound twice": "T = 'plain-text-here'\nT = os.environ['WORD']\nours(secrets={'tok': T})",
+    "in a ring": "def f(A=1): return ours(secrets={'tok': B})\nB = f'{A}' if 0 else ''\nA = B",
+    "in a ring of sums": "def f(): return ours(secrets={'tok': B})\nif 0:\n    A = B + B\n    B = A + A",
+    "in a ring of keywords": "def f(): return ours(**B)\nif 0:\n    A = {**B, **B}\n    B = A | A",
+    "short": "ours(secrets={'tier': 'test', 'b': b'x', 'c': 'pad        '})\nMODE = 'test', 'x', 'pad'",
+    "half a character": "ours(secrets={'tok': '\\ud800-of-no-text'})",
+    "a function's own keyword": "def deploy(name, secrets): pass\n"
+    "deploy('x', secrets={'tier': 'plain-text-here'})",
+    "a method's keyword": "def job(box): box.start(secrets={'tier': 'plain-text-here'})",
+    "a library's keyword": "import pluggy\nhook = pluggy.HookimplMarker('x')\n"
+    "def job(): hook(secrets={'tier': 'plain-text-here'})",
+    "a library's decorator": "import pluggy\nhook = pluggy.HookimplMarker('x')\n"
+    "def job():\n    @hook(secrets={'tier': 'plain-text-here'})\n    def inside(): pass",
+    "a remote function's keyword": "def job():\n    from away.remote.default import order\n"
+    "    return order(secrets={'tier': 'plain-text-here'})",
+    "a keyword of a stub": "def job(): return order(secrets={'tier': 'plain-text-here'})\n"
+    "order = builder.sync_from_name('order', faas)",
+    "a test of theirs": "def test(): start_container(secrets={'tier': 'first'})",
 }
 
 
 @pytest.mark.usefixtures("own_environment")
 @pytest.mark.parametrize("kind", HARMLESS)
 def test_what_is_no_constant_of_a_secret_is_packed(tmp_path, kind):
-    write(tmp_path, {"job.py": f"{HEAD}\n{HARMLESS[kind]}\n{FIRST}"})
+    write(tmp_path, {"job.py": f"{HEAD}{OURS}{HARMLESS[kind]}\n{FIRST}"})
     ran = python("-c", "import job", cwd=tmp_path, url="http://127.0.0.1:9")
     assert "GatewayUnreachable" in ran.stderr.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("own_environment")
+def test_a_file_of_deep_expressions_is_packed(tmp_path):
+    deep = "\n".join(f"{' ' * each}if x{each} if 0 else 1:" for each in range(90)) + "\n" + " " * 90
+    chain = (
+        f"def far(): builder.publish(env={{'a': {'+'.join(['x'] * 500)}}}, secrets={{'a': None}})"
+    )
+    write(tmp_path, {"job.py": f"{HEAD}\n{chain}\n{deep}pass\n{FIRST}"})
+    low = "import sys\nsys.setrecursionlimit(700)\nimport job"
+    ran = python("-c", low, cwd=tmp_path, url="http://127.0.0.1:9")
+    assert "RecursionError" not in ran.stderr
+
+
+@pytest.mark.usefixtures("own_environment")
+def test_keywords_from_another_module_are_known_though_no_file_says_secrets_in_a_call(tmp_path):
+    write(
+        tmp_path,
+        {
+            "job.py": HEAD
+            + "from cfg import COMMON\n"
+            + FIRST
+            + LAST.replace('name="last", secrets={"tok": SOURCE}', "**COMMON"),
+            "cfg.py": f"COMMON = dict(secrets={{'tok': {VALUE!r}}})\n",
+        },
+    )
+    ran = python("-c", "import job", cwd=tmp_path, url="http://127.0.0.1:9")
+    assert "cfg.py, line 1, holds the value of the secret 'tok' (declared in cfg.py" in ran.stderr
+    assert VALUE not in ran.stderr
 
 
 @pytest.mark.usefixtures("own_environment")

@@ -1,9 +1,10 @@
 """Secrets that a source file gives to gateways, read from it before its code comes to them.
 
 A decorator's ``secrets={…}`` is known when the decorator runs. Functions that stand above it are
-published before that, with the whole file: so what stands in ``secrets={…}`` of any call is known as
-soon as the file is looked at. Only constants are followed: texts, names that are bound to one once,
-here or in another module of the user's, and files. Nothing is imported or run.
+published before that, with the whole file: so what stands in ``secrets={…}`` of a decorator, or of a
+call of Away's, is known as soon as the file is looked at; the same keyword of other libraries is theirs.
+Only constants are followed: texts, names that are bound to one once, here or in another module of the
+user's, and files. Nothing is imported or run.
 """
 
 from __future__ import annotations
@@ -12,19 +13,21 @@ import ast
 import os
 import sys
 from collections import Counter
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from away.capture.callables import inner_function, module_name
+from away.names import printable
 from away.requirements import module_file, origin
-from away.secret_texts import remember_file, remember_value
+from away.secret_texts import remember_declared, remember_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
 
-__all__ = ["know_declared", "know_declared_beside", "know_declared_of", "know_file"]
+__all__ = ["know_declared", "know_declared_beside", "know_declared_of", "know_file", "may_declare"]
 
 # What a larger file holds is no secret.
 _MAX_BYTES = 1024 * 1024
@@ -35,6 +38,8 @@ _SAME = frozenset(
     {"open", "read", "read_text", "read_bytes", "strip", "rstrip", "lstrip", "decode", "encode"}
     | {"expanduser", "resolve", "absolute"}
 )
+# What a name can be bound to that is followed from there.
+_Followed = ast.Name | ast.Attribute | ast.Constant | ast.Call | ast.Dict | ast.BinOp
 _Scope = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
 
 
@@ -59,17 +64,28 @@ def know_declared(file: Path, package: str) -> None:
         file: The file; one that is not there or does not parse declares none.
         package: The package that its relative imports start from.
     """
-    source = _source_of(file, package)
-    if source is None or not source.has_secrets:
+    state = _state_of(file)
+    if state is None or not _in_question(file, *state):
         return
-    for call in ast.walk(source.tree):
-        for keyword in call.keywords if isinstance(call, ast.Call) else ():
-            if keyword.arg == "secrets":
-                for name, value in source.entries(keyword.value, _MOST_STEPS):
-                    _know(name, value, (Path(), file.parent))
+    source = _source_of(file, package)
+    if source is None:
+        return
+    for call, decorates in source.calls:
+        if not source.is_ours(_callee(call), _MOST_STEPS, decorates=decorates):
+            continue
+        for name, where, value in source.keywords(call, _MOST_STEPS):
+            if name == "secrets":
+                for entry in where.entries(value, _MOST_STEPS):
+                    _know(*entry, file.parent)
 
 
-def know_file(path: Path, name: str) -> None:
+def may_declare(data: bytes) -> bool:
+    """Tell by the bytes of a source file whether it can declare secrets, so that few are parsed."""
+    by_name = b"**" in data and any(word in data for word in (b"publish", b"mirror", b"Executor"))
+    return by_name or b"secrets" in data
+
+
+def know_file(path: Path, name: str, place: str = "the configuration") -> None:
     """Know the value of the secret of that name by its file; nothing is there to know without one."""
     try:
         path = path.expanduser()
@@ -82,16 +98,27 @@ def know_file(path: Path, name: str) -> None:
     if data:
         remember_file(os.path.realpath(path))
     if 0 < len(data) <= _MAX_BYTES:
-        remember_value(data, name)
+        remember_declared(data, name, place)
 
 
-def _know(name: str, value: str | bytes | Path | None, folders: tuple[Path, ...]) -> None:
+def _know(name: str, source: _Source, node: ast.expr, folder: Path) -> None:
+    """Know a value of ``secrets={…}``, of paths from the working folder and the declaring one."""
+    value = source.value(node, _MOST_STEPS)
+    place = f"{_shown(source.file)}, line {node.lineno}"
     if isinstance(value, Path):
-        for folder in folders:
-            know_file(folder / value, name)
+        for each in (Path(), folder):
+            know_file(each / value, name, place)
     elif value:
-        data = value.encode(errors="surrogateescape") if isinstance(value, str) else value
-        remember_value(data, name)
+        # Half a character is no value that a gateway could be given.
+        with suppress(UnicodeEncodeError):
+            data = value.encode(errors="surrogateescape") if isinstance(value, str) else value
+            remember_declared(data, name, place)
+
+
+def _shown(file: Path) -> str:
+    with suppress(OSError, ValueError):
+        file = file.relative_to(Path.cwd())
+    return printable(str(file))
 
 
 class _Source(NamedTuple):
@@ -99,31 +126,64 @@ class _Source(NamedTuple):
 
     Attributes:
         file: The file.
-        tree: What it says.
-        has_secrets: Whether the word is in it at all.
+        calls: Its calls that may have secrets, each with whether it decorates something.
         bound: The names that the module binds once, each with what it is bound to.
         imported: The names that it imports, each with the dotted name of what it is.
+        inside: The names that its functions import, each with one of what they are.
     """
 
     file: Path
-    tree: ast.Module
-    has_secrets: bool
+    calls: list[tuple[ast.Call, bool]]
     bound: dict[str, ast.expr]
     imported: dict[str, str]
+    inside: dict[str, str]
 
-    def entries(
-        self, node: ast.expr, steps: int
-    ) -> Iterator[tuple[str, str | bytes | Path | None]]:
-        """Give the names and values of a dict display; of anything else none."""
+    def is_ours(self, node: ast.expr, steps: int, *, decorates: bool) -> bool:
+        """Tell whether what is called is Away's, or decorates and may lead there."""
+        source, found = self.followed(node, steps)
+        first, *rest = _dotted(found) or [""]
+        home = source.imported.get(first) or source.inside.get(first, "")
+        top, *parts = [*home.split("."), *rest]
+        if top == "away":
+            return parts[:1] != ["remote"]  # what stands there are functions of gateways
+        if not steps:
+            return decorates
+        if isinstance(found, ast.Call):
+            callee = _callee(found)
+            # What another call gives is Away's only if it decorates: it may be a remote function.
+            may = decorates or callee is not found.func
+            return may and source.is_ours(callee, steps - 1, decorates=decorates)
+        if isinstance(found, ast.Attribute):
+            return source.is_ours(found.value, steps - 1, decorates=decorates)
+        return decorates and not (top and origin(top).kind == "installed")
+
+    def keywords(self, call: ast.Call, steps: int) -> Iterator[tuple[str, _Source, ast.expr]]:
+        """Give the keywords of a call, those of ``**names`` too, each with the file it stands in."""
+        for keyword in call.keywords:
+            if keyword.arg is not None:
+                yield keyword.arg, self, keyword.value
+            else:
+                yield from self.entries(keyword.value, steps - 1)
+
+    def entries(self, node: ast.expr, steps: int) -> Iterator[tuple[str, _Source, ast.expr]]:
+        """Give the names and values of a dict, each with the file it stands in; else none."""
         source, node = self.followed(node, steps)
-        if not isinstance(node, ast.Dict):
+        if not steps:
             return
-        for key, value in zip(node.keys, node.values, strict=True):
-            if key is not None:
-                name = source.value(key, steps)
-                yield name if isinstance(name, str) else "NAME", source.value(value, steps)
-            elif steps:  # {**others}
-                yield from source.entries(value, steps - 1)
+        if isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values, strict=True):
+                if key is not None:
+                    name = source.value(key, steps)
+                    yield name if isinstance(name, str) else "NAME", source, value
+                else:  # {**others}
+                    yield from source.entries(value, steps // 2)
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+            yield from source.entries(node.left, steps - 1)
+            yield from source.entries(node.right, steps // 2)
+        elif isinstance(node, ast.Call) and _dotted(node.func) == ["dict"]:
+            for each in node.args:
+                yield from source.entries(each, steps // 2)
+            yield from source.keywords(node, steps // 2)
 
     def value(self, node: ast.expr, steps: int) -> str | bytes | Path | None:
         """Return the constant that an expression is, or the file that it names or reads."""
@@ -137,6 +197,12 @@ class _Source(NamedTuple):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
             left, right = (source.value(each, steps - 1) for each in (node.left, node.right))
             return _joined(left, right) if isinstance(left, Path) else None
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            # The chain of a sum leans to the left.
+            left, right = source.value(node.left, steps - 1), source.value(node.right, steps // 2)
+            if isinstance(left, str) and isinstance(right, str):
+                return left + right
+            return left + right if isinstance(left, bytes) and isinstance(right, bytes) else None
         if isinstance(node, ast.Attribute) and node.attr == "parent":
             path = source.value(node.value, steps - 1)
             return path.parent if isinstance(path, Path) else None
@@ -177,6 +243,13 @@ class _Source(NamedTuple):
         return other.followed(ast.Name(name), steps - 1) if other is not None else (self, node)
 
 
+def _callee(call: ast.Call) -> ast.expr:
+    """Return what is called, of ``functools.partial`` what will be."""
+    if call.args and (_dotted(call.func) or [""])[-1] == "partial":
+        return call.args[0]
+    return call.func
+
+
 def _joined(*parts: str | bytes | Path | None) -> Path | None:
     """Join the parts of a path, if all of them are known."""
     known = [each for each in parts if isinstance(each, str | Path)]
@@ -184,29 +257,42 @@ def _joined(*parts: str | bytes | Path | None) -> Path | None:
 
 
 def _dotted(node: ast.expr) -> list[str] | None:
-    if isinstance(node, ast.Name):
-        return [node.id]
-    before = _dotted(node.value) if isinstance(node, ast.Attribute) else None
-    return [*before, node.attr] if before and isinstance(node, ast.Attribute) else None
+    after: list[str] = []
+    while isinstance(node, ast.Attribute):
+        after.append(node.attr)
+        node = node.value
+    return [node.id, *reversed(after)] if isinstance(node, ast.Name) else None
 
 
 # ------------------------------------------------------------------ reading a file
 
 
-def _source_of(file: Path, package: str) -> _Source | None:
+def _state_of(file: Path) -> tuple[int, int] | None:
     try:
         state = file.stat()
     except (OSError, ValueError):
         return None
-    return _read(file, package, state.st_mtime_ns, state.st_size) if file.suffix == ".py" else None
+    return (state.st_mtime_ns, state.st_size) if file.suffix == ".py" else None
+
+
+def _source_of(file: Path, package: str) -> _Source | None:
+    state = _state_of(file)
+    return _read(file, package, *state) if state is not None else None
+
+
+@lru_cache(maxsize=1024)
+def _in_question(file: Path, _stamp: int, _size: int) -> bool:
+    try:
+        return may_declare(file.read_bytes())
+    except OSError:
+        return False
 
 
 @lru_cache(maxsize=64)
 def _read(file: Path, package: str, _stamp: int, _size: int) -> _Source | None:
     try:
-        data = file.read_bytes()
-        tree = ast.parse(data)
-    except (OSError, SyntaxError, ValueError, RecursionError):
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     bound: dict[str, ast.expr] = {}
     imported: dict[str, str] = {}
@@ -224,21 +310,45 @@ def _read(file: Path, package: str, _stamp: int, _size: int) -> _Source | None:
             bound |= {each.id: node.value for each in node.targets if isinstance(each, ast.Name)}
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
             bound[node.target.id] = node.value
+    calls, inside = _calls(tree, package)
     return _Source(
         file,
-        tree,
-        b"secrets" in data,
-        {name: value for name, value in bound.items() if times[name] == 1},
+        calls,
+        {
+            name: value
+            for name, value in bound.items()
+            if times[name] == 1 and isinstance(value, _Followed)
+        },
         {name: dotted for name, dotted in imported.items() if times[name] == 1},
+        inside,
     )
 
 
-def _of_module(node: ast.AST) -> Iterator[ast.AST]:
+def _calls(tree: ast.Module, package: str) -> tuple[list[tuple[ast.Call, bool]], dict[str, str]]:
+    """Find the calls that may have secrets, and what is imported anywhere."""
+    calls: list[ast.Call] = []
+    decorators: set[ast.AST] = set()
+    inside: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            if any(each.arg in (None, "secrets") for each in node.keywords):
+                calls.append(node)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            decorators.update(node.decorator_list)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            for name, dotted in _imported(node, package):
+                inside.setdefault(name, dotted)
+    return [(call, call in decorators) for call in calls], inside
+
+
+def _of_module(tree: ast.Module) -> Iterator[ast.AST]:
     """Give the nodes of a module that are in no function or class of it."""
-    for child in ast.iter_child_nodes(node):
-        yield child
-        if not isinstance(child, _Scope):
-            yield from _of_module(child)
+    left: list[ast.AST] = [tree]
+    while left:
+        for child in ast.iter_child_nodes(left.pop()):
+            yield child
+            if not isinstance(child, _Scope):
+                left.append(child)
 
 
 def _imported(node: ast.Import | ast.ImportFrom, package: str) -> Iterator[tuple[str, str]]:
@@ -252,4 +362,6 @@ def _imported(node: ast.Import | ast.ImportFrom, package: str) -> Iterator[tuple
     above = parts[: len(parts) - node.level + 1]
     base = [*above, *([node.module] if node.module else [])]
     for alias in node.names:
+        if alias.name == "*" and base == ["away"]:
+            yield from (("builder", "away.builder"), ("Executor", "away.Executor"))
         yield alias.asname or alias.name, ".".join([*base, alias.name])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from away.capture.leaks import holds_secret, is_credential, redacted
 from away.capture.suspects import suspicion
 from away.exceptions import CaptureRefused
+from away.secret_texts import declared
 from away.signatures import Opaque
 
 if TYPE_CHECKING:
@@ -38,17 +40,18 @@ def refuse_secrets_in(description: Description, function: str, secrets: Collecti
     # A default that is no text is shown by its repr, escapes and all.
     secrets = {*secrets, *(repr(each)[1:-1] for each in secrets)}
     if holds_secret(description.doc, secrets):
-        raise _refused(function, "the docstring", function)
+        raise _refused(function, "the docstring", function, description.doc)
     if _tells(description.returns, secrets):
-        raise _refused(function, "the annotation of what it returns", f"{function} → return")
+        where = "the annotation of what it returns"
+        raise _refused(function, where, f"{function} → return", description.returns)
     for each in description.parameters or ():
         path = f"{function} → {each.name}"
         if _tells(each.annotation, secrets):
-            raise _refused(function, f"the annotation of `{each.name}`", path)
+            raise _refused(function, f"the annotation of `{each.name}`", path, each.annotation)
         if each.has_default and (
             _shows(each.default, secrets) or is_credential(each.name, each.default, secrets)
         ):
-            raise _refused(function, f"the default of `{each.name}`", path)
+            raise _refused(function, f"the default of `{each.name}`", path, each.default)
 
 
 def without_suspects(description: Description) -> Description:
@@ -85,7 +88,7 @@ def refuse_secret_constant(name: str, value: Any, module: str, secrets: Collecti
     """
     secrets = {*secrets, *(repr(each)[1:-1] for each in secrets)}
     if secrets and (_shows(value, secrets) or is_credential(name, value, secrets)):
-        raise _refused(module, f"the constant `{name}`", f"{module} → {name}")
+        raise _refused(module, f"the constant `{name}`", f"{module} → {name}", value)
 
 
 def _tells(text: str, secrets: Collection[str]) -> bool:
@@ -106,10 +109,13 @@ def _shows(value: Any, secrets: Collection[str], depth: int = 0) -> bool:
     return redacted(text, secrets) != text
 
 
-def _refused(function: str, where: str, path: str) -> CaptureRefused:
+def _refused(function: str, where: str, path: str, value: object) -> CaptureRefused:
+    place = ""
+    with suppress(Exception):  # a repr of the user's own
+        place = declared(value if isinstance(value, str) else repr(value))
     return CaptureRefused(
-        f"{where} of `{function}` holds a password or token that this process knows, and would"
-        " stand in clear at the gateway; read it inside the function with away.secret('NAME'),"
+        f"{where} of `{function}` holds a password or token that this process knows{place}, and"
+        " would stand in clear at the gateway; read it inside the function with away.secret('NAME'),"
         " published with secrets=['NAME']",
         path=path,
     )

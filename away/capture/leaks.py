@@ -17,6 +17,9 @@ __all__ = ["holds_secret", "is_credential", "line_of_secret", "redacted"]
 # From here on a text is found anywhere; below, only as a whole.
 _ANYWHERE_FROM = 8
 
+# A sum of more texts is none that somebody wrote to break a line.
+_MOST_SUMMED = 20
+
 _CREDENTIALS = frozenset({"password", "token", "secret"})
 
 
@@ -85,6 +88,9 @@ def _line_in_source(data: bytes, secrets: frozenset[str]) -> int | None:
         if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
             if holds_secret(node.value, secrets):
                 found.append(node.lineno)
+        elif isinstance(node, ast.BinOp):
+            if (text := _summed(node)) is not None and holds_secret(text, secrets):
+                found.append(node.lineno)
         elif (
             # A password is taken as a number too: FaasConnection(password=1234).
             isinstance(node, ast.keyword)
@@ -94,3 +100,22 @@ def _line_in_source(data: bytes, secrets: frozenset[str]) -> int | None:
         ):
             found.append(node.value.lineno)
     return min(found, default=None)
+
+
+def _summed(node: ast.BinOp) -> str | bytes | None:
+    """Return the text that a sum of written texts is; None of anything else."""
+    texts: list[str | bytes] = []
+    left: list[ast.expr] = [node]
+    while left and len(texts) < _MOST_SUMMED:
+        each = left.pop()
+        if isinstance(each, ast.BinOp) and isinstance(each.op, ast.Add):
+            left += [each.right, each.left]
+        elif isinstance(each, ast.Constant) and isinstance(each.value, str | bytes):
+            texts.append(each.value)
+        else:
+            return None
+    if left:
+        return None
+    words = [text for text in texts if isinstance(text, str)]
+    data = [text for text in texts if isinstance(text, bytes)]
+    return None if words and data else "".join(words) or b"".join(data)

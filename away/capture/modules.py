@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from away.capture.bytecode import Import
 from away.capture.callables import MAIN_NAMES
-from away.capture.declared_secrets import know_declared
+from away.capture.declared_secrets import know_declared, may_declare
 from away.capture.keys import holds_key, looks_like_key
 from away.capture.leaks import line_of_secret
 from away.capture.named_texts import never_runs, read_texts
 from away.exceptions import CaptureRefused
 from away.names import printable
 from away.requirements import Requirement, module_file, origin, requirement
-from away.secret_texts import known, known_files, name_of
+from away.secret_texts import declared, known, known_files, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -262,7 +262,7 @@ class _Gathering:
 
     def check(self, files: list[PackedFile]) -> None:
         for file in files:
-            if file.path.endswith(".py") and b"secrets" in file.data:
+            if file.path.endswith(".py") and may_declare(file.data):
                 package = file.path.rpartition("/")[0].replace("/", ".")
                 know_declared(self.places[file.path], package)
         secrets, secret_files = self.secrets | known(), known_files()
@@ -325,7 +325,7 @@ def _holds_secret(file: PackedFile, line: int, secrets: Iterable[str]) -> Captur
     for secret in sorted(secrets):
         name = name_of(secret)
         if name and line_of_secret(file.data, python=python, secrets=(secret,)) == line:
-            what = f"the value of the secret {printable(name)!r}"
+            what = f"the value of the secret {printable(name)!r}{declared(secret)}"
             way = (
                 f"take it from the environment, or from a file by secrets={{{name!r}: Path('FILE')}},"
                 " and leave that file out of include="

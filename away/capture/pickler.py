@@ -33,6 +33,7 @@ from away.capture.suspects import suspicion
 from away.capture.trail import Frame, Globals, Trail
 from away.capture.values import CapturedValue, Pickled, Reference
 from away.exceptions import AwayError, CaptureRefused
+from away.secret_texts import declared
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -295,8 +296,8 @@ class _Pickler(dill.Pickler):  # type: ignore[misc]  # dill has no types
                 "which holds" if steps[-1].kind not in {"function", "class"} else "whose code holds"
             )
             raise CaptureRefused(
-                f"{clause}, {how} a password or token that this process knows; name the gateway in"
-                " the configuration and use FaasConnection.named('…') in its place, or read a"
+                f"{clause}, {how} a password or token that this process knows{declared(text)}; name"
+                " the gateway in the configuration and use FaasConnection.named('…') in its place, or read a"
                 " secret there with away.secret('NAME')",
                 path=path,
             )

@@ -22,7 +22,7 @@ from away.publish.platforms import check_platform
 from away.publish.quantities import check_resources
 from away.publish.references import is_repository
 from away.publish.timeouts import check_timeout, timeout_environment
-from away.secret_texts import known
+from away.secret_texts import declared, known
 from away.signatures import (
     from_annotations,
     join_annotation,
@@ -381,8 +381,8 @@ def refuse_secrets(options: Options) -> None:
             if holds_secret(value, secrets) or holds_secret(key, secrets):
                 shown = printable(redacted(repr(key), secrets))
                 raise refused(
-                    f"{what}[{shown}] holds a password or token that this process knows, and would"
-                    " stand in clear at the gateway; create a secret there, publish with"
+                    f"{what}[{shown}] holds a password or token that this process knows{declared(f'{key} {value}')},"
+                    " and would stand in clear at the gateway; create a secret there, publish with"
                     " secrets=['NAME'], and read it inside with away.secret('NAME')"
                 )
 

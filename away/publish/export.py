@@ -32,7 +32,7 @@ from away.publish.template import (
     plain_dockerfile,
     template_files,
 )
-from away.secret_texts import known
+from away.secret_texts import declared, known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -346,8 +346,8 @@ def refuse_secrets(files: Mapping[str, bytes]) -> None:
     for path, data in files.items():
         if not path.startswith(own) and holds_secret(data, secrets):
             raise refused(
-                f"{printable(path)} would hold a password or token that this process knows; take it"
-                " out of the function, or read it inside with away.secret('NAME')"
+                f"{printable(path)} would hold a password or token that this process knows{declared(data)};"
+                " take it out of the function, or read it inside with away.secret('NAME')"
             )
 
 

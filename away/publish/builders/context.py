@@ -19,7 +19,7 @@ from away.capture.keys import holds_key, is_key_folder, looks_like_key
 from away.capture.leaks import line_of_secret
 from away.exceptions import PublishFailed
 from away.names import printable
-from away.secret_texts import known
+from away.secret_texts import declared, known
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -100,7 +100,7 @@ class Context(NamedTuple):
         if line is not None:
             raise refused(
                 f"{printable(entry.path)}:{line} beside the Dockerfile holds a password or token"
-                f" that this process knows, and would be sent; list the file in {IGNORE_FILE}, or"
+                f" that this process knows{declared(data)}, and would be sent; list the file in {IGNORE_FILE}, or"
                 " take the secret out of it"
             )
 

@@ -302,7 +302,9 @@ def _placement(
             " has not; leave it out, or fallback= and offload="
         )
     kind = signatures.kind_of(function)
-    return Placement(function, kind=kind, fallback=fallback, offload=offload)
+    placement = Placement(function, kind=kind, fallback=fallback, offload=offload)
+    placement.check_predicate()
+    return placement
 
 
 async def publish_async(

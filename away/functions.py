@@ -21,6 +21,7 @@ from typing import (
 )
 
 import away.appearance as appearance
+import away.left_proxies as left_proxies
 import away.names as names
 import away.signatures as signatures
 from away.call_faces import CallFace
@@ -211,14 +212,19 @@ class RemoteFunction(Generic[P, R]):
         Args:
             newer: What publishing the function again left.
         """
-        caller, manner = self._caller, newer._caller.manner
+        caller, was = self._caller, self._given_description
         self.local, self.kind = newer.local, newer.kind
         self._given_description = newer._given_description
         self._dress(self.__name__, None)
-        caller.manner = caller.manner._replace(safe_args=manner.safe_args)
+        if was is None or caller.manner.safe_args == was.safe:  # else options() chose otherwise
+            safe_args = newer._caller.manner.safe_args
+            caller.manner = caller.manner._replace(safe_args=safe_args)
         caller.learn(newer.description)
         if self.placement is not None and newer.local is not None:
-            self.placement.renew(newer.local)
+            try:
+                self.placement.renew(newer.local, kind=self.kind)
+            except ConfigError:  # neither stands for the other any more
+                self.placement = None
 
     # ------------------------------------------------------------ references
 
@@ -330,6 +336,7 @@ class RemoteFunction(Generic[P, R]):
         if self._caller.watch is not None:
             self._caller.watch.take(made._caller)
         made.placement = self.placement
+        left_proxies.note_copy(made, of=self)
         return made
 
     # ------------------------------------------------------------ the call

@@ -2,7 +2,7 @@
 
 A cell of a notebook is edited and run again, and what somebody holds of its earlier run calls what the
 gateway has now: so it takes the arguments of that, and is called as that is. How it is called otherwise
-(``idempotent``, a placement) stays its own.
+(``idempotent``, a placement) stays its own; so it is with copies of it that have other options.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from weakref import WeakSet
 if TYPE_CHECKING:
     from away.functions import RemoteFunction
 
-__all__ = ["note"]
+__all__ = ["note", "note_copy"]
 
 _left: WeakSet[RemoteFunction[..., Any]] = WeakSet()
 _noting = threading.Lock()  # guards _left
@@ -27,6 +27,13 @@ def note(proxy: RemoteFunction[..., Any]) -> None:
         _left.add(proxy)
     for each in earlier:
         each._renew(proxy)  # noqa: SLF001 - what it is, which only it can change
+
+
+def note_copy(made: RemoteFunction[..., Any], of: RemoteFunction[..., Any]) -> None:
+    """Take note of a proxy that differs in its options from one that publishing left, if it did."""
+    with _noting:
+        if of in _left:
+            _left.add(made)
 
 
 def _place(proxy: RemoteFunction[..., Any]) -> tuple[str, str, str]:

@@ -177,24 +177,38 @@ class Placement:
         self.local_kind = signatures.kind_of(local)
         self.fallback = fallback
         self._limit, self._predicate = _taken_apart(offload)
-        if self._predicate is not None:
-            _check_predicate(self._predicate, local)
         self._clock = clock
         self._lock = threading.Lock()  # guards what follows
         self._counts = dict.fromkeys(Counts._fields, 0)
         self._warned_at = float("-inf")
         # Why the gateway was not reached the last time, and until when it is taken as still away.
         self._unreached = ("", float("-inf"))
-        if kind != self.local_kind and kind != signatures.async_kind(self.local_kind):
-            raise ConfigError(
-                f"the local function of this name is {_article(self.local_kind)} function and the one"
-                f" at the gateway {_article(kind)} function, so that neither stands for the other;"
-                " publish the local one again"
-            )
+        _check_kinds(self.local_kind, kind)
 
-    def renew(self, local: Callable[..., Any]) -> None:
-        """Let another local function stand behind the remote one, which has become that one."""
-        self.local, self.local_kind = local, signatures.kind_of(local)
+    def check_predicate(self) -> None:
+        """Refuse a predicate that is for this function alone and takes no call of it.
+
+        Raises:
+            ConfigError: The numbers of their parameters show it; else the call does.
+        """
+        if self._predicate is not None:
+            _check_predicate(self._predicate, self.local)
+
+    def renew(self, local: Callable[..., Any], *, kind: signatures.Kind) -> None:
+        """Let another local function stand behind the remote one, which has become that one.
+
+        A predicate that takes no call of it is let go of, and all calls go to the gateway.
+
+        Raises:
+            ConfigError: The local function is called otherwise than the remote one.
+        """
+        local_kind = signatures.kind_of(local)
+        _check_kinds(local_kind, kind)
+        self.local, self.local_kind = local, local_kind
+        try:
+            self.check_predicate()
+        except ConfigError:
+            self._predicate = None
 
     @property
     def counts(self) -> Counts:
@@ -298,10 +312,11 @@ class Placement:
 
     def _goes(self, call: _Call) -> bool:
         """Decide whether a call goes to the gateway, and count it; one that stays has its place."""
+        predicate = self._predicate
         if self._limit is not None:
             goes = not self._limit.admits()
-        elif self._predicate is not None:
-            goes = self._wants(self._predicate, call)
+        elif predicate is not None:
+            goes = self._wants(predicate, call)
         else:
             goes = True
         with self._lock:
@@ -386,6 +401,15 @@ def _taken_apart(
             " when it is needed; write it with def and return"
         )
     return None, offload
+
+
+def _check_kinds(local: signatures.Kind, remote: signatures.Kind) -> None:
+    if remote not in (local, signatures.async_kind(local)):
+        raise ConfigError(
+            f"the local function of this name is {_article(local)} function and the one at the gateway"
+            f" {_article(remote)} function, so that neither stands for the other; publish the local one"
+            " again"
+        )
 
 
 def _check_predicate(predicate: Callable[..., Any], local: Callable[..., Any]) -> None:

@@ -69,6 +69,7 @@ ALSO = {
     "away.hidden_modules": {"away.exceptions", "away.names"},
     "away.module_descriptions": {"away.protocol", "away.signatures"},
     "away.capture": {"away.requirements"},
+    "away.functions": {"away.left_proxies"},
     "away.left_proxies": {"away.functions"},
     "away.modules": {"away.functions"},
     "away.references": {"away.connection"},

@@ -439,6 +439,19 @@ def test_a_mount_with_a_local_module_chooses_by_offload(gw, root, local):
     assert module.model_of_sales.counts == (1, 0, 0)
 
 
+def test_one_predicate_for_many_functions_is_judged_at_the_call(gateway, gw, root, local, package):
+    gateway.functions = [published("model-of-sales"), published("total", parameters=("a", "b"))]
+    (package / "local.py").write_text(
+        "def model_of_sales(n):\n    return f'here {n}'\ndef total(a, b):\n    return a + b\n"
+    )
+    hooks.mount(gw, f"{root}.models", local=local, offload=lambda n: n > 10)
+    scope = {}
+    exec(f"from {root}.models import *", scope)
+    assert scope["model_of_sales"](2) == "here 2"
+    with pytest.raises(TypeError, match=r"offload= of total\(\) does not take this call's"):
+        scope["total"](2, 3)
+
+
 def test_a_local_function_of_another_kind_is_refused_where_it_is_imported(gw, root, local, package):
     (package / "local.py").write_text("def invoice(n):\n    yield n\n")
     hooks.mount(gw, f"{root}.models", local=local, fallback=True)

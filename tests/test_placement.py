@@ -28,6 +28,7 @@ from away.exceptions import (
     FunctionNotReady,
     GatewayError,
     GatewayUnreachable,
+    UnsafeWarning,
 )
 from away.placement import Counts, Placement, calls_running, load_average
 from tests import servers
@@ -437,10 +438,10 @@ def test_counts_lose_no_call_of_many_threads(there):
         (lambda: Placement(double, kind="sync", offload="big"), "offload= is a function"),
         (lambda: Placement(double, kind="sync", offload=-1), "from 0 up, not -1"),
         (
-            lambda: Placement(double, kind="sync", offload=lambda a, b: True),
+            lambda: builder.mirror_in_faas(double, offload=lambda a, b: True),
             r"offload= of 'double' takes \(a, b\), which no call of it with \(n\) fits",
         ),
-        (lambda: Placement(double, kind="sync", offload=lambda: True), "offload= of 'double'"),
+        (lambda: builder.mirror_in_faas(double, offload=lambda: True), "offload= of 'double'"),
         (lambda: Placement(double, kind="async generator"), "neither stands for the other"),
         (lambda: calls_running(1.5), "from 0 up, not 1.5"),
         (lambda: load_average("high"), "is a number, not 'high'"),
@@ -574,6 +575,16 @@ def where(n):
     if n < 0:
         raise ValueError(where(-n))
     return "there" if os.environ.get("AWAY_RUNTIME") else "here"
+
+def early():
+    def renewed(n):
+        return f"{where(1)} {n}"
+    return renewed
+
+def late():
+    def renewed(n, m):
+        return f"{where(1)} {n} {m}"
+    return renewed
 """
 
 
@@ -583,6 +594,34 @@ def both_sides(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     yield importlib.import_module("both_sides_of_placement")
     sys.modules.pop("both_sides_of_placement")
+
+
+def test_a_later_publish_renews_mirrors_and_what_options_made_of_them(both_sides):
+    with away.gateway.run(announce=False) as running:
+        faas = FaasConnection(running.url, user=running.user, password=running.password)
+        first = builder.mirror_in_faas(both_sides.early(), faas, offload=lambda n: n > 3)
+        copied = first.options(timeout=60).options(idempotent=True)
+        assert (first(1), copied(1), first.counts) == ("here 1", "here 1", Counts(local=2))
+
+        builder.publish(faas, overwrite=True)(both_sides.late())
+        assert (first(1, 2), copied(1, 2)) == ("there 1 2", "there 1 2")
+        assert first.counts == Counts(local=2, remote=2)
+        with pytest.raises(TypeError):
+            copied(1)
+        assert copied.idempotent is True
+
+
+def test_a_later_publish_lets_a_copy_that_reads_no_pickles_read_none(both_sides):
+    with away.gateway.run(announce=False) as running:
+        faas = FaasConnection(running.url, user=running.user, password=running.password)
+        with pytest.warns(UnsafeWarning):
+            unsafe = builder.publish(faas, safe_args=False)(both_sides.early())
+        safe = unsafe.options(safe_args=True)
+        with pytest.warns(UnsafeWarning):
+            builder.publish(faas, safe_args=False, overwrite=True)(both_sides.late())
+        assert unsafe(range(3), 2) == "there range(0, 3) 2"
+        with pytest.raises(CannotTravel):
+            safe(range(3), 2)
 
 
 def test_a_mirror_and_a_mount_of_it_choose_for_each_call_and_outlive_the_function(

@@ -221,10 +221,7 @@ class RemoteFunction(Generic[P, R]):
             caller.manner = caller.manner._replace(safe_args=safe_args)
         caller.learn(newer.description)
         if self.placement is not None and newer.local is not None:
-            try:
-                self.placement.renew(newer.local, kind=self.kind)
-            except ConfigError:  # neither stands for the other any more
-                self.placement = None
+            self.placement.renew(newer.local)
 
     # ------------------------------------------------------------ references
 

@@ -183,7 +183,12 @@ class Placement:
         self._warned_at = float("-inf")
         # Why the gateway was not reached the last time, and until when it is taken as still away.
         self._unreached = ("", float("-inf"))
-        _check_kinds(self.local_kind, kind)
+        if kind != self.local_kind and kind != signatures.async_kind(self.local_kind):
+            raise ConfigError(
+                f"the local function of this name is {_article(self.local_kind)} function and the one"
+                f" at the gateway {_article(kind)} function, so that neither stands for the other;"
+                " publish the local one again"
+            )
 
     def check_predicate(self) -> None:
         """Refuse a predicate that is for this function alone and takes no call of it.
@@ -194,17 +199,12 @@ class Placement:
         if self._predicate is not None:
             _check_predicate(self._predicate, self.local)
 
-    def renew(self, local: Callable[..., Any], *, kind: signatures.Kind) -> None:
+    def renew(self, local: Callable[..., Any]) -> None:
         """Let another local function stand behind the remote one, which has become that one.
 
         A predicate that takes no call of it is let go of, and all calls go to the gateway.
-
-        Raises:
-            ConfigError: The local function is called otherwise than the remote one.
         """
-        local_kind = signatures.kind_of(local)
-        _check_kinds(local_kind, kind)
-        self.local, self.local_kind = local, local_kind
+        self.local, self.local_kind = local, signatures.kind_of(local)
         try:
             self.check_predicate()
         except ConfigError:
@@ -401,15 +401,6 @@ def _taken_apart(
             " when it is needed; write it with def and return"
         )
     return None, offload
-
-
-def _check_kinds(local: signatures.Kind, remote: signatures.Kind) -> None:
-    if remote not in (local, signatures.async_kind(local)):
-        raise ConfigError(
-            f"the local function of this name is {_article(local)} function and the one at the gateway"
-            f" {_article(remote)} function, so that neither stands for the other; publish the local one"
-            " again"
-        )
 
 
 def _check_predicate(predicate: Callable[..., Any], local: Callable[..., Any]) -> None:

@@ -7,6 +7,7 @@ gateway has now: so it takes the arguments of that, and is called as that is. Ho
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -38,3 +39,12 @@ def note_copy(made: RemoteFunction[..., Any], of: RemoteFunction[..., Any]) -> N
 
 def _place(proxy: RemoteFunction[..., Any]) -> tuple[str, str, str]:
     return proxy.connection.url, proxy.namespace, proxy.function_name
+
+
+def _after_fork() -> None:
+    global _noting
+    _noting = threading.Lock()  # another thread's hold of it would never end here
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -228,18 +228,6 @@ def test_what_is_no_constant_of_a_secret_is_packed(tmp_path, kind):
 
 
 @pytest.mark.usefixtures("own_environment")
-def test_a_file_of_deep_expressions_is_packed(tmp_path):
-    deep = "\n".join(f"{' ' * each}if x{each} if 0 else 1:" for each in range(90)) + "\n" + " " * 90
-    chain = (
-        f"def far(): builder.publish(env={{'a': {'+'.join(['x'] * 500)}}}, secrets={{'a': None}})"
-    )
-    write(tmp_path, {"job.py": f"{HEAD}\n{chain}\n{deep}pass\n{FIRST}"})
-    low = "import sys\nsys.setrecursionlimit(700)\nimport job"
-    ran = python("-c", low, cwd=tmp_path, url="http://127.0.0.1:9")
-    assert "RecursionError" not in ran.stderr
-
-
-@pytest.mark.usefixtures("own_environment")
 def test_keywords_from_another_module_are_known_though_no_file_says_secrets_in_a_call(tmp_path):
     write(
         tmp_path,

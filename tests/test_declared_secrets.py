@@ -115,7 +115,7 @@ FOLLOWED = {
     "a sum of bytes": ("b'41-sekrit-' + b'xyzzy'", ""),
     "a dict of keywords": (f"'v'}} | dict(tok={VALUE!r}) | {{'x': None", ""),
     "keywords of a name": (
-        "'v'}, **COMMON) if 0 else builder.publish(faas, **COMMON, env={'a': 'b'",
+        "None}) if 0 else builder.publish(faas, **COMMON, env={'a': 'b'",
         f"COMMON = {{'secrets': dict(**{{'tok': {VALUE!r}}})}}",
     ),
     "another name of a module": ("c.TOKEN.strip()", "from conf import cfg as c"),

@@ -16,6 +16,7 @@ LEVELS = {
     "away.names": 0,
     "away.hidden_modules": 0,
     "away.secret_texts": 0,
+    "away.syntax_trees": 0,
     "away.user_lines": 0,
     "away.signatures": 1,
     "away.module_descriptions": 1,

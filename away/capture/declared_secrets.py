@@ -22,6 +22,7 @@ from away.capture.callables import inner_function, module_name
 from away.names import printable
 from away.requirements import module_file, origin
 from away.secret_texts import remember_declared, remember_file
+from away.syntax_trees import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -291,7 +292,7 @@ def _in_question(file: Path, _stamp: int, _size: int) -> bool:
 @lru_cache(maxsize=64)
 def _read(file: Path, package: str, _stamp: int, _size: int) -> _Source | None:
     try:
-        tree = ast.parse(file.read_bytes())
+        tree = parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     bound: dict[str, ast.expr] = {}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from away.capture.callables import MAIN_NAMES, inner_function, shown_name
 from away.exceptions import CaptureRefused, NameRefused
 from away.names import function_name
+from away.syntax_trees import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,7 +169,7 @@ def _is_being_defined(module: types.ModuleType, function: Any) -> bool:
     if function.__closure__ or not getattr(spec, "_initializing", False) or not file:
         return False
     try:
-        body: list[ast.stmt] = ast.parse(Path(file).read_bytes()).body
+        body: list[ast.stmt] = parse(Path(file).read_bytes()).body
     except (OSError, SyntaxError, ValueError):
         return False
     *classes, name = function.__qualname__.split(".")

@@ -24,6 +24,7 @@ from away.exceptions import CaptureRefused
 from away.names import printable
 from away.requirements import Requirement, module_file, origin, requirement
 from away.secret_texts import declared, known, known_files, name_of
+from away.syntax_trees import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -427,7 +428,7 @@ def read_imports(file: Path) -> tuple[Import, ...]:
 @lru_cache(maxsize=1024)
 def _read_imports(file: Path, _stamp: int, _size: int) -> tuple[Import, ...]:
     try:
-        tree = ast.parse(file.read_bytes())
+        tree = parse(file.read_bytes())
     except (SyntaxError, ValueError):
         return ()
     return tuple(imports_of(tree))

@@ -11,6 +11,8 @@ import ast
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from away.syntax_trees import parse
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
@@ -37,7 +39,7 @@ def read_texts(file: Path, function: str = "") -> tuple[tuple[int, str], ...]:
 @lru_cache(maxsize=256)
 def _read_texts(file: Path, function: str, _stamp: int, _size: int) -> tuple[tuple[int, str], ...]:
     try:
-        tree = ast.parse(file.read_bytes())
+        tree = parse(file.read_bytes())
     except (SyntaxError, ValueError):
         return ()
     found = [

@@ -19,6 +19,7 @@ from away.capture.callables import home
 from away.capture.modules import is_local, needs_client
 from away.capture.values import Reference
 from away.exceptions import AwayError
+from away.syntax_trees import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -188,7 +189,7 @@ def _note_gateways(function: types.FunctionType, names: set[str], found: Found) 
 def _is_made_later(module: types.ModuleType, name: str) -> bool:
     """Tell whether a module that is still being run will make a remote function of that name."""
     try:
-        body = ast.parse(Path(getattr(module, "__file__", None) or "").read_bytes()).body
+        body = parse(Path(getattr(module, "__file__", None) or "").read_bytes()).body
     except (OSError, SyntaxError, ValueError):
         return False
     for statement in body:

@@ -11,6 +11,8 @@ import re
 from itertools import islice
 from typing import NamedTuple
 
+from away.syntax_trees import parse
+
 __all__ = ["Suspect", "suspects_in", "suspicion"]
 
 # Words of a name, between underscores or capitals: API_KEY, apiKey, db-password.
@@ -100,7 +102,7 @@ def suspects_in(path: str, data: bytes) -> list[Suspect]:
     """
     if path.endswith(".py"):
         try:
-            return _in_source(path, ast.parse(data))
+            return _in_source(path, parse(data))
         except (SyntaxError, ValueError, RecursionError):
             pass  # what does not parse is looked at as text
     found = []

@@ -11,6 +11,8 @@ import ast
 import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
+from away.syntax_trees import parse_expression
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
@@ -206,7 +208,7 @@ def _parsed(text: str) -> ast.expr | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python's opinion of others' escapes
-            return ast.parse(text.strip(), mode="eval").body
+            return parse_expression(text.strip())
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 

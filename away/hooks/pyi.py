@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from away.hooks.annotation_texts import ANY, IMPORTS, AnnotationWriter
 from away.signatures import KEYWORD_ONLY, Description, Parameter, async_kind
+from away.syntax_trees import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -234,7 +235,7 @@ def differences(written: str, now: str) -> list[Difference]:
 def _signatures(text: str) -> dict[str, str]:
     """Read the signatures of a stub file, by name."""
     found = {}
-    for node in ast.parse(text).body:
+    for node in parse(text).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
             signature = f"({ast.unparse(node.args)}){returns}"

@@ -24,6 +24,8 @@ from itertools import pairwise
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
+from away.syntax_trees import parse
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
@@ -139,7 +141,7 @@ def without_docs(source: bytes) -> ast.Module:
 
     ``optimize=2`` would take assertions out as well.
     """
-    tree = ast.parse(source)
+    tree = parse(source)
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     for node in ast.walk(tree):
         if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:

@@ -7,7 +7,6 @@ an image with another minor version only the form of what was captured can be ju
 
 from __future__ import annotations
 
-import ast
 import re
 import tempfile
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 from away.exceptions import PublishFailed
 from away.names import printable
 from away.publish.compiled import MINOR
+from away.syntax_trees import parse
 
 if TYPE_CHECKING:
     import importlib.metadata
@@ -137,11 +137,11 @@ def newer_syntax(source: bytes, version: tuple[int, int]) -> int | None:
     The parser tells most of that by itself (its ``feature_version``), though not everything.
     """
     try:
-        ast.parse(source)
+        parse(source)
     except (SyntaxError, ValueError):
         return None  # no source at all, or a template
     try:
-        ast.parse(source, feature_version=version)
+        parse(source, feature_version=version)
     except SyntaxError as error:
         return error.lineno or 1
     return None
